@@ -1,0 +1,98 @@
+// Method and path of each operation. Names in braces are taken out of the input; the rest is the query of a
+// GET and the JSON body of anything else. An output with `next_cursor` is answered as its list alone, with the
+// cursor in the header `X-Next-Cursor`.
+
+import type { OperationName } from "./operations.ts";
+
+export interface Route {
+  readonly method: "GET" | "POST";
+  readonly path: string;
+  readonly operation: OperationName;
+  /** HTTP status of success. */
+  readonly status: 200 | 201 | 204;
+  /** Public routes belong to the REST surface; the others serve administration, whatever surfaces are on. */
+  readonly surface: "rest" | "admin";
+}
+
+export const routes: readonly Route[] = [
+  { method: "GET", path: "/health", operation: "health", status: 200, surface: "admin" },
+  {
+    method: "GET",
+    path: "/v1/aggregates",
+    operation: "listAggregates",
+    status: 200,
+    surface: "rest",
+  },
+  {
+    method: "POST",
+    path: "/v1/aggregates",
+    operation: "createAggregate",
+    status: 201,
+    surface: "rest",
+  },
+  {
+    method: "GET",
+    path: "/v1/aggregates/{aggregate_type}/{aggregate_id}",
+    operation: "getAggregate",
+    status: 200,
+    surface: "rest",
+  },
+  {
+    method: "GET",
+    path: "/v1/aggregates/{aggregate_type}/{aggregate_id}/events",
+    operation: "listEvents",
+    status: 200,
+    surface: "rest",
+  },
+  {
+    method: "GET",
+    path: "/v1/aggregates/{aggregate_type}/{aggregate_id}/verify",
+    operation: "verifyAggregate",
+    status: 200,
+    surface: "rest",
+  },
+  { method: "POST", path: "/v1/events", operation: "appendEvent", status: 200, surface: "rest" },
+  {
+    method: "POST",
+    path: "/v1/events/batch",
+    operation: "appendEvents",
+    status: 200,
+    surface: "rest",
+  },
+  { method: "GET", path: "/v1/events", operation: "readLog", status: 200, surface: "rest" },
+  { method: "GET", path: "/admin/tokens", operation: "listTokens", status: 200, surface: "admin" },
+  { method: "POST", path: "/admin/tokens", operation: "issueToken", status: 201, surface: "admin" },
+  {
+    method: "POST",
+    path: "/admin/tokens/{token}/revoke",
+    operation: "revokeToken",
+    status: 204,
+    surface: "admin",
+  },
+  {
+    method: "POST",
+    path: "/admin/tokens/{token}/refresh",
+    operation: "refreshToken",
+    status: 200,
+    surface: "admin",
+  },
+  { method: "GET", path: "/admin/verify", operation: "verifyLog", status: 200, surface: "admin" },
+  {
+    method: "GET",
+    path: "/admin/status",
+    operation: "serverStatus",
+    status: 200,
+    surface: "admin",
+  },
+  {
+    method: "POST",
+    path: "/admin/config/reload",
+    operation: "reloadConfig",
+    status: 200,
+    surface: "admin",
+  },
+];
+
+/** The names in a path: `aggregate_type`, `aggregate_id`. */
+export const pathNames = (path: string): string[] =>
+  [...path.matchAll(/\{(\w+)\}/g)].map((match) => String(match[1]));

@@ -1,0 +1,55 @@
+// Every bound of the system, each with its reason. Configuration may lower or raise only those that
+// model/config.ts names; the rest are fixed, because a bound nobody tested is no bound.
+
+export const limits = {
+  /** Aggregate types, aggregate ids and event types: long enough for URNs, short enough for an index key. */
+  name_chars_max: 256,
+  /** A note is a remark beside the event, not a second payload. */
+  note_chars_max: 128,
+  /** Token labels are shown in tables and recorded in every event they issue. */
+  actor_chars_max: 128,
+  /** Nesting of a payload; deeper input is an attack on somebody's recursion. */
+  json_depth_max: 128,
+  /** A number token must hold any double written out in full (1,077 characters) and little more. */
+  json_number_chars_max: 1_100,
+  /** Default of `payload_limit`: a payload is a fact, not a file. */
+  payload_bytes_default: 1_048_576,
+  /** Upper end of `payload_limit`: SQLite rows and JSON answers stay far from their own limits. */
+  payload_bytes_max: 67_108_864,
+  /** What an append body may carry around its payload: names, note, id, expectation, white space. */
+  envelope_bytes_max: 16_384,
+  /** Events of one atomic batch; a batch blocks the commit of everyone else for its length. */
+  transaction_events_max: 1_000,
+  /** Body of `POST /v1/events/batch`. */
+  batch_bytes_max: 16_777_216,
+  /** Bodies of administrative requests. */
+  admin_bytes_max: 65_536,
+  /** Events of one group commit: keeps one commit within a few milliseconds (measured, storage/DESIGN.md). */
+  commit_events_max: 512,
+  /** Payload bytes of one group commit, for the same reason. */
+  commit_bytes_max: 8_388_608,
+  /** Transactions that wait for a commit; beyond this the caller is told to slow down. */
+  queue_transactions_max: 8_192,
+  /** Payload bytes that wait for a commit: what the queue may hold in memory. */
+  queue_bytes_max: 134_217_728,
+  /** Upper end of `page_limit`. */
+  page_rows_max: 100_000,
+  /** Payload bytes of one page: a page ends early, but never empty, rather than fill the memory. */
+  page_bytes_max: 67_108_864,
+  /** Tokens in `tokens.json`: every one is kept in memory. */
+  tokens_max: 100_000,
+  /** Tokens the command line bought and that have not expired yet. */
+  session_tokens_max: 4_096,
+  /** Lifetime of a token the command line buys for one call. */
+  session_token_ms: 60_000,
+  /** Faults that `verify` lists before it stops counting. */
+  verify_faults_max: 100,
+  /** Rows that long work reads before it lets others run. */
+  scan_rows_max: 1_000,
+  /** How long an offline command waits for another one to finish. */
+  lock_wait_ms: 5_000,
+  /** How long a stopping server waits for running requests. */
+  drain_ms: 10_000,
+  /** The write-ahead log stays below this; what it takes to keep it there is in storage/DESIGN.md. */
+  wal_bytes_max: 268_435_456,
+} as const;

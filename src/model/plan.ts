@@ -1,0 +1,348 @@
+// The whole write decision: what an append does to the heads it touches, or why it is refused. Pure: ids,
+// salts and the time come in, nothing is read or written. The storage calls it inside its transaction.
+
+import { emptyState, evolve, type StreamHead } from "./aggregate.ts";
+import type { Issuer, TokenId } from "./actor.ts";
+import type { Canonical } from "./canonical.ts";
+import {
+  aggregateArchived,
+  alreadyExists,
+  assert,
+  DbxError,
+  permissionDenied,
+  versionConflict,
+} from "./error.ts";
+import type { CommittedEvent, EventId, UnpositionedEvent } from "./event.ts";
+import {
+  emptyFrontier,
+  growFrontier,
+  leafHash,
+  rootOf,
+  sha256,
+  type Digest,
+  type Frontier,
+} from "./merkle.ts";
+import { isSnapshotDue, type Snapshot } from "./snapshot.ts";
+import { keyText, meets, type ExpectedVersion, type Position, type StreamKey } from "./stream.ts";
+
+/** One event of a transaction, decoded, with what only the edge can make. */
+export interface PlannedEvent extends StreamKey {
+  readonly event_type: string;
+  readonly payload: Canonical;
+  readonly note: string | null;
+  readonly event_id: EventId;
+  /** Whether the client chose the id, so that it may be a repetition. */
+  readonly client_id: boolean;
+  readonly expected_version: ExpectedVersion;
+  /** 16 random bytes. */
+  readonly salt: Uint8Array;
+}
+
+/** All or nothing; may span streams. At least one event. */
+export interface Transaction {
+  readonly events: readonly PlannedEvent[];
+  readonly issued_by: Issuer | null;
+  /** The token that pays for the writes; null where none does. */
+  readonly token_id: TokenId | null;
+}
+
+/** How far a token has been used, kept with the log so that it is exact. */
+export interface TokenUse {
+  readonly token_id: TokenId;
+  /** Events appended so far. */
+  readonly writes: number;
+  /** The end of its life as `--keep-alive` moved it; null if that never happened. */
+  readonly expires_at: string | null;
+  /** Which issue or refresh of the token `expires_at` belongs to. */
+  readonly term: string;
+}
+
+/** What the storage knows about everything a commit asked for. Missing in a map: never seen. */
+export interface Known {
+  /** By `keyText`. */
+  readonly heads: ReadonlyMap<string, StreamHead>;
+  /** By event id. */
+  readonly events: ReadonlyMap<EventId, CommittedEvent>;
+  readonly token_uses: ReadonlyMap<TokenId, TokenUse>;
+  /** The tree over the whole log; its size is the last position. */
+  readonly log: Frontier;
+}
+
+export type Outcome =
+  /** New events, without positions: the storage assigns those in outcome order. */
+  | { readonly kind: "appended"; readonly events: readonly UnpositionedEvent[] }
+  /** A repetition: the events as they were committed the first time. Nothing is written. */
+  | { readonly kind: "repeated"; readonly events: readonly CommittedEvent[] }
+  | { readonly kind: "refused"; readonly error: DbxError };
+
+export interface Plan {
+  /** One per transaction, in the same order. */
+  readonly outcomes: readonly Outcome[];
+  /** New values of the heads that changed. */
+  readonly heads: readonly StreamHead[];
+  readonly snapshots: readonly Snapshot[];
+  /** New values of the token uses that changed. */
+  readonly token_uses: readonly TokenUse[];
+  readonly log: Frontier;
+}
+
+/** What a token may still do, decided now: a revoked or expired token is refused even when it queued before. */
+export type Allowance =
+  | { readonly ok: true; readonly writes_max: number | null; readonly term: string }
+  | { readonly ok: false; readonly error: DbxError };
+
+export interface PlanContext {
+  /** UTC with six digits, at or after every time this node has assigned. */
+  readonly now: string;
+  readonly allowanceOf: (token_id: TokenId, use: TokenUse | undefined) => Allowance;
+  /** Throws `schema_violation` where an event breaks its aggregate's schema. */
+  readonly checkSchema: (event: PlannedEvent) => void;
+  /** Every how many events of such an aggregate a snapshot is due; null for never. */
+  readonly snapshotThresholdOf: (aggregate_type: string) => number | null;
+}
+
+/**
+ * Decides each transaction in order: known event id, token allowance, archived, expected version, schema
+ * (contract section 4). A refusal leaves no trace; the next transaction sees what the accepted ones did.
+ */
+export function planAppends(
+  known: Known,
+  transactions: readonly Transaction[],
+  context: PlanContext,
+): Plan {
+  const draft: Draft = {
+    known,
+    context,
+    heads: new Map(),
+    fresh: new Map(),
+    token_uses: new Map(),
+    snapshots: [],
+    log: known.log,
+    lastPosition: known.log.size,
+  };
+  const outcomes = transactions.map((transaction) => decide(draft, transaction));
+  return {
+    outcomes,
+    heads: [...draft.heads.values()],
+    snapshots: draft.snapshots,
+    token_uses: [...draft.token_uses.values()],
+    log: draft.log,
+  };
+}
+
+/** What the accepted transactions have changed so far. */
+interface Draft {
+  readonly known: Known;
+  readonly context: PlanContext;
+  readonly heads: Map<string, StreamHead>;
+  /** Events accepted in this plan whose id a client chose, with the positions they will get. */
+  readonly fresh: Map<EventId, CommittedEvent>;
+  readonly token_uses: Map<TokenId, TokenUse>;
+  readonly snapshots: Snapshot[];
+  log: Frontier;
+  lastPosition: Position;
+}
+
+function decide(draft: Draft, transaction: Transaction): Outcome {
+  try {
+    return repetition(draft, transaction) ?? accept(draft, transaction);
+  } catch (error) {
+    if (error instanceof DbxError) return { kind: "refused", error };
+    throw error;
+  }
+}
+
+/** The first records again, if the transaction repeats one; nothing, if it is new. */
+function repetition(draft: Draft, transaction: Transaction): Outcome | null {
+  const found = transaction.events.map((event) =>
+    event.client_id
+      ? (draft.fresh.get(event.event_id) ?? draft.known.events.get(event.event_id))
+      : undefined,
+  );
+  if (found.every((event) => event === undefined)) return null;
+  const events = transaction.events.map((event, index) => {
+    const first = found[index];
+    if (first === undefined) {
+      throw alreadyExists(
+        "the batch repeats events that are committed already together with new ones",
+        { index, ...(event.client_id ? { event_id: event.event_id } : {}) },
+      );
+    }
+    if (isSameContent(first, event)) return first;
+    throw alreadyExists(`event id ${event.event_id} is already used by another event`, {
+      index,
+      event_id: event.event_id,
+    });
+  });
+  return { kind: "repeated", events };
+}
+
+const isSameContent = (first: CommittedEvent, again: PlannedEvent): boolean =>
+  first.aggregate_type === again.aggregate_type &&
+  first.aggregate_id === again.aggregate_id &&
+  first.event_type === again.event_type &&
+  first.note === again.note &&
+  first.payload === again.payload;
+
+function accept(draft: Draft, transaction: Transaction): Outcome {
+  const use = charge(draft, transaction);
+  // Changes are collected apart, so that a refusal in the middle of a batch leaves the draft untouched.
+  const heads = new Map<string, StreamHead>();
+  const snapshots: Snapshot[] = [];
+  const events = transaction.events.map((event, index) => {
+    try {
+      return append(draft, heads, snapshots, event, transaction.issued_by);
+    } catch (error) {
+      if (error instanceof DbxError && transaction.events.length > 1) {
+        throw new DbxError(error.code, error.message, { index, ...error.details });
+      }
+      throw error;
+    }
+  });
+  for (const [key, head] of heads) draft.heads.set(key, head);
+  draft.snapshots.push(...snapshots);
+  if (use !== null) draft.token_uses.set(use.token_id, use);
+  transaction.events.forEach((asked, index) => {
+    const event = events[index];
+    assert(event !== undefined, "every event of an accepted transaction is planned");
+    draft.log = growFrontier(draft.log, event.hash);
+    draft.lastPosition++;
+    if (asked.client_id)
+      draft.fresh.set(event.event_id, { ...event, position: draft.lastPosition });
+  });
+  return { kind: "appended", events };
+}
+
+/** The token's use after this transaction; null where no token pays. */
+function charge(draft: Draft, { token_id, events }: Transaction): TokenUse | null {
+  if (token_id === null) return null;
+  const use = draft.token_uses.get(token_id) ?? draft.known.token_uses.get(token_id);
+  const allowance = draft.context.allowanceOf(token_id, use);
+  if (!allowance.ok) throw allowance.error;
+  const writes = (use?.writes ?? 0) + events.length;
+  if (allowance.writes_max !== null && writes > allowance.writes_max) {
+    throw permissionDenied("token write limit reached", {
+      remaining_writes: Math.max(0, allowance.writes_max - (use?.writes ?? 0)),
+      asked: events.length,
+    });
+  }
+  const expires_at = use?.term === allowance.term ? use.expires_at : null;
+  return { token_id, writes, expires_at, term: allowance.term };
+}
+
+function append(
+  draft: Draft,
+  heads: Map<string, StreamHead>,
+  snapshots: Snapshot[],
+  event: PlannedEvent,
+  issued_by: Issuer | null,
+): UnpositionedEvent {
+  const key = keyText(event);
+  const head =
+    heads.get(key) ?? draft.heads.get(key) ?? draft.known.heads.get(key) ?? newHead(event);
+  if (head.archived)
+    throw aggregateArchived({
+      aggregate_type: head.aggregate_type,
+      aggregate_id: head.aggregate_id,
+    });
+  if (!meets(event.expected_version, head.version)) {
+    throw versionConflict(
+      { aggregate_type: head.aggregate_type, aggregate_id: head.aggregate_id },
+      event.expected_version,
+      head.version,
+    );
+  }
+  draft.context.checkSchema(event);
+  const { now } = draft.context;
+  const created_at = head.updated_at > now ? head.updated_at : now;
+  const leaf = { ...event, issued_by, created_at, version: head.version + 1 };
+  const content_digest = contentDigest(event);
+  const hash = eventHash({ ...leaf, content_digest, previous_root: rootOf(head.frontier) });
+  const frontier = growFrontier(head.frontier, hash);
+  const state = evolve(head.state, event.payload);
+  const next = { ...head, version: leaf.version, frontier, state, updated_at: created_at };
+  const merkle_root = rootOf(frontier);
+  heads.set(key, next);
+  if (isSnapshotDue(next.version, draft.context.snapshotThresholdOf(event.aggregate_type))) {
+    const { aggregate_type, aggregate_id, version } = next;
+    const comment = `auto snapshot v${version}`;
+    snapshots.push({
+      aggregate_type,
+      aggregate_id,
+      version,
+      state,
+      merkle_root,
+      created_at,
+      comment,
+    });
+  }
+  return {
+    aggregate_type: event.aggregate_type,
+    aggregate_id: event.aggregate_id,
+    version: leaf.version,
+    event_id: event.event_id,
+    event_type: event.event_type,
+    created_at,
+    issued_by,
+    payload: event.payload,
+    note: event.note,
+    salt: event.salt,
+    content_digest,
+    hash,
+    merkle_root,
+  };
+}
+
+/** The head of a stream that has no event yet. */
+export const newHead = (key: StreamKey): StreamHead => ({
+  aggregate_type: key.aggregate_type,
+  aggregate_id: key.aggregate_id,
+  version: 0,
+  frontier: emptyFrontier,
+  state: emptyState,
+  archived: false,
+  updated_at: "",
+});
+
+/** SHA-256(salt ‖ canonical({note, payload})): binds the body without showing it. */
+export function contentDigest(body: {
+  salt: Uint8Array;
+  note: string | null;
+  payload: Canonical;
+}): Digest {
+  const content = Buffer.from(`{"note":${JSON.stringify(body.note)},"payload":${body.payload}}`);
+  const input = new Uint8Array(body.salt.length + content.length);
+  input.set(body.salt);
+  input.set(content, body.salt.length);
+  return sha256(input);
+}
+
+export interface Leaf extends StreamKey {
+  readonly version: number;
+  readonly event_id: string;
+  readonly event_type: string;
+  readonly created_at: string;
+  readonly issued_by: Issuer | null;
+  readonly content_digest: Digest;
+  /** Root of the aggregate's tree before this event. */
+  readonly previous_root: Digest;
+}
+
+/**
+ * SHA-256(0x00 ‖ leaf_data). The nine members stand here in canonical order, and JSON.stringify writes
+ * strings as RFC 8785 asks. This format can never change.
+ */
+export function eventHash(leaf: Leaf): Digest {
+  const issuer =
+    leaf.issued_by === null
+      ? "null"
+      : `{"group":${JSON.stringify(leaf.issued_by.group)},"user":${JSON.stringify(leaf.issued_by.user)}}`;
+  return leafHash(
+    `{"aggregate_id":${JSON.stringify(leaf.aggregate_id)}` +
+      `,"aggregate_type":${JSON.stringify(leaf.aggregate_type)}` +
+      `,"content_digest":"${leaf.content_digest.toHex()}"` +
+      `,"created_at":"${leaf.created_at}","event_id":"${leaf.event_id}"` +
+      `,"event_type":${JSON.stringify(leaf.event_type)},"issued_by":${issuer}` +
+      `,"previous_root":"${leaf.previous_root.toHex()}","version":${leaf.version}}`,
+  );
+}

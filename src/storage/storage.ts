@@ -1,0 +1,88 @@
+// The port: how streams and the log are remembered, in domain words. Every implementation MUST pass
+// test/conformance/storage.ts. No SQL, handles, iterators or open transactions cross it; every read is bounded.
+
+import type { TokenId } from "../model/actor.ts";
+import type { StreamHead } from "../model/aggregate.ts";
+import type { CommittedEvent, EventId } from "../model/event.ts";
+import type { Frontier } from "../model/merkle.ts";
+import type { Known, Outcome, Plan, TokenUse } from "../model/plan.ts";
+import type { Snapshot } from "../model/snapshot.ts";
+import type { Position, StreamKey, Version } from "../model/stream.ts";
+
+/** What a commit wants to know before it decides. No key, id or token twice. */
+export interface Ask {
+  readonly keys: readonly StreamKey[];
+  readonly event_ids: readonly EventId[];
+  readonly token_ids: readonly TokenId[];
+}
+
+/** An outcome once it is durable: appended events have their positions. */
+export type CommittedOutcome =
+  | { readonly kind: "appended" | "repeated"; readonly events: readonly CommittedEvent[] }
+  | Extract<Outcome, { kind: "refused" }>;
+
+export interface Committed {
+  /** In the order of the plan's outcomes. */
+  readonly outcomes: readonly CommittedOutcome[];
+  /** The last position of the log after this commit. */
+  readonly position: Position;
+}
+
+/** Where the log ends: size, root by way of the frontier, and how many streams there are. */
+export interface LogHead {
+  readonly frontier: Frontier;
+  readonly streams: number;
+}
+
+/**
+ * At most one process commits to a database at a time; opening for writing MUST take and hold a lock that
+ * the operating system releases when the process dies.
+ */
+export interface Storage {
+  /**
+   * Reads what is asked for, calls `plan` exactly once with it, and writes the result in one transaction.
+   * MUST NOT resolve before the result is durable. MUST assign gapless positions in outcome order, and see
+   * commits in the order of the calls. A plan that changes nothing writes nothing. If `plan` throws, nothing
+   * is written. `plan` is synchronous and pure: it may not call back into the storage.
+   * Rejects with `unavailable` on an I/O error; every later commit is then refused the same way.
+   */
+  commit(ask: Ask, plan: (known: Known) => Plan): Promise<Committed>;
+
+  /** Makes the stream with version 0. False if it exists already. Durable when resolved. */
+  createStream(key: StreamKey): Promise<boolean>;
+
+  /** Events with a version above `after`, ascending, at most `limit`. Unknown stream: none. */
+  readStream(key: StreamKey, options: { after: Version; limit: number }): Promise<CommittedEvent[]>;
+
+  /** Events with a position above `after`, ascending, at most `limit`. */
+  readLog(options: { after: Position; limit: number }): Promise<CommittedEvent[]>;
+
+  /** The head, or undefined for a stream that was never written nor created. */
+  readHead(key: StreamKey): Promise<StreamHead | undefined>;
+
+  /** Heads in key order (type, then id, UTF-8 bytes): those above `after`, `skip` passed over, at most `limit`. */
+  readHeads(options: {
+    after: StreamKey | null;
+    skip: number;
+    limit: number;
+  }): Promise<StreamHead[]>;
+
+  readLogHead(): Promise<LogHead>;
+
+  /** Snapshots of a stream with a version above `after`, ascending, at most `limit`. */
+  readSnapshots(key: StreamKey, options: { after: Version; limit: number }): Promise<Snapshot[]>;
+
+  readTokenUses(token_ids: readonly TokenId[]): Promise<TokenUse[]>;
+
+  /**
+   * Faults of the database itself, which no event can show: damaged pages, rows that belong to nothing,
+   * events without body, bodies without event. Empty when sound; at most `limit`. May take long; reads only.
+   */
+  check(options: { limit: number }): Promise<string[]>;
+
+  /** Figures for `dbx status`, by name. */
+  figures(): Promise<Record<string, number | string>>;
+
+  /** Finishes what is running, leaves the files as small as they get, releases the lock. */
+  close(): Promise<void>;
+}
