@@ -15,7 +15,7 @@ interface TextOptions {
   readonly name: boolean;
 }
 
-interface TextSchema extends TSchema, TextOptions {}
+type TextSchema = TSchema & TextOptions;
 
 const control = /[\u0000-\u001f\u007f-\u009f]/;
 const blankEnd = /^\s|\s$/;

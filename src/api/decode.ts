@@ -1,0 +1,93 @@
+// Checks a value against a schema once, at the gate, and says in words what is wrong with it, and where.
+
+import type { Static, TSchema } from "@sinclair/typebox";
+import { TypeCompiler, type TypeCheck } from "@sinclair/typebox/compiler";
+import type { ValueError } from "@sinclair/typebox/errors";
+import { invalidArgument, type DbxError } from "../model/error.ts";
+import { isText, textFault } from "../model/kinds.ts";
+import { didYouMean } from "../model/nearest.ts";
+
+const compiled = new WeakMap<TSchema, TypeCheck<TSchema>>();
+
+/** The value, now known to fit. Throws `invalid_argument` with `details.path` (JSON pointer, RFC 6901). */
+export function decode<Schema extends TSchema>(schema: Schema, value: unknown): Static<Schema> {
+  const check = checkOf(schema);
+  if (check.Check(value)) return value;
+  throw faultOf(check, value);
+}
+
+function checkOf<Schema extends TSchema>(schema: Schema): TypeCheck<Schema> {
+  const known = compiled.get(schema);
+  // The map is keyed by the schema itself, so what it holds was compiled from this very one.
+  if (known !== undefined) return known as unknown as TypeCheck<Schema>;
+  const check = TypeCompiler.Compile(schema);
+  compiled.set(schema, check as unknown as TypeCheck<TSchema>);
+  return check;
+}
+
+function faultOf(check: TypeCheck<TSchema>, value: unknown): DbxError {
+  const errors = [...check.Errors(value)];
+  // An unknown member is the best clue: the missing one it stands for follows from it.
+  const error = errors.find(({ message }) => message === "Unexpected property") ?? errors[0];
+  if (error === undefined) return invalidArgument("the input does not fit", { path: "" });
+  return invalidArgument(explain(check, error), { path: error.path });
+}
+
+function explain(check: TypeCheck<TSchema>, error: ValueError): string {
+  const { schema, value, path, message } = error;
+  const where = nameOf(path);
+  if (typeof schema["fault"] === "string" && value !== undefined) return schema["fault"];
+  if (message === "Unexpected property") {
+    const known = memberNames(check.Schema(), path);
+    return `unknown member ${where}${didYouMean(path.split("/").at(-1) ?? "", known)}`;
+  }
+  if (value === undefined) return `${where} is missing`;
+  if (isText(schema)) return `${where} ${textFault(schema, value) ?? "does not fit"}`;
+  return `${where} ${expectation(schema, message)}`;
+}
+
+/** `/events/3/note` as people write it: `events[3].note`. */
+function nameOf(path: string): string {
+  if (path === "") return "the input";
+  const parts = path
+    .slice(1)
+    .split("/")
+    .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
+  return parts
+    .map((part, index) => (/^\d+$/.test(part) ? `[${part}]` : index === 0 ? part : `.${part}`))
+    .join("");
+}
+
+/** The names that the object around `path` may have. */
+function memberNames(root: TSchema, path: string): string[] {
+  let schema: TSchema | undefined = root;
+  for (const part of path.slice(1).split("/").slice(0, -1)) {
+    schema = /^\d+$/.test(part) ? schema?.["items"] : schema?.["properties"]?.[part];
+  }
+  return Object.keys(schema?.["properties"] ?? {});
+}
+
+function expectation(schema: TSchema, message: string): string {
+  const { type, minimum, maximum, minItems, maxItems, anyOf } = schema;
+  if (type === "integer") {
+    if (minimum !== undefined && maximum === Number.MAX_SAFE_INTEGER)
+      return `must be an integer of at least ${minimum}`;
+    return minimum === undefined
+      ? "must be an integer"
+      : `must be an integer from ${minimum} to ${maximum}`;
+  }
+  if (type === "array") {
+    return minItems === undefined
+      ? "must be an array"
+      : `must be an array of ${minItems} to ${maxItems} entries`;
+  }
+  if (Array.isArray(anyOf)) {
+    const choices = anyOf.map(
+      (choice: TSchema) => choice["const"] ?? choice["description"] ?? choice["type"],
+    );
+    return `must be one of: ${choices.join(", ")}`;
+  }
+  if (schema["pattern"] !== undefined) return `must match ${schema["pattern"]}`;
+  if (typeof type === "string") return `must be ${/^[aeio]/.test(type) ? "an" : "a"} ${type}`;
+  return message.charAt(0).toLowerCase() + message.slice(1);
+}

@@ -1,0 +1,164 @@
+// The configuration, once: types, defaults, bounds and words. Flags, environment variables, `config.toml`,
+// the printed form and the README table derive from this schema.
+//
+// Annotations beside JSON Schema's own: `secret` values print as `set`; `live` keys are followed by a running
+// server, all others need a restart; `aliases` are older names that still work; `reserved` keys belong to
+// parts that a data directory may mention but this version does not act on.
+
+import { Type, type Static } from "@sinclair/typebox";
+import { limits } from "./limits.ts";
+
+const reserved = { reserved: true } as const;
+
+export const Config = Type.Object(
+  {
+    port: Type.Integer({
+      default: 7070,
+      minimum: 0,
+      maximum: 65_535,
+      description: "Port of the HTTP listener; 0 takes a free one.",
+    }),
+    bind_addr: Type.String({
+      default: "0.0.0.0",
+      minLength: 1,
+      description: "Address of the HTTP listener.",
+    }),
+    data_dir: Type.String({
+      default: "~/.eventdbx",
+      minLength: 1,
+      description: "Where everything is kept. `~` is the home directory.",
+    }),
+    restrict: Type.Union([Type.Literal("off"), Type.Literal("default"), Type.Literal("strict")], {
+      default: "default",
+      description: "How strictly schemas bind: `off`, `default` or `strict`.",
+    }),
+    list_page_size: Type.Integer({
+      default: 10,
+      minimum: 0,
+      maximum: limits.page_rows_max,
+      live: true,
+      description: "Aggregates on a page when the request does not say.",
+    }),
+    page_limit: Type.Integer({
+      default: 1000,
+      minimum: 1,
+      maximum: limits.page_rows_max,
+      live: true,
+      description: "Cap on any requested page.",
+    }),
+    payload_limit: Type.Integer({
+      default: limits.payload_bytes_default,
+      minimum: 1,
+      maximum: limits.payload_bytes_max,
+      live: true,
+      description: "Largest payload, in bytes of canonical JSON.",
+    }),
+    memory_threshold: Type.Integer({
+      default: 10_000,
+      minimum: 0,
+      maximum: 10_000_000,
+      aliases: ["cache_threshold"],
+      description: "Aggregate heads kept in memory.",
+    }),
+    snapshot_threshold: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: Number.MAX_SAFE_INTEGER,
+        live: true,
+        description: "Keep a snapshot every so many events of an aggregate; never when missing.",
+      }),
+    ),
+    plugin_max_attempts: Type.Integer({
+      ...reserved,
+      default: 10,
+      minimum: 1,
+      maximum: 4_294_967_295,
+      description: "Deliveries of an event to a plugin before it is dead.",
+    }),
+    data_encryption_key: Type.Optional(
+      Type.String({
+        secret: true,
+        aliases: ["dek"],
+        description: "Data encryption key: base64 of 32 bytes.",
+      }),
+    ),
+    created_at: Type.Optional(Type.String({ ...reserved, description: "When the file was made." })),
+    updated_at: Type.Optional(
+      Type.String({ ...reserved, description: "When the file was last changed." }),
+    ),
+    api: Type.Object(
+      {
+        rest: Type.Boolean({ default: true, description: "Serve the REST API." }),
+        graphql: Type.Boolean({ ...reserved, default: true, description: "Serve GraphQL." }),
+        grpc: Type.Boolean({ ...reserved, default: true, description: "Serve gRPC." }),
+      },
+      { aliases: ["api_mode"] },
+    ),
+    storage: Type.Object({
+      durability: Type.Union([Type.Literal("full"), Type.Literal("normal")], {
+        default: "full",
+        description:
+          "`full`: acknowledged is on disk. `normal`: a power cut may take the last commits.",
+      }),
+    }),
+    admin: Type.Object({
+      master_key_hash: Type.Optional(
+        Type.String({ secret: true, description: "Argon2id hash of the master key." }),
+      ),
+      enabled: Type.Boolean({
+        ...reserved,
+        default: false,
+        description: "Serve administration apart.",
+      }),
+      bind_addr: Type.String({ ...reserved, default: "0.0.0.0", description: "Its address." }),
+      port: Type.Optional(
+        Type.Integer({ ...reserved, minimum: 0, maximum: 65_535, description: "Its port." }),
+      ),
+    }),
+    grpc: Type.Object({
+      bind_addr: Type.String({
+        ...reserved,
+        default: "0.0.0.0:7070",
+        description: "Address of gRPC.",
+      }),
+    }),
+    socket: Type.Object({
+      bind_addr: Type.String({
+        ...reserved,
+        default: "0.0.0.0:6363",
+        description: "Address of the control socket.",
+      }),
+    }),
+    replication: Type.Object({
+      identity_key: Type.String({
+        ...reserved,
+        default: "replication.key",
+        description: "This node's private key.",
+      }),
+      bind_addr: Type.String({ ...reserved, default: "0.0.0.0:7443", description: "Unused." }),
+    }),
+    remotes: Type.Record(
+      Type.String(),
+      Type.Object({ endpoint: Type.String(), public_key: Type.String() }),
+      { ...reserved, default: {}, description: "Other nodes." },
+    ),
+  },
+  { additionalProperties: false },
+);
+export type Config = Static<typeof Config>;
+export type Restriction = Config["restrict"];
+
+/** Every accepted spelling of a restriction, compared trimmed and in lower case. */
+const spellings: Record<Restriction, readonly string[]> = {
+  off: ["off", "false", "0", "no", "none", "unrestricted", "dev"],
+  default: ["default", "true", "1", "yes", "on", "prod", "restricted", "hybrid"],
+  strict: ["strict", "all", "enforced"],
+};
+
+/** The restriction a word or boolean stands for; undefined for words nobody defined. */
+export function restrictionOf(word: string | boolean): Restriction | undefined {
+  const wanted = String(word).trim().toLowerCase();
+  if (spellings.off.includes(wanted)) return "off";
+  if (spellings.default.includes(wanted)) return "default";
+  return spellings.strict.includes(wanted) ? "strict" : undefined;
+}
