@@ -1,0 +1,90 @@
+// Small JSON and TOML files (configuration, tokens, schemas, ...) replaced as a whole: after a crash there is
+// the old text or the new one, never a mixture. Not for anything that grows with the log.
+
+import { randomBytes } from "node:crypto";
+import { open, readFile, realpath, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { dataCorrupted, unavailable } from "../model/error.ts";
+
+/** The text of the file without byte-order mark, or null where there is none. */
+export async function readDocument(path: string): Promise<string | null> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(path);
+  } catch (cause) {
+    if (hasCode(cause, "ENOENT")) return null;
+    throw unavailable(`cannot read ${path}`, { path, reason: codeOf(cause) }, { cause });
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw dataCorrupted(`${path} is not UTF-8 text`, { path }, { cause });
+  }
+}
+
+/**
+ * Puts `text` in place of what the file held, durably when resolved. `mode` holds for the new file whatever
+ * the umask and the old file's mode were. A link is followed, so that it stays a link.
+ */
+export async function replaceDocument(
+  path: string,
+  text: string,
+  { mode }: { mode: number },
+): Promise<void> {
+  try {
+    const target = await linkTarget(path);
+    // In the same directory, because a rename is atomic only within one file system; random, because
+    // another process may replace the same file at this moment.
+    const fresh = join(
+      dirname(target),
+      `.${basename(target)}.${randomBytes(6).toString("hex")}.tmp`,
+    );
+    try {
+      await writeDurably(fresh, text, mode);
+      await rename(fresh, target);
+    } catch (cause) {
+      await rm(fresh, { force: true });
+      throw cause;
+    }
+    await syncDirectory(dirname(target));
+  } catch (cause) {
+    throw unavailable(`cannot write ${path}`, { path, reason: codeOf(cause) }, { cause });
+  }
+}
+
+/** Makes the names in a directory durable. Windows has no such call and needs none. */
+export async function syncDirectory(path: string): Promise<void> {
+  if (process.platform === "win32") return;
+  const directory = await open(path, "r");
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
+async function linkTarget(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return path;
+    throw error;
+  }
+}
+
+async function writeDurably(path: string, text: string, mode: number): Promise<void> {
+  const file = await open(path, "wx", mode);
+  try {
+    // `open` takes the umask off the mode.
+    await file.chmod(mode);
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && "code" in error ? String(error.code) : "unknown";
+
+const hasCode = (error: unknown, code: string): boolean => codeOf(error) === code;
