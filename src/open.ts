@@ -1,16 +1,24 @@
 // Composition root: a configuration becomes a running store. The only place that wires.
 
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Dbx } from "./api/dbx.ts";
+import { createCommitter } from "./engine/committer.ts";
+import { createEngine } from "./engine/engine.ts";
+import { createClock } from "./engine/clock.ts";
+import { ensureMachineKey, readMachineKey } from "./engine/machine-key.ts";
+import { createSettings, type Settings } from "./engine/settings.ts";
+import { openTokens } from "./engine/tokens.ts";
+import type { Log } from "./log.ts";
 import type { Actor } from "./model/actor.ts";
 import type { Config } from "./model/config.ts";
-import type { Dbx } from "./api/dbx.ts";
-import type { Log } from "./log.ts";
+import type { DbxError } from "./model/error.ts";
+import { checkEvent } from "./model/schema.ts";
+import { openSqliteStorage, type SqliteStorage } from "./storage/sqlite/open.ts";
 import type { System } from "./system.ts";
+import { version } from "./version.ts";
 
-/** What a running server may change without a restart. */
-export type Settings = Pick<
-  Config,
-  "list_page_size" | "page_limit" | "payload_limit" | "snapshot_threshold"
->;
+export type { Settings };
 
 export interface OpenOptions {
   readonly config: Config;
@@ -32,13 +40,72 @@ export interface Opened {
   readonly authenticate: (token: string) => Actor;
   /** A short-lived token with every grant for this machine's command line: actor `cli` / `cli:<user>`. */
   readonly openSession: (user: string) => { readonly token: string; readonly expires_at: string };
-  /** 32 random bytes from `<data_dir>/machine.key` (mode 0600, made at the first opening for writing). */
-  readonly machineKey: Uint8Array;
+  /** 32 random bytes from `<data_dir>/machine.key` (mode 0600); null before the first opening for writing. */
+  readonly machineKey: Uint8Array | null;
   readonly settings: () => Settings;
-  /** Rejects when the disk failed: from then on nothing is written, and the process should end. */
-  readonly failure: Promise<never>;
+  /** Resolves when the disk failed: from then on nothing is written, and the process should end. Never rejects. */
+  readonly failure: Promise<DbxError>;
   /** Finishes what was accepted, then closes the storage. */
   readonly close: () => Promise<void>;
 }
 
-export type Open = (options: OpenOptions) => Promise<Opened>;
+/** Opens `config.data_dir`. Throws `unavailable` where another process writes to it. */
+export async function open(options: OpenOptions): Promise<Opened> {
+  const { config, log, access } = options;
+  await mkdir(config.data_dir, { recursive: true, mode: 0o700 });
+  const storage = await openSqliteStorage({
+    directory: config.data_dir,
+    durability: config.storage.durability,
+    access,
+    heads_max: config.memory_threshold,
+    lock_wait_ms: options.lock_wait_ms,
+    threads: options.threads,
+  });
+  try {
+    log.info("storage open", { directory: config.data_dir, access, ...storage.settings });
+    return await assemble(options, storage);
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
+}
+
+async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<Opened> {
+  const { config, log, system } = options;
+  const { data_dir } = config;
+  const settings = createSettings(config, options.reload);
+  const tokens = await openTokens({ path: join(data_dir, "tokens.json"), storage, system, log });
+  const now = await createClock(storage, system);
+  const committer = createCommitter({
+    storage,
+    context: () => ({
+      now: now(),
+      allowanceOf: tokens.allowanceOf,
+      checkSchema: (event) => checkEvent(settings.current().restrict, event),
+      snapshotThresholdOf: () => settings.current().snapshot_threshold ?? null,
+    }),
+  });
+  const status = async () => ({
+    version,
+    restrict: settings.current().restrict,
+    durability: config.storage.durability,
+    encrypted: false,
+    figures: { ...committer.figures(), ...(await storage.figures()) },
+  });
+  return {
+    dbx: createEngine({ storage, committer, tokens, system, settings, status }),
+    authenticate: tokens.authenticate,
+    openSession: tokens.openSession,
+    machineKey:
+      options.access === "write"
+        ? await ensureMachineKey(data_dir, system.random)
+        : await readMachineKey(data_dir),
+    settings: settings.current,
+    failure: storage.failure,
+    close: async () => {
+      await committer.close();
+      await tokens.close();
+      await storage.close();
+    },
+  };
+}

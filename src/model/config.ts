@@ -30,6 +30,7 @@ export const Config = Type.Object(
     }),
     restrict: Type.Union([Type.Literal("off"), Type.Literal("default"), Type.Literal("strict")], {
       default: "default",
+      live: true,
       description: "How strictly schemas bind: `off`, `default` or `strict`.",
     }),
     list_page_size: Type.Integer({

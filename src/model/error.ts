@@ -65,8 +65,8 @@ export const aggregateArchived = (key: StreamKey) =>
     ...key,
   });
 
-export const failedPrecondition = (message: string, details?: Details) =>
-  new DbxError("failed_precondition", message, details);
+export const failedPrecondition = (message: string, details?: Details, options?: ErrorOptions) =>
+  new DbxError("failed_precondition", message, details, options);
 
 export const tooLarge = (message: string, details?: Details) =>
   new DbxError("too_large", message, details);

@@ -88,7 +88,13 @@ export interface Plan {
 
 /** What a token may still do, decided now: a revoked or expired token is refused even when it queued before. */
 export type Allowance =
-  | { readonly ok: true; readonly writes_max: number | null; readonly term: string }
+  | {
+      readonly ok: true;
+      /** Total writes, since the token was first issued, at which it is spent; null for no limit. */
+      readonly writes_max: number | null;
+      readonly expires_at: string | null;
+      readonly term: string;
+    }
   | { readonly ok: false; readonly error: DbxError };
 
 export interface PlanContext {
@@ -226,8 +232,7 @@ function charge(draft: Draft, { token_id, events }: Transaction): TokenUse | nul
       asked: events.length,
     });
   }
-  const expires_at = use?.term === allowance.term ? use.expires_at : null;
-  return { token_id, writes, expires_at, term: allowance.term };
+  return { token_id, writes, expires_at: allowance.expires_at, term: allowance.term };
 }
 
 function append(

@@ -1,0 +1,130 @@
+// Group commit: whatever waits while one commit runs is the next commit, so an idle store adds no delay and a
+// busy one shares each fsync. One transaction's refusal never touches another.
+
+import { assert, overloaded, unavailable } from "../model/error.ts";
+import type { CommittedEvent } from "../model/event.ts";
+import { limits } from "../model/limits.ts";
+import { planAppends, type PlanContext, type Transaction } from "../model/plan.ts";
+import { keyText, type StreamKey } from "../model/stream.ts";
+import type { Ask, Committed, Storage } from "../storage/storage.ts";
+
+export interface Committer {
+  /** The committed events, or the first ones again for a repetition. Rejects with the transaction's refusal. */
+  readonly submit: (transaction: Transaction) => Promise<readonly CommittedEvent[]>;
+  readonly figures: () => Record<string, number>;
+  /** Commits what waits, then refuses everything. */
+  readonly close: () => Promise<void>;
+}
+
+interface Waiting {
+  readonly transaction: Transaction;
+  readonly bytes: number;
+  readonly resolve: (events: readonly CommittedEvent[]) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** `context` is asked once per commit, so that all its events share one time. */
+export function createCommitter(options: {
+  storage: Storage;
+  context: () => PlanContext;
+}): Committer {
+  const queue: Waiting[] = [];
+  const counts = { commits: 0, events: 0, refused: 0, queue_max: 0, batch_max: 0 };
+  let queuedBytes = 0;
+  let running: Promise<void> | null = null;
+  let closed = false;
+
+  function submit(transaction: Transaction): Promise<readonly CommittedEvent[]> {
+    assert(transaction.events.length > 0, "a transaction has at least one event");
+    if (closed) return Promise.reject(unavailable("dbx is stopping"));
+    const bytes = transaction.events.reduce((sum, event) => sum + event.payload.length, 0);
+    if (
+      queue.length >= limits.queue_transactions_max ||
+      queuedBytes + bytes > limits.queue_bytes_max
+    ) {
+      return Promise.reject(
+        overloaded("too many appends are waiting; try again", { waiting: queue.length }),
+      );
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<readonly CommittedEvent[]>();
+    queue.push({ transaction, bytes, resolve, reject });
+    queuedBytes += bytes;
+    counts.queue_max = Math.max(counts.queue_max, queue.length);
+    running ??= drain();
+    return promise;
+  }
+
+  /** Commits until nothing waits. Starts one turn later, so that requests of one turn share a commit. */
+  async function drain(): Promise<void> {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    while (queue.length > 0) await commit(takeBatch());
+    running = null;
+  }
+
+  /** As many transactions as one commit may hold; the first one always fits. */
+  function takeBatch(): Waiting[] {
+    let events = 0;
+    let bytes = 0;
+    let count = 0;
+    for (const waiting of queue) {
+      events += waiting.transaction.events.length;
+      bytes += waiting.bytes;
+      if (count > 0 && (events > limits.commit_events_max || bytes > limits.commit_bytes_max))
+        break;
+      count++;
+    }
+    const batch = queue.splice(0, count);
+    for (const waiting of batch) queuedBytes -= waiting.bytes;
+    return batch;
+  }
+
+  async function commit(batch: readonly Waiting[]): Promise<void> {
+    const transactions = batch.map(({ transaction }) => transaction);
+    let committed: Committed;
+    try {
+      committed = await options.storage.commit(askOf(transactions), (known) =>
+        planAppends(known, transactions, options.context()),
+      );
+    } catch (error) {
+      for (const waiting of batch) waiting.reject(error);
+      return;
+    }
+    counts.commits++;
+    counts.batch_max = Math.max(counts.batch_max, batch.length);
+    assert(committed.outcomes.length === batch.length, "every transaction has an outcome");
+    committed.outcomes.forEach((outcome, index) => {
+      const waiting = batch[index];
+      assert(waiting !== undefined, "every outcome has a transaction");
+      if (outcome.kind === "refused") {
+        counts.refused++;
+        waiting.reject(outcome.error);
+      } else {
+        if (outcome.kind === "appended") counts.events += outcome.events.length;
+        waiting.resolve(outcome.events);
+      }
+    });
+  }
+
+  return {
+    submit,
+    figures: () => ({ ...counts, queued: queue.length, queued_bytes: queuedBytes }),
+    close: async () => {
+      closed = true;
+      await running;
+    },
+  };
+}
+
+function askOf(transactions: readonly Transaction[]): Ask {
+  const keys = new Map<string, StreamKey>();
+  const event_ids = new Set<string>();
+  const token_ids = new Set<string>();
+  for (const { events, token_id } of transactions) {
+    if (token_id !== null) token_ids.add(token_id);
+    for (const event of events) {
+      keys.set(keyText(event), event);
+      if (event.client_id) event_ids.add(event.event_id);
+    }
+  }
+  return { keys: [...keys.values()], event_ids: [...event_ids], token_ids: [...token_ids] };
+}

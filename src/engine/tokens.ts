@@ -1,0 +1,332 @@
+// Tokens: issued, shown, refreshed, revoked, checked. Definitions live in `tokens.json`, only as hashes; how far
+// a token was used lives with the log, because only the append's own transaction can count exactly.
+
+import { timingSafeEqual } from "node:crypto";
+import { Type, type Static } from "@sinclair/typebox";
+import { decode } from "../api/decode.ts";
+import type { Input, IssuedToken, Token } from "../api/operations.ts";
+import type { Log } from "../log.ts";
+import { grants, grantsOf, Group, User, type Actor, type TokenId } from "../model/actor.ts";
+import { DbxError, failedPrecondition, invalidArgument, unauthenticated } from "../model/error.ts";
+import { limits } from "../model/limits.ts";
+import { sha256 } from "../model/merkle.ts";
+import type { Allowance, TokenUse } from "../model/plan.ts";
+import { readDocument, replaceDocument } from "../storage/documents.ts";
+import type { Storage } from "../storage/storage.ts";
+import type { System } from "../system.ts";
+
+const Definition = Type.Object({
+  id: Type.String(),
+  prefix: Type.String(),
+  /** SHA-256 of the value, hex. */
+  hash: Type.String({ pattern: "^[0-9a-f]{64}$" }),
+  group: Group,
+  user: User,
+  status: Type.Union([Type.Literal("active"), Type.Literal("revoked")]),
+  issued_at: Type.String(),
+  expires_at: Type.Union([Type.String(), Type.Null()]),
+  /** Seconds that a keep-alive use adds; null for tokens that never expire. */
+  span_secs: Type.Union([Type.Integer(), Type.Null()]),
+  limit: Type.Union([Type.Integer(), Type.Null()]),
+  /** Writes used when the limit was set: the limit counts from there. */
+  limit_base: Type.Integer(),
+  keep_alive: Type.Boolean(),
+  /** When it was issued or last refreshed: what was noted of an earlier term no longer counts. */
+  term: Type.String(),
+});
+type Definition = Static<typeof Definition>;
+const Definitions = Type.Array(Definition, { maxItems: limits.tokens_max });
+
+export interface Tokens {
+  readonly issue: (input: Input<"issueToken">) => Promise<IssuedToken>;
+  readonly list: () => Promise<Token[]>;
+  readonly revoke: (input: Input<"revokeToken">) => Promise<void>;
+  readonly refresh: (input: Input<"refreshToken">) => Promise<Token>;
+  /** The actor behind a value. Throws `unauthenticated`. A keep-alive token lives on by it. */
+  readonly authenticate: (value: string) => Actor;
+  /** A token in memory only, for this machine's command line. */
+  readonly openSession: (user: string) => { readonly token: string; readonly expires_at: string };
+  /** For the planner: what the token may do now. */
+  readonly allowanceOf: (id: TokenId, use: TokenUse | undefined) => Allowance;
+  /** Writes down what keep-alive moved. */
+  readonly close: () => Promise<void>;
+}
+
+const unknownToken = () => unauthenticated("token not found or inactive");
+const expiredToken = () => unauthenticated("token has expired");
+
+/** `path` is `tokens.json`; a missing file means no tokens, an unreadable one is an error, never "none". */
+export async function openTokens(options: {
+  path: string;
+  storage: Storage;
+  system: System;
+  log: Log;
+}): Promise<Tokens> {
+  const { path, storage, system } = options;
+  const definitions = new Map<TokenId, Definition>();
+  for (const definition of await readDefinitions(path)) definitions.set(definition.id, definition);
+  /** Where keep-alive has moved the end of a token's life, and which part of that is on disk. */
+  const alive = new Map<TokenId, { expires_at: string; saved: string }>();
+  const sessions = new Map<TokenId, { hash: Uint8Array; actor: Actor; expires_at: string }>();
+  let changing: Promise<unknown> = Promise.resolve();
+  let saving: Promise<void> = Promise.resolve();
+
+  const kept = [...definitions.values()].filter(({ keep_alive }) => keep_alive).map(({ id }) => id);
+  for (const use of await storage.readTokenUses(kept)) {
+    const definition = definitions.get(use.token_id);
+    if (use.expires_at === null || definition?.term !== use.term) continue;
+    alive.set(use.token_id, { expires_at: use.expires_at, saved: use.expires_at });
+  }
+
+  const expiryOf = (definition: Definition): string | null =>
+    alive.get(definition.id)?.expires_at ?? definition.expires_at;
+
+  function faultOf(definition: Definition | undefined, now: string): DbxError | null {
+    if (definition === undefined || definition.status === "revoked") return unknownToken();
+    const expires_at = expiryOf(definition);
+    return expires_at !== null && expires_at <= now ? expiredToken() : null;
+  }
+
+  function authenticate(value: string): Actor {
+    const hash = sha256(value);
+    const id = idOf(hash);
+    const now = system.now();
+    const session = sessions.get(id);
+    if (session !== undefined && timingSafeEqual(session.hash, hash)) {
+      if (session.expires_at <= now) throw expiredToken();
+      return session.actor;
+    }
+    const definition = definitions.get(id);
+    if (definition === undefined || !timingSafeEqual(Buffer.from(definition.hash, "hex"), hash)) {
+      throw unknownToken();
+    }
+    const fault = faultOf(definition, now);
+    if (fault !== null) throw fault;
+    if (definition.keep_alive && definition.span_secs !== null)
+      prolong(definition, definition.span_secs, now);
+    return {
+      group: definition.group,
+      user: definition.user,
+      grants: grantsOf(definition.group),
+      token_id: id,
+    };
+  }
+
+  /** Moves the expiry in memory at once; on disk when a tenth of the span has passed, so reads stay cheap. */
+  function prolong({ id, expires_at: first }: Definition, span_secs: number, now: string): void {
+    const expires_at = addSeconds(now, span_secs);
+    const saved = alive.get(id)?.saved ?? first ?? expires_at;
+    alive.set(id, { expires_at, saved });
+    if (Date.parse(expires_at) - Date.parse(saved) < span_secs * 100) return;
+    alive.set(id, { expires_at, saved: expires_at });
+    saving = saving
+      .then(() => saveUses([id]))
+      .catch((error: unknown) => {
+        options.log.warn("keep-alive expiry not saved", { token_id: id, error: String(error) });
+      });
+  }
+
+  async function saveUses(ids: readonly TokenId[]): Promise<void> {
+    await storage.commit({ keys: [], event_ids: [], token_ids: ids }, (known) => ({
+      outcomes: [],
+      heads: [],
+      snapshots: [],
+      log: known.log,
+      token_uses: ids.flatMap((token_id) => {
+        const definition = definitions.get(token_id);
+        if (definition === undefined) return [];
+        const writes = known.token_uses.get(token_id)?.writes ?? 0;
+        return [{ token_id, writes, expires_at: expiryOf(definition), term: definition.term }];
+      }),
+    }));
+  }
+
+  function allowanceOf(id: TokenId): Allowance {
+    const definition = definitions.get(id);
+    const error = faultOf(definition, system.now());
+    if (error !== null || definition === undefined)
+      return { ok: false, error: error ?? unknownToken() };
+    const { limit, limit_base, term } = definition;
+    return {
+      ok: true,
+      writes_max: limit === null ? null : limit_base + limit,
+      expires_at: alive.get(id)?.expires_at ?? null,
+      term,
+    };
+  }
+
+  /** One change of the file at a time: on disk first, then in memory. */
+  function change<Result>(step: () => Promise<Result>): Promise<Result> {
+    const result = changing.then(step);
+    changing = result.catch(() => undefined); // The caller has the error; the next change must still run.
+    return result;
+  }
+
+  async function put(definition: Definition): Promise<void> {
+    const next = new Map(definitions).set(definition.id, definition);
+    await replaceDocument(path, `${JSON.stringify([...next.values()], null, 2)}\n`, {
+      mode: 0o600,
+    });
+    definitions.set(definition.id, definition);
+  }
+
+  async function show(definition: Definition): Promise<Token> {
+    const [use] = await storage.readTokenUses([definition.id]);
+    return toToken(definition, {
+      writes: use?.writes ?? 0,
+      expires_at: expiryOf(definition),
+      now: system.now(),
+    });
+  }
+
+  function find(reference: string): Definition {
+    const id = reference.startsWith("EVT-") ? idOf(sha256(reference)) : reference;
+    const definition = definitions.get(id);
+    if (definition === undefined || definition.status === "revoked") throw unknownToken();
+    return definition;
+  }
+
+  return {
+    authenticate,
+    allowanceOf,
+    issue: (input) =>
+      change(async () => {
+        if (definitions.size >= limits.tokens_max) {
+          throw failedPrecondition(
+            `there are ${limits.tokens_max} tokens already, the most dbx keeps`,
+          );
+        }
+        const { value, hash, id } = newValue(system);
+        const now = system.now();
+        const span_secs = input.expiration_secs ?? null;
+        const definition: Definition = {
+          id,
+          prefix: value.slice(0, 12),
+          hash: hash.toHex(),
+          group: input.group,
+          user: input.user,
+          status: "active",
+          issued_at: now,
+          expires_at: span_secs === null ? null : addSeconds(now, span_secs),
+          span_secs,
+          limit: input.limit ?? null,
+          limit_base: 0,
+          keep_alive: input.keep_alive ?? false,
+          term: now,
+        };
+        await put(definition);
+        return { token: value, ...(await show(definition)) };
+      }),
+    list: async () => {
+      const all = [...definitions.values()];
+      const uses = await storage.readTokenUses(all.map(({ id }) => id));
+      const writes = new Map(uses.map((use) => [use.token_id, use.writes]));
+      const now = system.now();
+      return all.map((definition) =>
+        toToken(definition, {
+          writes: writes.get(definition.id) ?? 0,
+          expires_at: expiryOf(definition),
+          now,
+        }),
+      );
+    },
+    revoke: ({ token }) => change(() => put({ ...find(token), status: "revoked" })),
+    refresh: ({ token, expiration_secs, limit }) =>
+      change(async () => {
+        const definition = find(token);
+        if (expiration_secs === undefined && limit === undefined) {
+          throw invalidArgument("a refresh needs a new expiration, a new limit or both");
+        }
+        const now = system.now();
+        const [use] = await storage.readTokenUses([definition.id]);
+        const renewed = expiration_secs !== undefined;
+        const next: Definition = {
+          ...definition,
+          ...(renewed
+            ? {
+                expires_at: addSeconds(now, expiration_secs),
+                span_secs: expiration_secs,
+                term: now,
+              }
+            : {}),
+          ...(limit === undefined ? {} : { limit, limit_base: use?.writes ?? 0 }),
+        };
+        await put(next);
+        if (renewed) alive.delete(definition.id);
+        return show(next);
+      }),
+    openSession: (user) => {
+      const now = system.now();
+      for (const [id, session] of sessions) if (session.expires_at <= now) sessions.delete(id);
+      if (sessions.size >= limits.session_tokens_max) {
+        throw failedPrecondition("too many command lines are at work; try again in a minute");
+      }
+      const { value, hash, id } = newValue(system);
+      const expires_at = addSeconds(now, limits.session_token_ms / 1000);
+      sessions.set(id, { hash, expires_at, actor: cliActor(user) });
+      return { token: value, expires_at };
+    },
+    close: async () => {
+      await changing;
+      await saving;
+      const unsaved = [...alive].filter(([, { expires_at, saved }]) => expires_at !== saved);
+      if (unsaved.length > 0) await saveUses(unsaved.map(([id]) => id));
+    },
+  };
+}
+
+/** This machine's command line: it can read the data directory, so it may do everything. */
+export const cliActor = (user: string): Actor => ({
+  group: "cli",
+  user: `cli:${user}`,
+  grants,
+  token_id: null,
+});
+
+const idOf = (hash: Uint8Array): TokenId => hash.subarray(0, 8).toHex();
+
+function newValue(system: System): { value: string; hash: Uint8Array; id: TokenId } {
+  const value = `EVT-${system.random(32).toHex()}`;
+  const hash = sha256(value);
+  return { value, hash, id: idOf(hash) };
+}
+
+function addSeconds(time: string, seconds: number): string {
+  const end = new Date(Date.parse(time) + seconds * 1000);
+  return `${end.toISOString().slice(0, -1)}${time.slice(-4)}`;
+}
+
+function toToken(
+  definition: Definition,
+  now: { writes: number; expires_at: string | null; now: string },
+): Token {
+  const { id, prefix, group, user, status, issued_at, limit, limit_base, keep_alive } = definition;
+  const expired = now.expires_at !== null && now.expires_at <= now.now;
+  return {
+    id,
+    prefix,
+    group,
+    user,
+    status: status === "active" && expired ? "expired" : status,
+    issued_at,
+    expires_at: now.expires_at,
+    limit,
+    remaining_writes: limit === null ? null : Math.max(0, limit - (now.writes - limit_base)),
+    keep_alive,
+  };
+}
+
+async function readDefinitions(path: string): Promise<Definition[]> {
+  const text = await readDocument(path);
+  if (text === null) return [];
+  try {
+    return decode(Definitions, JSON.parse(text));
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw failedPrecondition(
+      `${path} cannot be read: ${why}; restore it from a backup or move it away`,
+      {},
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,287 @@
+// Recomputes everything from the events and compares it with what is stored: operation, command and the oracle
+// of the tests. It reads in pages and lets others run in between, so it may take long but never holds anything.
+
+import { emptyState, evolve, type StreamHead } from "../model/aggregate.ts";
+import { dataCorrupted, type DbxError } from "../model/error.ts";
+import type { CommittedEvent } from "../model/event.ts";
+import { limits } from "../model/limits.ts";
+import {
+  emptyFrontier,
+  emptyRoot,
+  growFrontier,
+  rootOf,
+  type Digest,
+  type Frontier,
+} from "../model/merkle.ts";
+import { contentDigest, eventHash } from "../model/plan.ts";
+import type { Snapshot } from "../model/snapshot.ts";
+import { showKey, type Position, type StreamKey, type Version } from "../model/stream.ts";
+import type { Storage } from "../storage/storage.ts";
+
+/** One thing that is not as the events say. */
+export interface Fault {
+  readonly fault: string;
+  readonly aggregate_type?: string;
+  readonly aggregate_id?: string;
+  readonly version?: Version;
+  readonly position?: Position;
+}
+
+/** The faults of one stream; empty when everything follows from its events. `head` as it is stored. */
+export async function verifyStream(storage: Storage, head: StreamHead): Promise<Fault[]> {
+  const faults: Fault[] = [];
+  const key = { aggregate_type: head.aggregate_type, aggregate_id: head.aggregate_id };
+  const folded = await foldStream(storage, head, faults);
+  const report = (fault: string) => faults.push({ ...key, fault });
+  if (folded.version !== head.version)
+    report(`the head says version ${head.version}, but there are ${folded.version} events`);
+  if (
+    folded.frontier.size !== head.frontier.size ||
+    !same(folded.frontier.nodes, head.frontier.nodes)
+  ) {
+    report("the head's frontier does not follow from the events");
+  }
+  if (!same(rootOf(folded.frontier), rootOf(head.frontier)))
+    report("the head's root does not follow from the events");
+  if (folded.state !== head.state) report("the state does not follow from the events");
+  if (folded.updated_at !== head.updated_at)
+    report("the head's time is not that of the last event");
+  return faults;
+}
+
+interface Folded {
+  version: Version;
+  frontier: Frontier;
+  root: Digest;
+  state: StreamHead["state"];
+  updated_at: string;
+}
+
+/** Folds the events up to the head's version, checking each, and the snapshots on the way. */
+async function foldStream(storage: Storage, head: StreamHead, faults: Fault[]): Promise<Folded> {
+  const folded: Folded = {
+    version: 0,
+    frontier: emptyFrontier,
+    root: emptyRoot,
+    state: emptyState,
+    updated_at: "",
+  };
+  const ids = new Set<string>();
+  let lastPosition = 0;
+  let snapshots: Snapshot[] = [];
+  let after: Version = 0;
+  let snapshotsAfter: Version = 0;
+  let moreSnapshots = true;
+  for (;;) {
+    const events = await storage.readStream(head, { after, limit: limits.scan_rows_max });
+    for (const event of events) {
+      // Rows beyond the head are new appends, or, if the head does not move, rows that somebody added.
+      if (event.version > head.version) {
+        if (await isBeyondHead(storage, event))
+          faults.push({ ...placeOf(event), fault: "the event is not counted by its head" });
+        return folded;
+      }
+      if (moreSnapshots && snapshots.length === 0) {
+        snapshots = await storage.readSnapshots(head, {
+          after: snapshotsAfter,
+          limit: limits.scan_rows_max,
+        });
+        moreSnapshots = snapshots.length > 0;
+        snapshotsAfter = snapshots.at(-1)?.version ?? snapshotsAfter;
+      }
+      for (const fault of faultsOf(event, folded, { ids, lastPosition }))
+        faults.push({ ...placeOf(event), fault });
+      if (faults.length > limits.verify_faults_max) return folded;
+      advance(folded, event);
+      ids.add(event.event_id);
+      lastPosition = event.position;
+      while (snapshots[0] !== undefined && snapshots[0].version <= folded.version) {
+        const snapshot = snapshots.shift();
+        if (snapshot !== undefined && !isTrue(snapshot, folded)) {
+          faults.push({
+            ...keyOf(head),
+            version: snapshot.version,
+            fault: "the snapshot does not follow from the events",
+          });
+        }
+      }
+    }
+    if (events.length < limits.scan_rows_max) break;
+    after = events.at(-1)?.version ?? after;
+  }
+  for (const left of snapshots.length > 0
+    ? snapshots
+    : await lastSnapshots(storage, head, moreSnapshots ? snapshotsAfter : Infinity)) {
+    faults.push({
+      ...keyOf(head),
+      version: left.version,
+      fault: "there is a snapshot of a version that does not exist",
+    });
+  }
+  return folded;
+}
+
+const lastSnapshots = async (
+  storage: Storage,
+  key: StreamKey,
+  after: Version,
+): Promise<Snapshot[]> =>
+  after === Infinity ? [] : storage.readSnapshots(key, { after, limit: limits.verify_faults_max });
+
+async function isBeyondHead(storage: Storage, event: CommittedEvent): Promise<boolean> {
+  const head = await storage.readHead(event);
+  return head === undefined || head.version < event.version;
+}
+
+const keyOf = (key: StreamKey): StreamKey => ({
+  aggregate_type: key.aggregate_type,
+  aggregate_id: key.aggregate_id,
+});
+const placeOf = (event: CommittedEvent) => ({
+  ...keyOf(event),
+  version: event.version,
+  position: event.position,
+});
+
+/** What is wrong with one event, given the state of its stream before it. */
+function faultsOf(
+  event: CommittedEvent,
+  before: Folded,
+  seen: { ids: ReadonlySet<string>; lastPosition: Position },
+): string[] {
+  const faults: string[] = [];
+  if (event.version !== before.version + 1) faults.push(`version ${before.version + 1} is missing`);
+  if (event.position <= seen.lastPosition)
+    faults.push("its position is not above that of the version before");
+  if (event.created_at < before.updated_at)
+    faults.push("its time is before that of the version before");
+  if (seen.ids.has(event.event_id)) faults.push(`its event id ${event.event_id} appears twice`);
+  if (!same(contentDigest(event), event.content_digest))
+    faults.push("payload or note do not match the content digest");
+  if (!same(eventHash({ ...event, previous_root: before.root }), event.hash))
+    faults.push("the event does not match its hash");
+  const root = rootOf(growFrontier(before.frontier, event.hash));
+  if (!same(root, event.merkle_root)) faults.push("the root does not follow from the events");
+  return faults;
+}
+
+function advance(folded: Folded, event: CommittedEvent): void {
+  folded.version = event.version;
+  folded.frontier = growFrontier(folded.frontier, event.hash);
+  folded.root = rootOf(folded.frontier);
+  folded.state = evolve(folded.state, event.payload);
+  folded.updated_at = event.created_at;
+}
+
+const isTrue = (snapshot: Snapshot, folded: Folded): boolean =>
+  snapshot.version === folded.version &&
+  snapshot.state === folded.state &&
+  snapshot.created_at === folded.updated_at &&
+  same(snapshot.merkle_root, folded.root);
+
+const same = (left: Uint8Array, right: Uint8Array): boolean => Buffer.compare(left, right) === 0;
+
+export interface StoreReport {
+  readonly aggregates: number;
+  readonly position: Position;
+  readonly log_root: string;
+  readonly faults: readonly Fault[];
+}
+
+/** Every stream, the tree over the whole log, and the database underneath. Appends may go on meanwhile. */
+export async function verifyStore(storage: Storage): Promise<StoreReport> {
+  const faults: Fault[] = [];
+  const full = () => faults.length >= limits.verify_faults_max;
+  // The log first: what is appended after this line is not part of the question.
+  const log = await storage.readLogHead();
+  await verifyLogTree(storage, log.frontier, faults);
+  let aggregates = 0;
+  for (let after: StreamKey | null = null; !full();) {
+    const heads: StreamHead[] = await storage.readHeads({
+      after,
+      skip: 0,
+      limit: limits.scan_rows_max,
+    });
+    for (const head of heads) {
+      aggregates++;
+      if (!full()) faults.push(...(await verifyStream(storage, head)));
+      await nextTurn();
+    }
+    const last = heads.at(-1);
+    if (last === undefined) break;
+    after = keyOf(last);
+  }
+  if (!full()) {
+    const now = await storage.readLogHead();
+    // Streams made while we counted are in neither or both; a stable count must agree.
+    if (now.streams === log.streams && aggregates !== log.streams) {
+      faults.push({ fault: `there are ${aggregates} aggregates, but ${log.streams} were created` });
+    }
+    for (const fault of await storage.check({ limit: limits.verify_faults_max }))
+      faults.push({ fault });
+  }
+  const log_root = rootOf(log.frontier).toHex();
+  return {
+    aggregates,
+    position: log.frontier.size,
+    log_root,
+    faults: faults.slice(0, limits.verify_faults_max),
+  };
+}
+
+async function verifyLogTree(storage: Storage, expected: Frontier, faults: Fault[]): Promise<void> {
+  let frontier = emptyFrontier;
+  let after: Position = 0;
+  while (after < expected.size) {
+    const limit = Math.min(limits.scan_rows_max, expected.size - after);
+    const events = await storage.readLog({ after, limit });
+    for (const event of events) {
+      if (event.position > expected.size) break;
+      if (event.position !== ++after) {
+        faults.push({ position: after, fault: `position ${after} is missing` });
+        return;
+      }
+      frontier = growFrontier(frontier, event.hash);
+    }
+    if (events.length === 0) break;
+    await nextTurn();
+  }
+  if (frontier.size !== expected.size) {
+    faults.push({
+      fault: `the log should end at position ${expected.size}, but ends at ${frontier.size}`,
+    });
+  } else if (!same(frontier.nodes, expected.nodes)) {
+    faults.push({ fault: "the tree over the whole log does not follow from the events" });
+  }
+  await verifyEnd(storage, expected, faults);
+}
+
+/** Rows behind the end of the log are new appends, or, if the end does not move, rows that somebody added. */
+async function verifyEnd(storage: Storage, expected: Frontier, faults: Fault[]): Promise<void> {
+  const [beyond] = await storage.readLog({ after: expected.size, limit: 1 });
+  if (beyond === undefined) return;
+  const now = await storage.readLogHead();
+  if (now.frontier.size < beyond.position) {
+    faults.push({ ...placeOf(beyond), fault: "the event is not counted by the log" });
+  }
+}
+
+const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** The faults as the error that `verify` answers. */
+export function faultsError(faults: readonly Fault[]): DbxError {
+  const [first] = faults;
+  const where = first === undefined ? "" : `${placeText(first)}${first.fault}`;
+  const more = faults.length > 1 ? ` (and ${faults.length - 1} more)` : "";
+  return dataCorrupted(`verification failed: ${where}${more}`, { faults });
+}
+
+function placeText(fault: Fault): string {
+  const { aggregate_type, aggregate_id, version, position } = fault;
+  const words: string[] = [];
+  if (aggregate_type !== undefined && aggregate_id !== undefined)
+    words.push(showKey({ aggregate_type, aggregate_id }));
+  if (version !== undefined) words.push(`version ${version}`);
+  if (position !== undefined) words.push(`position ${position}`);
+  return words.length === 0 ? "" : `${words.join(" ")}: `;
+}
