@@ -1,0 +1,37 @@
+// Exact decimals: what a JSON number token is worth, and the one way it is written. Doubles are only ever
+// used to find the shortest spelling, never as the value.
+
+export interface Decimal {
+  readonly negative: boolean;
+  /** Significant digits, no zero at either end; empty for zero. */
+  readonly digits: string;
+  /** The value is 0.digits × 10^exponent. */
+  readonly exponent: number;
+}
+
+/**
+ * In: a JSON number token. Out: `0` for zero, ECMAScript's Number::toString where that is the same exact
+ * decimal, otherwise the token as it is.
+ */
+export function canonicalNumber(token: string): string {
+  const nearest = Number(token);
+  const shortest = String(nearest);
+  // Most tokens were written by a program that writes them shortest.
+  if (shortest === token) return token;
+  const exact = decimalOf(token);
+  if (exact.digits === "") return "0";
+  if (!Number.isFinite(nearest) || nearest === 0) return token;
+  const rounded = decimalOf(shortest);
+  return rounded.digits === exact.digits && rounded.exponent === exact.exponent ? shortest : token;
+}
+
+/** The exact value of a JSON number token. Its exponent is Infinity where nobody could tell the difference. */
+export function decimalOf(token: string): Decimal {
+  const negative = token.startsWith("-");
+  const [mantissa = "", power = "0"] = (negative ? token.slice(1) : token).toLowerCase().split("e");
+  const [whole = "", fraction = ""] = mantissa.split(".");
+  const all = whole + fraction;
+  const leading = all.length - all.replace(/^0+/, "").length;
+  const digits = all.slice(leading).replace(/0+$/, "");
+  return { negative, digits, exponent: digits === "" ? 0 : whole.length - leading + Number(power) };
+}

@@ -1,0 +1,371 @@
+// The machine behind `canonicalize`: one pass over the UTF-8 of a JSON text. Every value is written to
+// `output` in canonical form as it is read, and the members of an object are put in order when it closes.
+// If nothing had to change, the text itself is the answer.
+// Not built on JSON.parse, which rounds numbers and forgets duplicate keys.
+
+import { canonicalNumber } from "./decimal.ts";
+import { assert, invalidArgument } from "./error.ts";
+import { limits } from "./limits.ts";
+import { compareKeys, sortMembers, stride } from "./order.ts";
+
+const quote = 0x22;
+const comma = 0x2c;
+const minus = 0x2d;
+const point = 0x2e;
+const zero = 0x30;
+const nine = 0x39;
+const colon = 0x3a;
+const openBracket = 0x5b;
+const backslash = 0x5c;
+const closeBracket = 0x5d;
+const openBrace = 0x7b;
+const closeBrace = 0x7d;
+
+/** In: one JSON value. Out: its canonical text. Throws `invalid_argument` where `canonicalize` promises to. */
+export function rewrite(source: string): string {
+  begin(source);
+  blanks();
+  value();
+  blanks();
+  if (at !== inputEnd) fail("unexpected text after the JSON value");
+  assert(end <= output.length, "every canonical byte has its place");
+  assert(changed || end === inputEnd, "an unchanged text keeps its length");
+  const result = changed ? output.toString("utf8", 0, end) : source;
+  finish();
+  return result;
+}
+
+// The machine's state. It is synchronous and not re-entrant, so one set for the module is enough. Hot
+// loops copy it into local variables, which the compiler can keep in registers.
+
+/** Buffers above this are given back: one huge payload must not hold its memory for ever. */
+const keptBytesMax = 262_144;
+/** The text's bytes, then a zero: a byte no JSON may contain, so that no loop has to look for the end. */
+let input = Buffer.alloc(keptBytesMax);
+let inputEnd = 0;
+let at = 0;
+/** The input with one character per byte, made when a long string is met. */
+let inputChars: string | null = null;
+/** What is written so far. Behind `end` there is always room for the rest of the input. */
+let output = Buffer.alloc(keptBytesMax);
+let end = 0;
+/** Whether the output differs from the input. */
+let changed = false;
+let depth = 0;
+/** The members of the objects being read, as model/order.ts wants them. */
+const membersKept = 4_096 * stride;
+let members = new Uint32Array(membersKept);
+let membersEnd = 0;
+const encoder = new TextEncoder();
+
+function begin(source: string): void {
+  if (!source.isWellFormed()) throw invalidArgument("JSON must not contain a lone surrogate");
+  // UTF-8 takes at most three bytes for a UTF-16 unit.
+  const needed = source.length * 3 + 1;
+  if (needed > input.length) input = Buffer.alloc(needed);
+  inputEnd = encoder.encodeInto(source, input).written;
+  input[inputEnd] = 0;
+  inputChars = null;
+  at = end = depth = membersEnd = 0;
+  changed = false;
+  reserve(0);
+}
+
+function finish(): void {
+  inputChars = null;
+  if (input.length > keptBytesMax) input = Buffer.alloc(keptBytesMax);
+  if (output.length > keptBytesMax) output = Buffer.alloc(keptBytesMax);
+  if (members.length > membersKept) members = new Uint32Array(membersKept);
+}
+
+/** Makes room for the rest of the input and `bytes` more. */
+function reserve(bytes: number): void {
+  const needed = end + (inputEnd - at) + bytes;
+  if (needed <= output.length) return;
+  const larger = Buffer.alloc(needed * 2);
+  output.copy(larger, 0, 0, end);
+  output = larger;
+}
+
+function value(): void {
+  const code = input[at] ?? 0;
+  if (code === quote) string();
+  else if (code === openBrace) nested(object);
+  else if (code === openBracket) nested(array);
+  else if (code === minus || (code >= zero && code <= nine)) number();
+  else if (code === 0x74) literal("true");
+  else if (code === 0x66) literal("false");
+  else if (code === 0x6e) literal("null");
+  else fail(at < inputEnd ? "expected a JSON value" : "the JSON ends too early");
+}
+
+function literal(word: string): void {
+  for (let index = 0; index < word.length; index++) {
+    const code = word.charCodeAt(index);
+    if (input[at + index] !== code) fail("expected a JSON value");
+    output[end + index] = code;
+  }
+  at += word.length;
+  end += word.length;
+}
+
+function nested(read: () => void): void {
+  if (++depth > limits.json_depth_max)
+    fail(`JSON is nested deeper than ${limits.json_depth_max} levels`);
+  output[end++] = input[at++] ?? 0;
+  blanks();
+  read();
+  output[end++] = input[at++] ?? 0;
+  depth--;
+}
+
+/** The members of an object, up to its closing brace. */
+function object(): void {
+  if (input[at] === closeBrace) return;
+  const base = membersEnd;
+  let sorted = true;
+  let escaped = false;
+  for (;;) {
+    if (input[at] !== quote) fail("expected a member name in double quotes");
+    const member = membersEnd;
+    membersEnd += stride;
+    if (membersEnd > members.length) growMembers();
+    members[member] = end;
+    members[member + 2] = at;
+    if (string()) escaped = true;
+    if (sorted && member > base) sorted = !escaped && isBefore(member - stride);
+    blanks();
+    if (input[at] !== colon) fail("expected `:` after a member name");
+    output[end++] = colon;
+    at++;
+    blanks();
+    value();
+    members[member + 1] = end;
+    blanks();
+    const code = input[at];
+    if (code === closeBrace) break;
+    if (code !== comma) fail("expected `,` or `}` in an object");
+    output[end++] = comma;
+    at++;
+    blanks();
+  }
+  if (!sorted) arrange(base, escaped);
+  membersEnd = base;
+}
+
+/** The elements of an array, up to its closing bracket. */
+function array(): void {
+  if (input[at] === closeBracket) return;
+  for (;;) {
+    value();
+    blanks();
+    const code = input[at];
+    if (code === closeBracket) break;
+    if (code !== comma) fail("expected `,` or `]` in an array");
+    output[end++] = comma;
+    at++;
+    blanks();
+  }
+}
+
+function growMembers(): void {
+  const larger = new Uint32Array(members.length * 2);
+  larger.set(members);
+  members = larger;
+}
+
+/** Whether the key of the member at `left` comes before that of the next one. Equal keys are for `arrange`. */
+const isBefore = (left: number): boolean =>
+  compareKeys(output, members[left] ?? 0, members[left + stride] ?? 0) < 0;
+
+/** Puts the members from `base` to the end of the output in order. */
+function arrange(base: number, escaped: boolean): void {
+  const first = members[base] ?? 0;
+  const twice = sortMembers(output, members, { base, limit: membersEnd, escaped });
+  if (twice >= 0) fail("a member name appears twice in one object", twice);
+  const size = end - first;
+  // One more for the comma behind the last member.
+  reserve(size + 1);
+  let to = end;
+  for (let member = base; member < membersEnd; member += stride) {
+    const from = members[member] ?? 0;
+    const until = members[member + 1] ?? 0;
+    if (from - first !== to - end) changed = true;
+    copy(output, from, until, to);
+    to += until - from;
+    output[to++] = comma;
+  }
+  assert(to - 1 - end === size, "members take the same room in any order");
+  copy(output, end, to - 1, first);
+}
+
+/** Copies bytes to `to` of the output. A few are copied faster here than by the built-in function. */
+function copy(source: Buffer, from: number, until: number, to: number): void {
+  const target = output;
+  if (until - from > 64) source.copy(target, to, from, until);
+  else for (let read = from, write = to; read < until;) target[write++] = source[read++] ?? 0;
+}
+
+/** Passes white space. */
+function blanks(): void {
+  const start = at;
+  for (;;) {
+    const code = input[at] ?? 0;
+    if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) break;
+    at++;
+  }
+  if (at !== start) changed = true;
+}
+
+/** Copies a string; says whether it holds an escape. */
+function string(): boolean {
+  const bytes = input;
+  const written = output;
+  let read = at;
+  let write = end;
+  let escaped = false;
+  let long = read + longStringBytes;
+  written[write++] = quote;
+  for (;;) {
+    const code = bytes[++read] ?? 0;
+    if (code === quote) break;
+    if (code < 0x20) failString(read);
+    written[write++] = code;
+    if (code === backslash) {
+      const next = bytes[++read] ?? 0;
+      if (!isShortEscape(next)) return rewrittenString();
+      written[write++] = next;
+      escaped = true;
+    }
+    if (read >= long) {
+      const special = nextSpecial(read + 1);
+      copy(bytes, read + 1, special, write);
+      write += special - read - 1;
+      read = special - 1;
+      long = special + longStringBytes;
+    }
+  }
+  written[write++] = quote;
+  at = read + 1;
+  end = write;
+  return escaped;
+}
+
+/** From here on a string is searched by the regular expression engine, which looks at many bytes at once. */
+const longStringBytes = 64;
+const specialChars = /["\\\u0000-\u001f]/g;
+
+/** The first byte from `from` on that means something in a string. */
+function nextSpecial(from: number): number {
+  inputChars ??= input.toString("latin1", 0, inputEnd);
+  specialChars.lastIndex = from;
+  return specialChars.test(inputChars) ? specialChars.lastIndex - 1 : inputEnd;
+}
+
+/** `\"`, `\\`, `\b`, `\f`, `\n`, `\r`, `\t`: each is the shortest way to write what it means. */
+const isShortEscape = (code: number): boolean =>
+  code === quote ||
+  code === backslash ||
+  code === 0x62 ||
+  code === 0x66 ||
+  code === 0x6e ||
+  code === 0x72 ||
+  code === 0x74;
+
+/** A string with an escape that may have to go: decoded and written again by the built-in functions. */
+function rewrittenString(): boolean {
+  let close = at + 1;
+  for (; input[close] !== quote; close++) {
+    if (input[close] === backslash) close++;
+    if (close >= inputEnd) failString(inputEnd);
+  }
+  const token = input.toString("utf8", at, close + 1);
+  let decoded: unknown;
+  try {
+    decoded = JSON.parse(token);
+  } catch {
+    fail("a string has a control character, or an escape that JSON does not know");
+  }
+  assert(typeof decoded === "string", "a string token decodes to a string");
+  if (!decoded.isWellFormed()) fail("a string must not contain a lone surrogate");
+  const written = JSON.stringify(decoded);
+  if (written !== token) changed = true;
+  end += output.write(written, end, "utf8");
+  at = close + 1;
+  return written.includes("\\");
+}
+
+function failString(byte: number): never {
+  fail(
+    byte < inputEnd ? "control characters in strings must be escaped" : "a string is not closed",
+    byte,
+  );
+}
+
+/** Copies a number, or writes it as `canonicalNumber` does. */
+function number(): void {
+  const start = at;
+  if (input[at] === minus) at++;
+  const whole = at;
+  digits();
+  const wholeDigits = at - whole;
+  if (input[whole] === zero && wholeDigits > 1) fail("a number must not begin with 0", start);
+  // Up to 15 digits a double holds every integer; only -0 is not written as it should be.
+  let plain = wholeDigits <= 15 && (input[whole] !== zero || whole === start);
+  if (input[at] === point) {
+    at++;
+    const fraction = at;
+    digits();
+    plain = isPlainFraction(whole, fraction);
+  }
+  const code = input[at];
+  if (code === 0x65 || code === 0x45) {
+    at++;
+    const sign = input[at];
+    if (sign === minus || sign === 0x2b) at++;
+    digits();
+    plain = false;
+  }
+  const length = at - start;
+  if (length > limits.json_number_chars_max)
+    fail(`a number must have at most ${limits.json_number_chars_max} characters`, start);
+  if (!plain) return rewrittenNumber(start);
+  copy(input, start, at, end);
+  end += length;
+}
+
+/**
+ * Whether a number with a fraction that ends at `at` stands as ECMAScript would write it. Up to 15 digits
+ * belong to one double and are its shortest form if the last is no zero, unless the value is below
+ * 0.000001, where exponents begin.
+ */
+function isPlainFraction(whole: number, fraction: number): boolean {
+  const count = at - whole - 1;
+  if (count > 15 || input[at - 1] === zero) return false;
+  return input[whole] !== zero || input[fraction] !== zero || count <= 7;
+}
+
+function digits(): void {
+  const start = at;
+  for (;;) {
+    const code = input[at] ?? 0;
+    if (code < zero || code > nine) break;
+    at++;
+  }
+  if (at === start) fail("expected a digit");
+}
+
+function rewrittenNumber(start: number): void {
+  const token = input.toString("latin1", start, at);
+  const written = canonicalNumber(token);
+  if (written !== token) changed = true;
+  // Only here can the output grow over the input: 1e20 takes 21 digits.
+  reserve(written.length);
+  end += output.write(written, end, "latin1");
+}
+
+/** Refuses the text for what stands at a byte of the input; the caller is told a character. */
+function fail(problem: string, byte = at): never {
+  const offset = input.toString("utf8", 0, byte).length;
+  throw invalidArgument(`invalid JSON at character ${offset + 1}: ${problem}`, { offset });
+}
