@@ -95,6 +95,26 @@ export const statusOf = {
   internal: { http: 500, grpc: 13, exit: 1, retry: "no", when: "a defect in dbx" },
 } as const satisfies Record<ErrorCode, Status>;
 
+/**
+ * HTTP says a few faults of a request more precisely than the closed list of codes does. They keep the code
+ * `invalid_argument` and name themselves in `details.reason`, which decides the status.
+ */
+export const httpReasons = {
+  method_not_allowed: 405,
+  request_timeout: 408,
+  unsupported_media_type: 415,
+} as const;
+
+/** The HTTP status of an error as a client sees it. */
+export function httpStatusOf(error: WireError): number {
+  const reason = error.details["reason"];
+  if (error.code === "invalid_argument" && isHttpReason(reason)) return httpReasons[reason];
+  return statusOf[error.code].http;
+}
+
+const isHttpReason = (reason: unknown): reason is keyof typeof httpReasons =>
+  typeof reason === "string" && Object.hasOwn(httpReasons, reason);
+
 /** The one error shape of every surface. */
 export interface WireError {
   readonly message: string;

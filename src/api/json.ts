@@ -99,7 +99,7 @@ export function fromStrings(
     [...strings].map(([name, text]) => {
       const member = Object.hasOwn(properties, name) ? properties[name] : undefined;
       const type = isRecord(member) ? member["type"] : undefined;
-      if (type === "integer" && /^-?\d{1,16}$/.test(text)) return [name, Number(text)];
+      if (type === "integer" && /^(0|-?[1-9]\d{0,15})$/.test(text)) return [name, Number(text)];
       if (type === "boolean" && (text === "true" || text === "false"))
         return [name, text === "true"];
       return [name, text];

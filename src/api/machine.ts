@@ -35,6 +35,14 @@ export const machineProof = (
   words: readonly ["client" | "server", ...string[]],
 ): string => createHmac("sha256", secret).update(JSON.stringify(words)).digest("hex");
 
+/** What the command line proves: it knows the secret, for this nonce and user. */
+export const clientProof = (secret: Uint8Array, of: { nonce: string; user: string }): string =>
+  machineProof(secret, ["client", of.nonce, of.user]);
+
+/** What the server proves back: it knows the secret too, and handed out this very token. */
+export const serverProof = (secret: Uint8Array, of: { nonce: string; token: string }): string =>
+  machineProof(secret, ["server", of.nonce, of.token]);
+
 /** Compares two proofs in constant time. */
 export const sameProof = (left: string, right: string): boolean =>
   left.length === right.length && timingSafeEqual(Buffer.from(left), Buffer.from(right));

@@ -24,6 +24,16 @@ export const limits = {
   batch_bytes_max: 16_777_216,
   /** Bodies of administrative requests. */
   admin_bytes_max: 65_536,
+  /** Up to here a request body is read in one piece; beyond, it is counted and timed while it streams. */
+  body_inline_bytes_max: 65_536,
+  /** Streamed request bodies in memory at a time, all together. */
+  bodies_bytes_max: 268_435_456,
+  /** How long a streamed request body may take: ends clients that send a byte now and then. */
+  body_ms_max: 60_000,
+  /** A connection on which nothing moves for so long is closed. */
+  idle_seconds_max: 30,
+  /** A request id that a client chose: it is written into every log line of the request. */
+  request_id_chars_max: 128,
   /** Events of one group commit: keeps one commit within a few milliseconds (measured, storage/DESIGN.md). */
   commit_events_max: 512,
   /** Payload bytes of one group commit, for the same reason. */

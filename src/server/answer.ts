@@ -1,0 +1,52 @@
+// What goes back over HTTP: JSON answers and the one error shape, with the headers that every answer has.
+
+import { httpStatusOf, type WireError } from "../api/errors.ts";
+import { limits } from "../model/limits.ts";
+
+interface AnswerOptions {
+  readonly status: number;
+  readonly request_id: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** In: JSON text, or null for an answer without a body. */
+export function answer(text: string | null, options: AnswerOptions): Response {
+  const { status, request_id, headers } = options;
+  if (text === null) {
+    return new Response(null, { status, headers: { "X-Request-Id": request_id, ...headers } });
+  }
+  const common = {
+    "Content-Type": "application/json",
+    "X-Content-Type-Options": "nosniff",
+    "X-Request-Id": request_id,
+  };
+  return new Response(text, {
+    status,
+    headers: headers === undefined ? common : { ...common, ...headers },
+  });
+}
+
+/** In: what may be told of a failure. Out: the one error shape with its status. */
+export function answerError(
+  error: WireError,
+  options: { request_id: string; headers?: Readonly<Record<string, string>> },
+): Response {
+  const headers: Record<string, string> = { ...options.headers };
+  if (error.code === "unauthenticated") headers["WWW-Authenticate"] = "Bearer";
+  if (error.code === "overloaded") headers["Retry-After"] = "1";
+  // Nobody waits for the rest of a body that was refused for its size.
+  if (error.code === "too_large") headers["Connection"] = "close";
+  return answer(JSON.stringify(error), {
+    status: httpStatusOf(error),
+    request_id: options.request_id,
+    headers,
+  });
+}
+
+const printable = /^[\x21-\x7e]+$/;
+
+/** The client's own id where it is short and printable, so that its logs and ours can be joined. */
+export const requestIdOf = (header: string | null): string =>
+  header !== null && header.length <= limits.request_id_chars_max && printable.test(header)
+    ? header
+    : Bun.randomUUIDv7();

@@ -1,0 +1,82 @@
+// Request bodies, bounded: nothing over its limit is ever held in memory, no client can take for ever, and
+// all large bodies together have a bound too. Whoever calls has authenticated the request.
+
+import { DbxError, invalidArgument, overloaded, tooLarge } from "../model/error.ts";
+import { limits } from "../model/limits.ts";
+
+export interface Bodies {
+  /** All bytes of the body; none when there is no body. Throws `too_large` before reading what says it is. */
+  readonly read: (request: Request, options: { bytes_max: number }) => Promise<Uint8Array>;
+  /** Bytes that streamed bodies hold now. */
+  readonly held: () => number;
+}
+
+export function createBodies(): Bodies {
+  let held = 0;
+
+  const reserve = (bytes: number) => {
+    if (held + bytes > limits.bodies_bytes_max) {
+      throw overloaded("too many large requests at once", { held, limit: limits.bodies_bytes_max });
+    }
+    held += bytes;
+  };
+
+  async function readStream(stream: ReadableStream<Uint8Array>, bytes_max: number) {
+    const reader = stream.getReader();
+    const chunks: Uint8Array[] = [];
+    let total = 0;
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      void reader.cancel();
+    }, limits.body_ms_max);
+    try {
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (late) throw tooSlow();
+        if (done) break;
+        if (total + value.length > bytes_max) throw overLimit(bytes_max);
+        reserve(value.length);
+        total += value.length;
+        chunks.push(value);
+      }
+      return Buffer.concat(chunks, total);
+    } finally {
+      clearTimeout(timer);
+      held -= total;
+      // What the client still sends is dropped as it comes; the answer does not wait for it.
+      reader.releaseLock();
+    }
+  }
+
+  return {
+    held: () => held,
+
+    async read(request, { bytes_max }) {
+      const declared = request.headers.get("content-length");
+      const length = declared === null ? Infinity : Number(declared);
+      if (declared !== null && length > bytes_max) throw overLimit(bytes_max, length);
+      if (length === 0) return nothing;
+      try {
+        if (length <= limits.body_inline_bytes_max) return await request.bytes();
+        return request.body === null ? nothing : await readStream(request.body, bytes_max);
+      } catch (cause) {
+        if (cause instanceof DbxError) throw cause;
+        throw invalidArgument("the request ended before its body did", {}, { cause });
+      }
+    },
+  };
+}
+
+const nothing = new Uint8Array();
+
+const overLimit = (limit: number, actual?: number) =>
+  tooLarge(`the request body is larger than ${limit} bytes`, {
+    limit,
+    ...(actual === undefined ? {} : { actual }),
+  });
+
+const tooSlow = () =>
+  invalidArgument(`the request body took longer than ${limits.body_ms_max} ms`, {
+    reason: "request_timeout",
+  });

@@ -1,0 +1,142 @@
+// A request's input, gathered: names in the path, then the query of a GET or the JSON body of anything else.
+// Only shape is judged here (encoding, media type, names given twice); whether it fits is the gate's question.
+
+import { fromJson, fromStrings } from "../api/json.ts";
+import { operations, type OperationName } from "../api/operations.ts";
+import { pathNames, type Route } from "../api/routes.ts";
+import { canonicalize, decodeUtf8 } from "../model/canonical.ts";
+import { invalidArgument } from "../model/error.ts";
+import { limits } from "../model/limits.ts";
+import type { Bodies } from "./body.ts";
+
+/** What the router found in the path, decoded. */
+export type PathValues = Readonly<Record<string, string>>;
+export type ReadInput = (request: Request, path: PathValues | undefined) => Promise<unknown>;
+
+/** How to read the input of one route. */
+export function inputOf(
+  route: Route,
+  options: { readonly bodies: Bodies; readonly payload_limit: () => number },
+): ReadInput {
+  const { operation, method } = route;
+  const names = pathNames(route.path);
+  const bytesMax = bytesMaxOf(operation, options.payload_limit);
+  const { input: schema } = operations[operation];
+
+  if (method === "GET") {
+    return async (request, path) => {
+      const query = queryOf(request.url);
+      if (names.length === 0 && query === "") return {};
+      const given = fromStrings(schema, pairsOf(query));
+      return names.length === 0 ? given : withPath(given, pathOf(request.url, path, names));
+    };
+  }
+  return async (request, path) => {
+    const query = queryOf(request.url);
+    if (query !== "") throw unknownParameter(pairsOf(query)[0]?.[0] ?? query);
+    requireJson(request);
+    const bytes = await options.bodies.read(request, { bytes_max: bytesMax() });
+    const optional = names.length > 0 || schema.required === undefined;
+    const body =
+      bytes.length === 0 && optional ? {} : fromJson(schema, canonicalize(decodeUtf8(bytes)));
+    return names.length === 0 ? body : withPath(body, pathOf(request.url, path, names));
+  };
+}
+
+/** A payload above `payload_limit` is the engine's refusal; a body that cannot hold any smaller one is ours. */
+function bytesMaxOf(operation: OperationName, payload_limit: () => number): () => number {
+  if (operation === "appendEvents") return () => limits.batch_bytes_max;
+  if (operation === "appendEvent") return () => payload_limit() + limits.envelope_bytes_max;
+  return () => limits.admin_bytes_max;
+}
+
+/** The text after `?`, undecoded. */
+function queryOf(url: string): string {
+  const at = url.indexOf("?");
+  return at === -1 ? "" : url.slice(at + 1);
+}
+
+/** Names and values of a query. Throws `invalid_argument` for broken encoding and names given twice. */
+function pairsOf(query: string): [string, string][] {
+  const pairs: [string, string][] = [];
+  const seen = new Set<string>();
+  // The parser of HTTP bounds the request line, and with it this loop, at 16 KiB.
+  for (const part of query.split("&")) {
+    if (part === "") continue;
+    const at = part.indexOf("=");
+    const name = unescape(at === -1 ? part : part.slice(0, at));
+    if (seen.has(name)) {
+      throw invalidArgument(`the query parameter ${name} is given twice`, { path: `/${name}` });
+    }
+    seen.add(name);
+    pairs.push([name, unescape(at === -1 ? "" : part.slice(at + 1))]);
+  }
+  return pairs;
+}
+
+/** Percent-decodes a part of a query, in which `+` is a blank. */
+function unescape(text: string): string {
+  try {
+    return decodeURIComponent(text.replaceAll("+", " "));
+  } catch (cause) {
+    throw invalidArgument("the query is not valid percent-encoded UTF-8", {}, { cause });
+  }
+}
+
+const unknownParameter = (name: string) =>
+  invalidArgument(`unknown query parameter ${name}: this path takes none`, { path: `/${name}` });
+
+const replacement = "\ufffd";
+
+/**
+ * The router decodes leniently: what is no UTF-8 became U+FFFD. So a value with that character counts only
+ * where the path, decoded strictly, has it as well.
+ */
+function pathOf(url: string, path: PathValues | undefined, names: readonly string[]): PathValues {
+  const values: Record<string, string> = {};
+  for (const name of names) {
+    const value = path?.[name];
+    if (typeof value !== "string" || (value.includes(replacement) && !holdsReplacement(url))) {
+      throw invalidArgument("the path is not valid percent-encoded UTF-8", { path: `/${name}` });
+    }
+    values[name] = value;
+  }
+  return values;
+}
+
+function holdsReplacement(url: string): boolean {
+  try {
+    return decodeURIComponent(url.split("?", 1)[0] ?? "").includes(replacement);
+  } catch {
+    // Not decodable at all: nothing in it was meant as U+FFFD.
+    return false;
+  }
+}
+
+/** The members of a body or query, and those of the path, none of which may be given twice. */
+function withPath(given: unknown, path: PathValues): unknown {
+  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+    throw invalidArgument("the input must be an object", { path: "" });
+  }
+  for (const name of Object.keys(path)) {
+    if (Object.hasOwn(given, name)) {
+      throw invalidArgument(`unknown member ${name}: the path names it`, { path: `/${name}` });
+    }
+  }
+  return { ...given, ...path };
+}
+
+/** `application/json` or `application/…+json`; a charset, if any, is UTF-8. */
+const jsonType = /^application\/(?:[\w.+-]+\+)?json *(?:; *charset="?utf-?8"? *)?;? *$/i;
+
+/** Throws, with HTTP's own status for it, unless the body says that it is JSON. */
+export function requireJson(request: Request): void {
+  const type = request.headers.get("content-type");
+  if (type === "application/json" || (type !== null && jsonType.test(type))) return;
+  // Without a body there is nothing to misread.
+  if (type === null && request.body === null) return;
+  throw invalidArgument("expected a request with `Content-Type: application/json`", {
+    reason: "unsupported_media_type",
+    ...(type === null ? {} : { content_type: type.slice(0, 100) }),
+  });
+}
