@@ -12,16 +12,16 @@ const compiled = new WeakMap<TSchema, TypeCheck<TSchema>>();
 /** The value, now known to fit. Throws `invalid_argument` with `details.path` (JSON pointer, RFC 6901). */
 export function decode<Schema extends TSchema>(schema: Schema, value: unknown): Static<Schema> {
   const check = checkOf(schema);
-  if (check.Check(value)) return value;
+  if (check.Check(value)) return value as Static<Schema>;
   throw faultOf(check, value);
 }
 
-function checkOf<Schema extends TSchema>(schema: Schema): TypeCheck<Schema> {
+/** Compiled at first use, which takes some milliseconds, and kept. */
+function checkOf(schema: TSchema): TypeCheck<TSchema> {
   const known = compiled.get(schema);
-  // The map is keyed by the schema itself, so what it holds was compiled from this very one.
-  if (known !== undefined) return known as unknown as TypeCheck<Schema>;
+  if (known !== undefined) return known;
   const check = TypeCompiler.Compile(schema);
-  compiled.set(schema, check as unknown as TypeCheck<TSchema>);
+  compiled.set(schema, check);
   return check;
 }
 

@@ -34,8 +34,6 @@ export function answerError(
   const headers: Record<string, string> = { ...options.headers };
   if (error.code === "unauthenticated") headers["WWW-Authenticate"] = "Bearer";
   if (error.code === "overloaded") headers["Retry-After"] = "1";
-  // Nobody waits for the rest of a body that was refused for its size.
-  if (error.code === "too_large") headers["Connection"] = "close";
   return answer(JSON.stringify(error), {
     status: httpStatusOf(error),
     request_id: options.request_id,

@@ -17,7 +17,8 @@ export interface Served {
   readonly dbx: Dbx;
   readonly authenticate: (token: string) => Actor;
   readonly openSession: (user: string) => { readonly token: string; readonly expires_at: string };
-  readonly machineKey: Uint8Array;
+  /** Null where nobody may prove anything. */
+  readonly machineKey: Uint8Array | null;
   readonly settings: () => Pick<Config, "payload_limit">;
 }
 
@@ -40,7 +41,7 @@ const loopback = "127.0.0.1";
 /** Listens when it returns. Throws `unavailable` or `invalid_argument`, naming the address, when it cannot. */
 export async function startServer(options: StartOptions): Promise<Server> {
   const { opened, config, log, version } = options;
-  const { authenticate, settings } = opened;
+  const { authenticate, settings, machineKey } = opened;
   const figures = createFigures();
   const bodies = createBodies();
   let draining = false;
@@ -68,7 +69,7 @@ export async function startServer(options: StartOptions): Promise<Server> {
         hostname: loopback,
         port: 0,
         surfaces: ["rest", "admin"],
-        openSession: createSessions(opened),
+        openSession: machineKey === null ? null : createSessions({ ...opened, machineKey }),
       }),
     );
   } catch (thrown) {
