@@ -1,0 +1,191 @@
+// Connections to the main file: pragmas set, read back and compared, the file's format checked and brought
+// up to date. A setting that silently did not take would be a durability promise nobody keeps.
+
+import { Database } from "bun:sqlite";
+import { dataCorrupted, failedPrecondition, unavailable } from "../../model/error.ts";
+import {
+  applicationId,
+  begin,
+  commit,
+  countTables,
+  migrations,
+  readApplicationId,
+  readFormat,
+  rollback,
+  sqliteVersion,
+  writeFormat,
+} from "./sql.ts";
+
+export type Durability = "full" | "normal";
+
+/** STRICT tables; RETURNING and everything else we use is older. */
+const versionMin = "3.37.0";
+/** Before this, a checkpoint on one connection could lose a commit on another (the WAL-reset bug). */
+const versionConcurrentCheckpoints = "3.51.3";
+
+/** Fewer bytes into the log per changed row than the usual 4096; measured in DESIGN.md. */
+const pageBytes = 4096;
+/** Holds the inner pages of every index of some million events. */
+const cacheKib = 64 * 1024;
+/** How long a statement waits for a foreign program (a backup, a shell) that holds the database. */
+const busyMs = 5_000;
+/** The log file shrinks to this after a burst. */
+const journalBytesMax = 64 * 1024 * 1024;
+
+type Pragma = readonly [name: string, value: string | number];
+
+const commonPragmas: readonly Pragma[] = [
+  ["busy_timeout", busyMs],
+  ["trusted_schema", 0],
+  ["cell_size_check", 1],
+  ["cache_size", -cacheKib],
+  ["temp_store", 2],
+];
+
+const writerPragmas = (durability: Durability): readonly Pragma[] => [
+  ["journal_mode", "wal"],
+  ["synchronous", durability === "full" ? 2 : 1],
+  ["fullfsync", process.platform === "darwin" ? 1 : 0],
+  ["checkpoint_fullfsync", process.platform === "darwin" ? 1 : 0],
+  ["recursive_triggers", 1],
+  ["foreign_keys", 0],
+  ["wal_autocheckpoint", 0],
+  ["journal_size_limit", journalBytesMax],
+];
+
+export interface Connection {
+  readonly database: Database;
+  /** Every pragma as read back, for the start log. */
+  readonly settings: Record<string, string | number>;
+}
+
+export function connectWriter(path: string, durability: Durability): Connection {
+  const database = new Database(path, { readwrite: true, create: false });
+  try {
+    requireVersion();
+    // Takes effect only while the file is empty.
+    database.run(`PRAGMA page_size = ${pageBytes}`);
+    requireOurs(database, path);
+    const settings = setPragmas(database, [...commonPragmas, ...writerPragmas(durability)]);
+    migrate(database, path);
+    return { database, settings };
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+/** Undefined: there is a file, but nothing was ever committed to it. */
+export function connectReader(path: string): Connection | undefined {
+  const database = new Database(path, { readonly: true });
+  try {
+    requireVersion();
+    const settings = setPragmas(database, commonPragmas);
+    requireOurs(database, path);
+    const format = formatOf(database);
+    if (format === migrations.length) return { database, settings };
+    if (format > 0) {
+      throw failedPrecondition(
+        `${path} is of format ${format}; start dbx once to bring it to ${migrations.length}`,
+        { path, format },
+      );
+    }
+    database.close();
+    return undefined;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+/** Whether SQLite is new enough for a checkpoint on a connection of its own. */
+export const hasConcurrentCheckpoints = (): boolean =>
+  Bun.semver.order(libraryVersion(), versionConcurrentCheckpoints) >= 0;
+
+let version: string | undefined;
+export function libraryVersion(): string {
+  if (version === undefined) {
+    const database = new Database(":memory:");
+    version = readOne<{ version: string }>(database, sqliteVersion)?.version ?? "0.0.0";
+    database.close();
+  }
+  return version;
+}
+
+function requireVersion(): void {
+  if (Bun.semver.order(libraryVersion(), versionMin) >= 0) return;
+  throw unavailable(`SQLite ${libraryVersion()} is too old; dbx needs ${versionMin} or later`);
+}
+
+function setPragmas(
+  database: Database,
+  pragmas: readonly Pragma[],
+): Record<string, string | number> {
+  const settings: Record<string, string | number> = { sqlite: libraryVersion() };
+  for (const [name, value] of pragmas) {
+    database.run(`PRAGMA ${name} = ${value}`);
+    const actual = readPragma(database, name);
+    if (actual !== value) {
+      throw unavailable(`SQLite does not take ${name} = ${value}: it stays at ${actual}`, {
+        pragma: name,
+        wanted: value,
+        actual,
+      });
+    }
+    settings[name] = actual;
+  }
+  return settings;
+}
+
+function readPragma(database: Database, name: string): string | number {
+  const row = readOne<Record<string, string | number>>(database, `PRAGMA ${name}`);
+  const value = row === null ? undefined : Object.values(row)[0];
+  if (value === undefined) throw unavailable(`SQLite does not know the setting ${name}`);
+  return value;
+}
+
+function requireOurs(database: Database, path: string): void {
+  const id = readOne<{ application_id: number }>(database, readApplicationId);
+  const tables = readOne<{ count: number }>(database, countTables);
+  const isNew = tables?.count === 0 && formatOf(database) === 0;
+  if (!isNew && id?.application_id !== applicationId) {
+    throw dataCorrupted(`${path} is not a dbx database`, { path });
+  }
+  const format = formatOf(database);
+  if (format > migrations.length) {
+    throw failedPrecondition(
+      `${path} is of format ${format}, written by a newer dbx; this one knows ${migrations.length}`,
+      { path, format, known: migrations.length },
+    );
+  }
+}
+
+/** The first row of a statement used once. Finalized at once: an open statement keeps the file open. */
+export function readOne<Row>(database: Database, sql: string): Row | null {
+  using statement = database.prepare<Row, []>(sql);
+  return statement.get();
+}
+
+const formatOf = (database: Database): number =>
+  readOne<{ user_version: number }>(database, readFormat)?.user_version ?? 0;
+
+/** Each format in one transaction with its number: a crash leaves the old format or the new one. */
+function migrate(database: Database, path: string): void {
+  for (const [index, statements] of migrations.entries()) {
+    const format = index + 1;
+    if (format <= formatOf(database)) continue;
+    database.run(begin);
+    try {
+      for (const statement of statements) database.run(statement);
+      database.run(writeFormat(format));
+      database.run(commit);
+    } catch (error) {
+      if (database.inTransaction) database.run(rollback);
+      throw error;
+    }
+  }
+  const format = formatOf(database);
+  if (format !== migrations.length) {
+    throw unavailable(`${path} stays at format ${format} after migration`, { path, format });
+  }
+}

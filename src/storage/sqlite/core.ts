@@ -1,0 +1,238 @@
+// Commits, seen in call order: each is planned against what the ones before it will leave, also while those
+// are still being written. Nothing resolves before it, and all before it, is durable; after one failed
+// write nothing is taken any more, because later plans would stand on it.
+
+import { assert, type DbxError } from "../../model/error.ts";
+import type { StreamHead } from "../../model/aggregate.ts";
+import type { TokenId } from "../../model/actor.ts";
+import type { CommittedEvent, EventId, UnpositionedEvent } from "../../model/event.ts";
+import { digestBytes } from "../../model/merkle.ts";
+import { newHead, type Known, type Plan, type TokenUse } from "../../model/plan.ts";
+import { keyText, type StreamKey } from "../../model/stream.ts";
+import type { Ask, Committed, CommittedOutcome, Storage } from "../storage.ts";
+import { stopped, translate, translated } from "./failure.ts";
+import { createHeads, type Heads, type StoredHead } from "./heads.ts";
+import type { Reader } from "./reader.ts";
+import { fromUuid, saltBytes } from "./rows.ts";
+import type { Batch, LogTail } from "./writer.ts";
+
+/** Where batches go. */
+export interface BatchSink {
+  /** Resolves once the batch is durable. Batches are written in call order. */
+  write(batch: Batch): Promise<void>;
+  figures(): Record<string, number | string>;
+  /** Writes what waits, then leaves the files as small as they get. */
+  close(): Promise<void>;
+}
+
+export interface Core extends Pick<Storage, "commit" | "createStream"> {
+  /** Resolves when a write has failed and no more are taken. Never rejects. */
+  readonly failure: Promise<DbxError>;
+  readonly headsCached: () => number;
+}
+
+/** What running commits have changed, and where the log will end when they are done. */
+interface Tail {
+  readonly heads: Heads;
+  readonly events: Map<EventId, CommittedEvent>;
+  readonly token_uses: Map<TokenId, TokenUse>;
+  log: LogTail;
+  stream_id_last: number;
+  /** The write of the latest batch. */
+  written: Promise<void>;
+  failed: DbxError | null;
+}
+
+export function createCore(parts: { reader: Reader; sink: BatchSink; heads_max: number }): Core {
+  const { reader, sink, heads_max } = parts;
+  const tail: Tail = {
+    heads: createHeads({ heads_max }),
+    events: new Map(),
+    token_uses: new Map(),
+    log: reader.log(),
+    stream_id_last: reader.lastStreamId(),
+    written: Promise.resolve(),
+    failed: null,
+  };
+  const failure = Promise.withResolvers<DbxError>();
+
+  const write = async (batch: Batch): Promise<void> => {
+    begin(tail, batch);
+    tail.written = sink.write(batch);
+    try {
+      await tail.written;
+    } catch (cause) {
+      if (tail.failed === null) {
+        tail.failed = stopped(cause);
+        failure.resolve(tail.failed);
+      }
+      throw translate("commit", cause);
+    }
+    settle(tail, batch);
+  };
+  /** An answer that stands on running commits must not overtake them. */
+  const whatRuns = async (): Promise<void> => {
+    try {
+      await tail.written;
+    } catch (cause) {
+      throw stopped(cause);
+    }
+  };
+
+  return {
+    commit: async (ask, plan) => {
+      if (tail.failed !== null) throw tail.failed;
+      const stored = translated("read heads", () => recallHeads(tail.heads, reader, ask.keys));
+      const planned = plan(translated("read", () => recall(tail, reader, ask, stored)));
+      const { batch, committed } = prepare(tail, planned, stored);
+      if (batch === null) await whatRuns();
+      else await write(batch);
+      return committed;
+    },
+    createStream: async (key) => {
+      if (tail.failed !== null) throw tail.failed;
+      const stored = translated("read heads", () => recallHeads(tail.heads, reader, [key]));
+      if (stored.size > 0) {
+        await whatRuns();
+        return false;
+      }
+      const created = { stream_id: tail.stream_id_last + 1, head: newHead(key) };
+      const after = { ...tail.log, streams: tail.log.streams + 1 };
+      await write({ ...emptyBatch, created: [created], before: tail.log, after });
+      return true;
+    },
+    failure: failure.promise,
+    headsCached: tail.heads.count,
+  };
+}
+
+const emptyBatch = { events: [], created: [], changed: [], snapshots: [], token_uses: [] };
+
+function recallHeads(
+  heads: Heads,
+  reader: Reader,
+  keys: readonly StreamKey[],
+): Map<string, StoredHead> {
+  const recalled = new Map<string, StoredHead>();
+  for (const key of keys) {
+    const text = keyText(key);
+    let stored = heads.latest(text);
+    if (stored === undefined) {
+      stored = reader.head(key);
+      if (stored === undefined) continue;
+      heads.remember(text, stored);
+    }
+    recalled.set(text, stored);
+  }
+  return recalled;
+}
+
+function recall(
+  tail: Tail,
+  reader: Reader,
+  ask: Ask,
+  stored: ReadonlyMap<string, StoredHead>,
+): Known {
+  const heads = new Map<string, StreamHead>();
+  for (const [key, { head }] of stored) heads.set(key, head);
+  const events = new Map<EventId, CommittedEvent>();
+  for (const id of ask.event_ids) {
+    const event = tail.events.get(id) ?? reader.eventById(fromUuid(id));
+    if (event !== undefined) events.set(id, event);
+  }
+  const token_uses = new Map<TokenId, TokenUse>();
+  for (const id of ask.token_ids) {
+    const use = tail.token_uses.get(id) ?? reader.tokenUse(id);
+    if (use !== undefined) token_uses.set(id, use);
+  }
+  return { heads, events, token_uses, log: tail.log.frontier };
+}
+
+/** Gives positions and stream ids, and checks that the plan continues what is there. */
+function prepare(
+  tail: Tail,
+  plan: Plan,
+  stored: ReadonlyMap<string, StoredHead>,
+): { batch: Batch | null; committed: Committed } {
+  const created: StoredHead[] = [];
+  const changed: StoredHead[] = [];
+  const streams = new Map<string, Growth>();
+  for (const head of plan.heads) {
+    const key = keyText(head);
+    const old = stored.get(key);
+    const stream_id = old?.stream_id ?? tail.stream_id_last + created.length + 1;
+    (old === undefined ? created : changed).push({ stream_id, head });
+    streams.set(key, { stream_id, version: old?.head.version ?? 0 });
+  }
+  const events: { stream_id: number; event: CommittedEvent }[] = [];
+  const start = tail.log.frontier.size;
+  const outcomes = plan.outcomes.map((outcome): CommittedOutcome => {
+    if (outcome.kind !== "appended") return outcome;
+    const committed = outcome.events.map((event) => {
+      const position = start + events.length + 1;
+      const placed = { ...event, position };
+      events.push({ stream_id: grow(streams, event), event: placed });
+      return placed;
+    });
+    return { kind: "appended", events: committed };
+  });
+  for (const head of plan.heads) {
+    const version = streams.get(keyText(head))?.version;
+    assert(head.version === version, "a head is at its stream's last event");
+    assert(head.frontier.size === version, "a head's tree has a leaf for every event");
+  }
+  const position = start + events.length;
+  assert(plan.log.size === position, "the log's tree has a leaf for every event");
+  const snapshots = plan.snapshots.map((snapshot) => {
+    const stream = streams.get(keyText(snapshot));
+    assert(stream !== undefined, "a snapshot belongs to a stream that grew");
+    return { stream_id: stream.stream_id, snapshot };
+  });
+  const committed = { outcomes, position };
+  const { token_uses } = plan;
+  if (plan.heads.length + token_uses.length === 0) return { batch: null, committed };
+  const after = { frontier: plan.log, streams: tail.log.streams + created.length };
+  const before = tail.log;
+  return {
+    batch: { events, created, changed, snapshots, token_uses, before, after },
+    committed,
+  };
+}
+
+interface Growth {
+  readonly stream_id: number;
+  /** Grows with each event that is placed. */
+  version: number;
+}
+
+function grow(streams: ReadonlyMap<string, Growth>, event: UnpositionedEvent): number {
+  const stream = streams.get(keyText(event));
+  assert(stream !== undefined, "the head of an appended event changes");
+  stream.version++;
+  assert(event.version === stream.version, "an event continues its stream");
+  assert(event.salt.length === saltBytes, "a salt has 16 bytes");
+  assert(event.content_digest.length === digestBytes, "a content digest has 32 bytes");
+  assert(event.hash.length === digestBytes, "a hash has 32 bytes");
+  assert(event.merkle_root.length === digestBytes, "a root has 32 bytes");
+  return stream.stream_id;
+}
+
+/** From here on later commits see the batch. */
+function begin(tail: Tail, batch: Batch): void {
+  for (const stored of batch.created) tail.heads.change(keyText(stored.head), stored);
+  for (const stored of batch.changed) tail.heads.change(keyText(stored.head), stored);
+  for (const { event } of batch.events) tail.events.set(event.event_id, event);
+  for (const use of batch.token_uses) tail.token_uses.set(use.token_id, use);
+  tail.stream_id_last += batch.created.length;
+  tail.log = batch.after;
+}
+
+/** The batch is durable: the database knows it now, and only what later batches changed stays here. */
+function settle(tail: Tail, batch: Batch): void {
+  for (const stored of batch.created) tail.heads.settle(keyText(stored.head), stored);
+  for (const stored of batch.changed) tail.heads.settle(keyText(stored.head), stored);
+  for (const { event } of batch.events) tail.events.delete(event.event_id);
+  for (const use of batch.token_uses) {
+    if (tail.token_uses.get(use.token_id) === use) tail.token_uses.delete(use.token_id);
+  }
+}

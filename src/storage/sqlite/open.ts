@@ -1,0 +1,166 @@
+// Opens a data directory: takes the writer's lock, connects, and puts the parts of the storage together.
+//
+//   dbx.db      everything that is remembered     dbx.db-wal, dbx.db-shm  SQLite's log and its index
+//   lock.db     held by the one process that writes
+
+import { closeSync, existsSync, openSync, statSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { unavailable, type DbxError } from "../../model/error.ts";
+import { syncDirectory } from "../documents.ts";
+import { createMemoryStorage } from "../memory.ts";
+import { connectReader, connectWriter, type Connection, type Durability } from "./connect.ts";
+import { createCore, type BatchSink } from "./core.ts";
+import { translate } from "./failure.ts";
+import { lockName, takeLock } from "./lock.ts";
+import { createReader } from "./reader.ts";
+import { checkpointTruncate } from "./sql.ts";
+import { createSqliteStorage, refuseWrite, type SqliteStorage } from "./storage.ts";
+import { createWriter } from "./writer.ts";
+
+export type { SqliteStorage };
+
+export const databaseName = "dbx.db";
+
+export interface OpenOptions {
+  readonly directory: string;
+  /** `normal` may lose the last commits on a power cut; never their order, never half of one. */
+  readonly durability: Durability;
+  readonly access: "write" | "read";
+  /** Heads kept in memory. */
+  readonly heads_max: number;
+  /** How long to wait for another process that writes. */
+  readonly lock_wait_ms: number;
+  /** Whether SQLite may have threads of its own: worth their start-up time in a server only. */
+  readonly threads: boolean;
+}
+
+export async function openSqliteStorage(options: OpenOptions): Promise<SqliteStorage> {
+  const directory = resolve(options.directory);
+  try {
+    if (options.access === "read") return openForReading(directory);
+    return await openForWriting({ ...options, directory });
+  } catch (cause) {
+    throw translateOpen(directory, cause);
+  }
+}
+
+function openForReading(directory: string): SqliteStorage {
+  const path = join(directory, databaseName);
+  const connection = existsSync(path) ? connectReader(path) : undefined;
+  if (connection === undefined) {
+    return {
+      ...createMemoryStorage(),
+      commit: refuseWrite,
+      createStream: refuseWrite,
+      failure: Promise.withResolvers<DbxError>().promise,
+      settings: {},
+    };
+  }
+  const { database, settings } = connection;
+  const reader = createReader(database);
+  return createSqliteStorage({
+    database,
+    reader,
+    core: null,
+    settings,
+    figures: () => fileFigures(path),
+    close: async () => {
+      reader.close();
+      database.close();
+    },
+  });
+}
+
+async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
+  const { directory, durability, heads_max, lock_wait_ms } = options;
+  const path = join(directory, databaseName);
+  await createDirectory(directory);
+  createFile(join(directory, lockName));
+  const release = await takeLock({ directory, lock_wait_ms });
+  let writing: Connection | undefined;
+  try {
+    if (createFile(path)) await syncDirectory(directory);
+    writing = connectWriter(path, durability);
+    const reading = connectReader(path);
+    if (reading === undefined) throw unavailable(`${path} stays empty after migration`);
+    const reader = createReader(reading.database);
+    const sink = createInlineSink(writing);
+    const core = createCore({ reader, sink, heads_max });
+    return createSqliteStorage({
+      database: reading.database,
+      reader,
+      core,
+      settings: writing.settings,
+      figures: () => ({ ...fileFigures(path), heads: core.headsCached(), ...sink.figures() }),
+      close: async () => {
+        reader.close();
+        reading.database.close();
+        await sink.close();
+        release();
+      },
+    });
+  } catch (error) {
+    writing?.database.close();
+    release();
+    throw error;
+  }
+}
+
+/** Writes in the thread of the caller. */
+function createInlineSink({ database }: Connection): BatchSink {
+  const writer = createWriter(database);
+  let commits = 0;
+  return {
+    write: async (batch) => {
+      writer.write(batch);
+      commits++;
+    },
+    figures: () => ({ commits }),
+    close: async () => {
+      writer.close();
+      database.run(checkpointTruncate);
+      database.close();
+    },
+  };
+}
+
+function fileFigures(path: string): Record<string, number | string> {
+  const bytesOf = (name: string): number => statSync(name, { throwIfNoEntry: false })?.size ?? 0;
+  return {
+    storage: "sqlite",
+    database_bytes: bytesOf(path),
+    wal_bytes: bytesOf(`${path}-wal`),
+  };
+}
+
+/** 0700, because it holds everybody's payloads; an existing directory keeps the mode somebody gave it. */
+async function createDirectory(directory: string): Promise<void> {
+  const first = await mkdir(directory, { recursive: true, mode: 0o700 });
+  if (first === undefined) return;
+  for (let made = directory; made.length >= first.length; made = dirname(made)) {
+    await syncDirectory(dirname(made));
+  }
+}
+
+/**
+ * Makes an empty file of mode 0600; SQLite gives its other files the mode of the first. False if it was
+ * there: it is then left alone, because closing a handle of ours would drop SQLite's locks on it.
+ */
+function createFile(path: string): boolean {
+  try {
+    closeSync(openSync(path, "wx", 0o600));
+    return true;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
+    throw error;
+  }
+}
+
+function translateOpen(directory: string, cause: unknown): unknown {
+  const translatedCause = translate(`open ${directory}`, cause);
+  if (translatedCause instanceof Error && "syscall" in translatedCause) {
+    return unavailable(`cannot open ${directory}: ${translatedCause.message}`, {}, { cause });
+  }
+  return translatedCause;
+}

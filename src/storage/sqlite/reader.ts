@@ -1,0 +1,104 @@
+// Every read, on a read-only connection. Statements are prepared once; none stays open after its call, so
+// that no reader ever keeps the write-ahead log from being reused.
+
+import type { Database } from "bun:sqlite";
+import { dataCorrupted } from "../../model/error.ts";
+import type { CommittedEvent } from "../../model/event.ts";
+import { limits } from "../../model/limits.ts";
+import type { TokenUse } from "../../model/plan.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+import type { StreamKey } from "../../model/stream.ts";
+import type { StoredHead } from "./heads.ts";
+import {
+  toEvent,
+  toHead,
+  toLogTail,
+  toSnapshot,
+  type EventRow,
+  type LogRow,
+  type SnapshotRow,
+  type StreamRow,
+} from "./rows.ts";
+import * as sql from "./sql.ts";
+import type { LogTail } from "./writer.ts";
+
+export type Reader = ReturnType<typeof createReader>;
+
+export function createReader(database: Database) {
+  const statements = {
+    logPage: database.prepare<EventRow, [number, number]>(sql.readLogPage),
+    streamPage: database.prepare<EventRow, [string, string, number, number]>(sql.readStreamPage),
+    eventById: database.prepare<EventRow, [Uint8Array]>(sql.readEventById),
+    head: database.prepare<StreamRow, [string, string]>(sql.readHead),
+    headsPage: database.prepare<StreamRow, [string, string, number, number]>(sql.readHeadsPage),
+    snapshotPage: database.prepare<SnapshotRow, [string, string, number, number]>(
+      sql.readSnapshotPage,
+    ),
+    tokenUse: database.prepare<TokenUse, [string]>(sql.readTokenUse),
+    logRow: database.prepare<LogRow, []>(sql.readLogRow),
+    lastStreamId: database.prepare<{ stream_id: number }, []>(sql.lastStreamId),
+  };
+  return {
+    logPage: (after: number, limit: number): CommittedEvent[] =>
+      page(statements.logPage.iterate(after, limit), eventSize).map(toEvent),
+
+    streamPage: (key: StreamKey, after: number, limit: number): CommittedEvent[] => {
+      const { aggregate_type, aggregate_id } = key;
+      const rows = statements.streamPage.iterate(aggregate_type, aggregate_id, after, limit);
+      return page(rows, eventSize).map(toEvent);
+    },
+
+    eventById: (event_id: Uint8Array): CommittedEvent | undefined => {
+      const row = statements.eventById.get(event_id);
+      return row === null ? undefined : toEvent(row);
+    },
+
+    head: (key: StreamKey): StoredHead | undefined => {
+      const row = statements.head.get(key.aggregate_type, key.aggregate_id);
+      return row === null ? undefined : { stream_id: row.stream_id, head: toHead(row) };
+    },
+
+    headsPage: (after: StreamKey | null, skip: number, limit: number) => {
+      // No name is empty, so the empty names come before all.
+      const { aggregate_type, aggregate_id } = after ?? { aggregate_type: "", aggregate_id: "" };
+      const rows = statements.headsPage.iterate(aggregate_type, aggregate_id, limit, skip);
+      return page(rows, stateSize).map(toHead);
+    },
+
+    snapshotPage: (key: StreamKey, after: number, limit: number): Snapshot[] => {
+      const { aggregate_type, aggregate_id } = key;
+      const rows = statements.snapshotPage.iterate(aggregate_type, aggregate_id, after, limit);
+      return page(rows, stateSize).map(toSnapshot);
+    },
+
+    tokenUse: (token_id: string): TokenUse | undefined =>
+      statements.tokenUse.get(token_id) ?? undefined,
+
+    log: (): LogTail => {
+      const row = statements.logRow.get();
+      if (row === null) throw dataCorrupted("the row of the log is missing");
+      return toLogTail(row);
+    },
+
+    lastStreamId: (): number => statements.lastStreamId.get()?.stream_id ?? 0,
+
+    close: (): void => {
+      for (const statement of Object.values(statements)) statement.finalize();
+    },
+  };
+}
+
+const eventSize = (row: EventRow): number => row.payload?.length ?? 0;
+const stateSize = (row: { state: string }): number => row.state.length;
+
+/** The rows, or fewer where they are large; never none if there is one (limits.page_bytes_max). */
+function page<Row>(rows: Iterable<Row>, sizeOf: (row: Row) => number): Row[] {
+  const taken: Row[] = [];
+  let size = 0;
+  for (const row of rows) {
+    size += sizeOf(row);
+    if (taken.length > 0 && size > limits.page_bytes_max) break;
+    taken.push(row);
+  }
+  return taken;
+}

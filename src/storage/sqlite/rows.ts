@@ -1,0 +1,142 @@
+// Rows to domain values. What SQLite gives back is checked here for shape (lengths, presence), because a
+// damaged file can hold anything; whether the values are true is verify's business.
+
+import type { State, StreamHead } from "../../model/aggregate.ts";
+import type { Canonical } from "../../model/canonical.ts";
+import { dataCorrupted } from "../../model/error.ts";
+import type { CommittedEvent } from "../../model/event.ts";
+import { digestBytes } from "../../model/merkle.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+import type { LogTail } from "./writer.ts";
+
+export interface EventRow {
+  readonly position: number;
+  readonly aggregate_type: string | null;
+  readonly aggregate_id: string | null;
+  readonly version: number;
+  readonly event_id: Uint8Array;
+  readonly event_type: string;
+  readonly created_at: string;
+  readonly issued_group: string | null;
+  readonly issued_user: string | null;
+  readonly payload: string | null;
+  readonly note: string | null;
+  readonly salt: Uint8Array | null;
+  readonly content_digest: Uint8Array;
+  readonly hash: Uint8Array;
+  readonly merkle_root: Uint8Array;
+}
+
+export interface StreamRow {
+  readonly stream_id: number;
+  readonly aggregate_type: string;
+  readonly aggregate_id: string;
+  readonly version: number;
+  readonly archived: number;
+  readonly updated_at: string;
+  readonly frontier: Uint8Array;
+  readonly state: string;
+}
+
+export interface SnapshotRow {
+  readonly aggregate_type: string;
+  readonly aggregate_id: string;
+  readonly version: number;
+  readonly state: string;
+  readonly merkle_root: Uint8Array;
+  readonly created_at: string;
+  readonly comment: string | null;
+}
+
+export interface LogRow {
+  readonly size: number;
+  readonly frontier: Uint8Array;
+  readonly streams: number;
+}
+
+export const saltBytes = 16;
+const idBytes = 16;
+
+export function toEvent(row: EventRow): CommittedEvent {
+  const where = { position: row.position };
+  const { aggregate_type, aggregate_id, payload, salt, issued_group, issued_user } = row;
+  if (aggregate_type === null || aggregate_id === null) {
+    throw dataCorrupted(`event ${row.position} belongs to no stream`, where);
+  }
+  if (payload === null || salt === null) {
+    throw dataCorrupted(`event ${row.position} has no body`, where);
+  }
+  const shapely =
+    row.event_id.length === idBytes &&
+    salt.length === saltBytes &&
+    row.content_digest.length === digestBytes &&
+    row.hash.length === digestBytes &&
+    row.merkle_root.length === digestBytes;
+  if (!shapely) throw dataCorrupted(`event ${row.position} is malformed`, where);
+  return {
+    aggregate_type,
+    aggregate_id,
+    version: row.version,
+    event_id: toUuid(row.event_id),
+    event_type: row.event_type,
+    created_at: row.created_at,
+    issued_by:
+      issued_group === null || issued_user === null
+        ? null
+        : { group: issued_group, user: issued_user },
+    // Stored text is canonical: it was decoded at the gate, and verify would notice a change.
+    payload: payload as Canonical,
+    note: row.note,
+    salt,
+    content_digest: row.content_digest,
+    hash: row.hash,
+    merkle_root: row.merkle_root,
+    position: row.position,
+  };
+}
+
+export function toHead(row: StreamRow): StreamHead {
+  const { aggregate_type, aggregate_id, version } = row;
+  if (row.frontier.length !== bitsOf(version) * digestBytes) {
+    throw dataCorrupted(`the head of ${aggregate_type}/${aggregate_id} is malformed`, {
+      aggregate_type,
+      aggregate_id,
+    });
+  }
+  return {
+    aggregate_type,
+    aggregate_id,
+    version,
+    frontier: { size: version, nodes: row.frontier },
+    state: row.state as State,
+    archived: row.archived !== 0,
+    updated_at: row.updated_at,
+  };
+}
+
+export function toSnapshot(row: SnapshotRow): Snapshot {
+  return { ...row, state: row.state as State };
+}
+
+export function toLogTail(row: LogRow): LogTail {
+  if (row.frontier.length !== bitsOf(row.size) * digestBytes) {
+    throw dataCorrupted("the tree of the log is malformed", { size: row.size });
+  }
+  return { frontier: { size: row.size, nodes: row.frontier }, streams: row.streams };
+}
+
+/** A frontier has one node for each set bit of its size; sizes exceed 32 bits, so no bit tricks. */
+export function bitsOf(size: number): number {
+  let bits = 0;
+  for (let rest = size; rest > 0; rest = Math.floor(rest / 2)) bits += rest % 2;
+  return bits;
+}
+
+export function fromUuid(id: string): Uint8Array {
+  return Uint8Array.fromHex(id.replaceAll("-", ""));
+}
+
+function toUuid(bytes: Uint8Array): string {
+  const hex = bytes.toHex();
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}

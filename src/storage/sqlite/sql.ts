@@ -1,0 +1,213 @@
+// Every table, migration and statement. Nothing else in dbx knows SQL.
+
+/** "dbx" and a 1, in the file's header: tells a dbx database from any other SQLite file. */
+export const applicationId = 0x64627801;
+
+/**
+ * One list of statements per format, from 1 on; `user_version` holds the last one applied. A released
+ * entry never changes: a directory of any release must open for ever.
+ *
+ * `event` rows never change and never leave; `body` rows may one day move or be erased, each along its
+ * marked path. Triggers refuse everything else, also from other programs: `INSERT OR REPLACE` deletes
+ * without asking the DELETE trigger unless `recursive_triggers` is on, so INSERT over a key is refused too.
+ */
+export const migrations: readonly (readonly string[])[] = [
+  [
+    `PRAGMA application_id = ${0x64627801}`,
+    `CREATE TABLE stream (
+      stream_id      INTEGER PRIMARY KEY,
+      aggregate_type TEXT NOT NULL,
+      aggregate_id   TEXT NOT NULL,
+      version        INTEGER NOT NULL,
+      archived       INTEGER NOT NULL,
+      updated_at     TEXT NOT NULL,
+      frontier       BLOB NOT NULL,
+      state          TEXT NOT NULL
+    ) STRICT`,
+    `CREATE UNIQUE INDEX stream_by_key ON stream (aggregate_type, aggregate_id)`,
+    `CREATE TABLE event (
+      position       INTEGER PRIMARY KEY,
+      stream_id      INTEGER NOT NULL,
+      version        INTEGER NOT NULL,
+      event_id       BLOB NOT NULL,
+      event_type     TEXT NOT NULL,
+      created_at     TEXT NOT NULL,
+      issued_group   TEXT,
+      issued_user    TEXT,
+      content_digest BLOB NOT NULL,
+      hash           BLOB NOT NULL,
+      merkle_root    BLOB NOT NULL
+    ) STRICT`,
+    `CREATE UNIQUE INDEX event_by_id ON event (event_id)`,
+    `CREATE UNIQUE INDEX event_by_version ON event (stream_id, version)`,
+    `CREATE TABLE body (
+      position INTEGER PRIMARY KEY,
+      salt     BLOB NOT NULL,
+      note     TEXT,
+      payload  TEXT NOT NULL
+    ) STRICT`,
+    `CREATE TABLE snapshot (
+      stream_id   INTEGER NOT NULL,
+      version     INTEGER NOT NULL,
+      state       TEXT NOT NULL,
+      merkle_root BLOB NOT NULL,
+      created_at  TEXT NOT NULL,
+      comment     TEXT,
+      PRIMARY KEY (stream_id, version)
+    ) STRICT, WITHOUT ROWID`,
+    `CREATE TABLE token_use (
+      token_id   TEXT PRIMARY KEY,
+      writes     INTEGER NOT NULL,
+      expires_at TEXT,
+      term       TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID`,
+    `CREATE TABLE log (
+      one      INTEGER PRIMARY KEY CHECK (one = 1),
+      size     INTEGER NOT NULL,
+      frontier BLOB NOT NULL,
+      streams  INTEGER NOT NULL
+    ) STRICT`,
+    `INSERT INTO log (one, size, frontier, streams) VALUES (1, 0, x'', 0)`,
+    `CREATE TRIGGER event_update BEFORE UPDATE ON event
+      BEGIN SELECT RAISE(ABORT, 'an event never changes'); END`,
+    `CREATE TRIGGER event_delete BEFORE DELETE ON event
+      BEGIN SELECT RAISE(ABORT, 'an event is never deleted'); END`,
+    `CREATE TRIGGER event_insert BEFORE INSERT ON event
+      WHEN EXISTS (SELECT 1 FROM event WHERE position = NEW.position)
+        OR EXISTS (SELECT 1 FROM event WHERE event_id = NEW.event_id)
+        OR EXISTS (SELECT 1 FROM event WHERE stream_id = NEW.stream_id AND version = NEW.version)
+      BEGIN SELECT RAISE(ABORT, 'an event is never replaced'); END`,
+    `CREATE TRIGGER body_update BEFORE UPDATE ON body
+      BEGIN SELECT RAISE(ABORT, 'the body of an event never changes'); END`,
+    `CREATE TRIGGER body_delete BEFORE DELETE ON body
+      BEGIN SELECT RAISE(ABORT, 'the body of an event is never deleted'); END`,
+    `CREATE TRIGGER body_insert BEFORE INSERT ON body
+      WHEN EXISTS (SELECT 1 FROM body WHERE position = NEW.position)
+      BEGIN SELECT RAISE(ABORT, 'the body of an event is never replaced'); END`,
+    `CREATE TRIGGER stream_delete BEFORE DELETE ON stream WHEN OLD.version > 0
+      BEGIN SELECT RAISE(ABORT, 'a stream with events is never deleted'); END`,
+    `CREATE TRIGGER stream_rename BEFORE UPDATE OF stream_id, aggregate_type, aggregate_id ON stream
+      BEGIN SELECT RAISE(ABORT, 'a stream keeps its key'); END`,
+  ],
+];
+
+export const readApplicationId = `PRAGMA application_id`;
+export const readFormat = `PRAGMA user_version`;
+/** Pragmas take no parameters; the number is an index of `migrations`. */
+export const writeFormat = (format: number): string => `PRAGMA user_version = ${format}`;
+export const countTables = `SELECT count(*) AS count FROM sqlite_schema`;
+export const sqliteVersion = `SELECT sqlite_version() AS version`;
+
+export const begin = `BEGIN IMMEDIATE`;
+export const commit = `COMMIT`;
+export const rollback = `ROLLBACK`;
+
+export const insertEvent = `
+  INSERT INTO event (position, stream_id, version, event_id, event_type, created_at, issued_group,
+    issued_user, content_digest, hash, merkle_root)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+
+export const insertBody = `INSERT INTO body (position, salt, note, payload) VALUES (?, ?, ?, ?)`;
+
+export const insertStream = `
+  INSERT INTO stream (stream_id, aggregate_type, aggregate_id, version, archived, updated_at, frontier, state)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?)`;
+
+export const updateStream = `
+  UPDATE stream SET version = ?, archived = ?, updated_at = ?, frontier = ?, state = ?
+  WHERE stream_id = ?`;
+
+export const insertSnapshot = `
+  INSERT INTO snapshot (stream_id, version, state, merkle_root, created_at, comment)
+  VALUES (?, ?, ?, ?, ?, ?)`;
+
+export const writeTokenUse = `
+  INSERT INTO token_use (token_id, writes, expires_at, term) VALUES (?, ?, ?, ?)
+  ON CONFLICT (token_id) DO UPDATE SET
+    writes = excluded.writes, expires_at = excluded.expires_at, term = excluded.term`;
+
+/** The old size in the condition: a log that somebody else has grown is noticed, not overwritten. */
+export const updateLog = `
+  UPDATE log SET size = ?, frontier = ?, streams = ? WHERE one = 1 AND size = ? AND streams = ?`;
+
+export const readLogRow = `SELECT size, frontier, streams FROM log WHERE one = 1`;
+
+export const lastStreamId = `SELECT coalesce(max(stream_id), 0) AS stream_id FROM stream`;
+
+/** LEFT JOIN: an event whose stream or body is missing must be reported, not passed over. */
+const eventColumns = `
+  SELECT event.position, stream.aggregate_type, stream.aggregate_id, event.version, event.event_id,
+    event.event_type, event.created_at, event.issued_group, event.issued_user, body.payload, body.note,
+    body.salt, event.content_digest, event.hash, event.merkle_root
+  FROM event
+  LEFT JOIN stream ON stream.stream_id = event.stream_id
+  LEFT JOIN body ON body.position = event.position`;
+
+export const readLogPage = `${eventColumns}
+  WHERE event.position > ? ORDER BY event.position LIMIT ?`;
+
+export const readStreamPage = `${eventColumns}
+  WHERE event.stream_id = (SELECT stream_id FROM stream WHERE aggregate_type = ? AND aggregate_id = ?)
+    AND event.version > ?
+  ORDER BY event.version LIMIT ?`;
+
+export const readEventById = `${eventColumns} WHERE event.event_id = ?`;
+
+const headColumns = `
+  SELECT stream_id, aggregate_type, aggregate_id, version, archived, updated_at, frontier, state
+  FROM stream`;
+
+export const readHead = `${headColumns} WHERE aggregate_type = ? AND aggregate_id = ?`;
+
+export const readHeadsPage = `${headColumns}
+  WHERE (aggregate_type, aggregate_id) > (?, ?)
+  ORDER BY aggregate_type, aggregate_id LIMIT ? OFFSET ?`;
+
+export const readSnapshotPage = `
+  SELECT stream.aggregate_type, stream.aggregate_id, snapshot.version, snapshot.state,
+    snapshot.merkle_root, snapshot.created_at, snapshot.comment
+  FROM stream JOIN snapshot ON snapshot.stream_id = stream.stream_id
+  WHERE stream.aggregate_type = ? AND stream.aggregate_id = ? AND snapshot.version > ?
+  ORDER BY snapshot.version LIMIT ?`;
+
+export const readTokenUse = `
+  SELECT token_id, writes, expires_at, term FROM token_use WHERE token_id = ?`;
+
+export const checkpointPassive = `PRAGMA wal_checkpoint(PASSIVE)`;
+export const checkpointTruncate = `PRAGMA wal_checkpoint(TRUNCATE)`;
+
+/** Damaged pages and indexes that disagree with their tables; the limit is a number of ours. */
+export const integrityCheck = (limit: number): string => `PRAGMA integrity_check(${limit})`;
+
+/** Rows that belong to nothing, one sentence each. `?` is the most sentences wanted. */
+export const orphanChecks: readonly string[] = [
+  `SELECT 'event ' || position || ' has no body' AS fault FROM event
+    WHERE NOT EXISTS (SELECT 1 FROM body WHERE body.position = event.position) LIMIT ?`,
+  `SELECT 'body ' || position || ' has no event' AS fault FROM body
+    WHERE NOT EXISTS (SELECT 1 FROM event WHERE event.position = body.position) LIMIT ?`,
+  `SELECT 'event ' || position || ' has no stream' AS fault FROM event
+    WHERE NOT EXISTS (SELECT 1 FROM stream WHERE stream.stream_id = event.stream_id) LIMIT ?`,
+  `SELECT 'snapshot at version ' || version || ' of stream ' || stream_id || ' has no event' AS fault
+    FROM snapshot WHERE NOT EXISTS (SELECT 1 FROM event
+      WHERE event.stream_id = snapshot.stream_id AND event.version = snapshot.version) LIMIT ?`,
+  `SELECT 'stream ' || aggregate_type || '/' || aggregate_id || ' is at version ' || version
+      || ', but has no event of that version' AS fault
+    FROM stream WHERE version > 0 AND NOT EXISTS (SELECT 1 FROM event
+      WHERE event.stream_id = stream.stream_id AND event.version = stream.version) LIMIT ?`,
+  `SELECT 'the log counts ' || size || ' events, but there are '
+      || (SELECT count(*) FROM event) AS fault
+    FROM log WHERE size <> (SELECT count(*) FROM event) LIMIT ?`,
+  `SELECT 'the log counts ' || streams || ' streams, but there are '
+      || (SELECT count(*) FROM stream) AS fault
+    FROM log WHERE streams <> (SELECT count(*) FROM stream) LIMIT ?`,
+  `SELECT 'the row of the log is missing' AS fault WHERE NOT EXISTS (SELECT 1 FROM log) LIMIT ?`,
+];
+
+/** Size of the pages in use, for figures. */
+export const readPageCount = `PRAGMA page_count`;
+export const readPageSize = `PRAGMA page_size`;
+
+/** Held for as long as the process may write; see open.ts. */
+export const lockBegin = `BEGIN EXCLUSIVE`;
+/** Needs a shared lock, so it fails while somebody holds the exclusive one. */
+export const lockProbe = `SELECT count(*) AS count FROM sqlite_schema`;

@@ -1,0 +1,74 @@
+// The port on bun:sqlite: reads go to the read-only connection, commits to core.ts. What is read is always
+// durable already; plans alone see further.
+
+import type { Database } from "bun:sqlite";
+import { failedPrecondition, type DbxError } from "../../model/error.ts";
+import type { Storage } from "../storage.ts";
+import type { Core } from "./core.ts";
+import { translated } from "./failure.ts";
+import type { Reader } from "./reader.ts";
+import { integrityCheck, orphanChecks } from "./sql.ts";
+
+export interface SqliteStorage extends Storage {
+  /** Resolves when a write has failed and no more are taken: whoever serves must stop. Never rejects. */
+  readonly failure: Promise<DbxError>;
+  /** The pragmas as read back, for the start log. */
+  readonly settings: Readonly<Record<string, string | number>>;
+}
+
+export interface Parts {
+  /** The connection of `reader`. */
+  readonly database: Database;
+  readonly reader: Reader;
+  /** Null: opened for reading. */
+  readonly core: Core | null;
+  readonly settings: Readonly<Record<string, string | number>>;
+  readonly figures: () => Record<string, number | string>;
+  readonly close: () => Promise<void>;
+}
+
+export function createSqliteStorage(parts: Parts): SqliteStorage {
+  const { reader, core } = parts;
+  const read = async <T>(what: string, work: () => T): Promise<T> => translated(what, work);
+  return {
+    commit: core?.commit ?? refuseWrite,
+    createStream: core?.createStream ?? refuseWrite,
+    readStream: (key, { after, limit }) =>
+      read("read events", () => reader.streamPage(key, after, limit)),
+    readLog: ({ after, limit }) => read("read the log", () => reader.logPage(after, limit)),
+    readHead: (key) => read("read an aggregate", () => reader.head(key)?.head),
+    readHeads: ({ after, skip, limit }) =>
+      read("list aggregates", () => reader.headsPage(after, skip, limit)),
+    readLogHead: () => read("read the log's head", () => reader.log()),
+    readSnapshots: (key, { after, limit }) =>
+      read("read snapshots", () => reader.snapshotPage(key, after, limit)),
+    readTokenUses: (token_ids) =>
+      read("read token uses", () => token_ids.flatMap((id) => reader.tokenUse(id) ?? [])),
+    check: ({ limit }) => read("check the database", () => check(parts.database, limit)),
+    figures: () => read("read figures", parts.figures),
+    close: parts.close,
+    failure: core?.failure ?? Promise.withResolvers<DbxError>().promise,
+    settings: parts.settings,
+  };
+}
+
+/** Storage opened for reading: a mistake of the caller's, but one a person can cause and must understand. */
+export async function refuseWrite(): Promise<never> {
+  throw failedPrecondition("the database is open for reading only");
+}
+
+function check(database: Database, limit: number): string[] {
+  const faults: string[] = [];
+  {
+    using statement = database.prepare<{ integrity_check: string }, []>(integrityCheck(limit));
+    for (const { integrity_check } of statement.all()) {
+      if (integrity_check !== "ok") faults.push(integrity_check);
+    }
+  }
+  for (const sql of orphanChecks) {
+    if (faults.length >= limit) break;
+    using statement = database.prepare<{ fault: string }, [number]>(sql);
+    faults.push(...statement.all(limit - faults.length).map(({ fault }) => fault));
+  }
+  return faults;
+}

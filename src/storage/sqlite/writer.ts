@@ -1,0 +1,115 @@
+// Writes what a plan decided: one transaction, in the order of the log. It decides nothing; every value is
+// final when it comes here.
+
+import type { Database } from "bun:sqlite";
+import { assert } from "../../model/error.ts";
+import type { CommittedEvent } from "../../model/event.ts";
+import type { Frontier } from "../../model/merkle.ts";
+import type { TokenUse } from "../../model/plan.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+import type { StoredHead } from "./heads.ts";
+import { fromUuid } from "./rows.ts";
+import {
+  begin,
+  commit,
+  insertBody,
+  insertEvent,
+  insertSnapshot,
+  insertStream,
+  rollback,
+  updateLog,
+  updateStream,
+  writeTokenUse,
+} from "./sql.ts";
+
+export interface LogTail {
+  readonly frontier: Frontier;
+  readonly streams: number;
+}
+
+/** One commit, ready to be written. */
+export interface Batch {
+  readonly events: readonly { readonly stream_id: number; readonly event: CommittedEvent }[];
+  readonly created: readonly StoredHead[];
+  readonly changed: readonly StoredHead[];
+  readonly snapshots: readonly { readonly stream_id: number; readonly snapshot: Snapshot }[];
+  readonly token_uses: readonly TokenUse[];
+  readonly before: LogTail;
+  readonly after: LogTail;
+}
+
+export interface Writer {
+  /** Durable when it returns; when it throws, nothing of the batch is in the database. */
+  write(batch: Batch): void;
+  close(): void;
+}
+
+export function createWriter(database: Database): Writer {
+  const statements = {
+    insertEvent: database.prepare(insertEvent),
+    insertBody: database.prepare(insertBody),
+    insertStream: database.prepare(insertStream),
+    updateStream: database.prepare(updateStream),
+    insertSnapshot: database.prepare(insertSnapshot),
+    writeTokenUse: database.prepare(writeTokenUse),
+    updateLog: database.prepare(updateLog),
+    begin: database.prepare(begin),
+    commit: database.prepare(commit),
+  };
+
+  const insertRows = (batch: Batch): void => {
+    for (const { stream_id, head } of batch.created) {
+      const { aggregate_type, aggregate_id, version, archived, updated_at, frontier, state } = head;
+      statements.insertStream.run(
+        ...[stream_id, aggregate_type, aggregate_id, version, Number(archived), updated_at],
+        ...[frontier.nodes, state],
+      );
+    }
+    for (const { stream_id, event } of batch.events) {
+      const { position, version, event_id, event_type, created_at, issued_by } = event;
+      statements.insertEvent.run(
+        ...[position, stream_id, version, fromUuid(event_id), event_type, created_at],
+        ...[issued_by?.group ?? null, issued_by?.user ?? null],
+        ...[event.content_digest, event.hash, event.merkle_root],
+      );
+      statements.insertBody.run(position, event.salt, event.note, event.payload);
+    }
+    for (const { stream_id, head } of batch.changed) {
+      const { version, archived, updated_at, frontier, state } = head;
+      const { changes } = statements.updateStream.run(
+        ...[version, Number(archived), updated_at, frontier.nodes, state, stream_id],
+      );
+      assert(changes === 1, `the stream of ${head.aggregate_type}/${head.aggregate_id} is there`);
+    }
+    for (const { stream_id, snapshot } of batch.snapshots) {
+      const { version, state, merkle_root, created_at, comment } = snapshot;
+      statements.insertSnapshot.run(stream_id, version, state, merkle_root, created_at, comment);
+    }
+    for (const { token_id, writes, expires_at, term } of batch.token_uses) {
+      statements.writeTokenUse.run(token_id, writes, expires_at, term);
+    }
+  };
+
+  return {
+    write: (batch) => {
+      const { before, after } = batch;
+      statements.begin.run();
+      try {
+        insertRows(batch);
+        const { changes } = statements.updateLog.run(
+          ...[after.frontier.size, after.frontier.nodes, after.streams],
+          ...[before.frontier.size, before.streams],
+        );
+        assert(changes === 1, "the log ends where this process left it");
+        statements.commit.run();
+      } catch (error) {
+        // Some errors have rolled back already.
+        if (database.inTransaction) database.run(rollback);
+        throw error;
+      }
+    },
+    close: () => {
+      for (const statement of Object.values(statements)) statement.finalize();
+    },
+  };
+}

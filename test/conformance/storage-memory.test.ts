@@ -1,0 +1,6 @@
+// The oracle against the port's rules.
+
+import { createMemoryStorage } from "../../src/storage/memory.ts";
+import { storageConformance } from "./storage.ts";
+
+storageConformance("memory", (use) => use({ storage: createMemoryStorage(), reopen: null }));
