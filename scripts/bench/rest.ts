@@ -1,0 +1,237 @@
+// Measures dbx over REST, beside an Elysia route that only parses and echoes the same body in the same run.
+// Server, echo and load generator are processes of their own; on a machine with two cores they share both.
+// Run: bun scripts/bench/rest.ts [--connections 1,16,64,256] [--seconds 5] [--rounds 1] [--json]
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import type { Job, Load } from "./load.ts";
+
+export interface RestOptions {
+  readonly connections: readonly number[];
+  readonly seconds: number;
+  /** Rounds of the whole table; each figure is the median of its rounds. */
+  readonly rounds: number;
+  readonly distribution: Job["distribution"];
+}
+
+export interface RestRow extends Load {
+  readonly what: string;
+  readonly connections: number;
+  /** Per request one event, or as many as a batch or page has. */
+  readonly events_per_second: number;
+  /** This row's rate as a part of the echo's at as many connections; null where nothing compares. */
+  readonly of_echo: number | null;
+}
+
+export interface RestReport {
+  readonly payload_bytes: number;
+  readonly aggregates: number;
+  readonly distribution: string;
+  readonly rows: readonly RestRow[];
+  /** Largest resident size of the server process. */
+  readonly peak_memory_bytes: number;
+}
+
+const payload_bytes = 250;
+const aggregates = 10_000;
+const batch_events = 100;
+
+export async function benchRest(options: RestOptions): Promise<RestReport> {
+  const directory = await mkdtemp(join(tmpdir(), "dbx-bench-"));
+  const servers: Child[] = [];
+  try {
+    const dbx = await serve("dbx", directory);
+    servers.push(dbx);
+    const echo = await serve("echo", directory);
+    servers.push(echo);
+    await fill(dbx);
+    const rounds: RestRow[][] = [];
+    for (let round = 0; round < options.rounds; round++) {
+      rounds.push(await measureAll({ dbx, echo }, options, round));
+    }
+    await Promise.all(servers.map(({ stop }) => stop()));
+    const peak_memory_bytes = dbx.peakMemory();
+    const rows = medians(rounds);
+    return {
+      payload_bytes,
+      aggregates,
+      distribution: options.distribution,
+      rows,
+      peak_memory_bytes,
+    };
+  } finally {
+    await Promise.all(servers.map(({ stop }) => stop()));
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** One event for every aggregate, so that each can be read. */
+async function fill(dbx: Child): Promise<void> {
+  for (let first = 0; first < aggregates; first += batch_events) {
+    const events = Array.from({ length: batch_events }, (_, index) => ({
+      aggregate_type: "order",
+      aggregate_id: `order-${first + index}`,
+      event_type: "order-added",
+      payload: { status: "open" },
+    }));
+    const response = await fetch(`http://127.0.0.1:${dbx.port}/v1/events/batch`, {
+      method: "POST",
+      headers: { Authorization: `Bearer ${dbx.token}`, "Content-Type": "application/json" },
+      body: JSON.stringify({ events }),
+    });
+    if (!response.ok) throw new Error(await response.text());
+  }
+}
+
+/** One round: every connection count with the echo beside it, then batches and reads. */
+async function measureAll(
+  { dbx, echo }: { dbx: Child; echo: Child },
+  options: RestOptions,
+  round: number,
+): Promise<RestRow[]> {
+  const rows: RestRow[] = [];
+  const job = (child: Child, request: Job["request"], connections: number): Job => ({
+    port: child.port,
+    token: child.token,
+    connections,
+    seconds: options.seconds,
+    warmup_seconds: Math.min(1, options.seconds / 2),
+    request,
+    aggregates,
+    distribution: options.distribution,
+    payload_bytes,
+    batch_events,
+    seed: 1 + round,
+  });
+  for (const connections of options.connections) {
+    const baseline = await load(job(echo, "append", connections));
+    rows.push(row("echo", baseline, { connections, events: 1, echo: null }));
+    const appends = await load(job(dbx, "append", connections));
+    rows.push(row("append", appends, { connections, events: 1, echo: baseline }));
+  }
+  const batches = await load(job(dbx, "batch", 8));
+  rows.push(row("batch of 100", batches, { connections: 8, events: batch_events, echo: null }));
+  for (const request of ["aggregate", "events", "list"] as const) {
+    const reads = await load(job(dbx, request, 64));
+    rows.push(row(`read ${request}`, reads, { connections: 64, events: 1, echo: null }));
+  }
+  return rows;
+}
+
+function row(
+  what: string,
+  load: Load,
+  options: { connections: number; events: number; echo: Load | null },
+): RestRow {
+  return {
+    what,
+    connections: options.connections,
+    ...load,
+    events_per_second: load.per_second * options.events,
+    of_echo: options.echo === null ? null : load.per_second / options.echo.per_second,
+  };
+}
+
+/** Row by row the round with the median rate. */
+function medians(rounds: readonly RestRow[][]): RestRow[] {
+  const [first = []] = rounds;
+  return first.map((fallback, index) => {
+    const sorted = rounds
+      .map((rows) => rows[index] ?? fallback)
+      .sort((left, right) => left.per_second - right.per_second);
+    return sorted[Math.floor(sorted.length / 2)] ?? fallback;
+  });
+}
+
+interface Child {
+  readonly port: number;
+  readonly token: string;
+  readonly stop: () => Promise<void>;
+  /** After it has stopped. */
+  readonly peakMemory: () => number;
+}
+
+async function serve(kind: "dbx" | "echo", directory: string): Promise<Child> {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, "serve.ts"), kind, directory], {
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "inherit",
+    env: { NODE_ENV: "production" },
+  });
+  const { port, token } = JSON.parse(await firstLine(child.stdout));
+  return {
+    port,
+    token,
+    async stop() {
+      child.kill("SIGTERM");
+      await child.exited;
+    },
+    peakMemory: () => child.resourceUsage()?.maxRSS ?? 0,
+  };
+}
+
+async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string> {
+  let text = "";
+  const decoder = new TextDecoder();
+  for await (const chunk of stream) {
+    text += decoder.decode(chunk, { stream: true });
+    if (text.includes("\n")) return text;
+  }
+  throw new Error("a server ended before it listened");
+}
+
+async function load(job: Job): Promise<Load> {
+  const child = Bun.spawn(
+    [process.execPath, join(import.meta.dir, "load.ts"), JSON.stringify(job)],
+    { stdin: "ignore", stdout: "pipe", stderr: "inherit" },
+  );
+  const text = await new Response(child.stdout).text();
+  if ((await child.exited) !== 0) throw new Error(`the load generator failed: ${text}`);
+  const result: Load = JSON.parse(text);
+  if (result.refused > 0) throw new Error(`${result.refused} requests were refused`);
+  return result;
+}
+
+export function printRest(report: RestReport): string {
+  const lines = [
+    `payload ${report.payload_bytes} bytes, ${report.aggregates} aggregates, ${report.distribution}`,
+    "what            conns  requests/s    events/s   p50 ms   p99 ms   max ms  of echo",
+  ];
+  for (const each of report.rows) {
+    lines.push(
+      [
+        each.what.padEnd(14),
+        String(each.connections).padStart(6),
+        each.per_second.toFixed(0).padStart(11),
+        each.events_per_second.toFixed(0).padStart(11),
+        each.p50_ms.toFixed(2).padStart(8),
+        each.p99_ms.toFixed(2).padStart(8),
+        each.max_ms.toFixed(1).padStart(8),
+        (each.of_echo === null ? "" : `${(each.of_echo * 100).toFixed(0)} %`).padStart(8),
+      ].join(" "),
+    );
+  }
+  lines.push(`peak memory of the server: ${(report.peak_memory_bytes / 2 ** 20).toFixed(0)} MiB`);
+  return lines.join("\n");
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: {
+      connections: { type: "string", default: "1,16,64,256" },
+      seconds: { type: "string", default: "5" },
+      rounds: { type: "string", default: "1" },
+      uniform: { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+    },
+  });
+  const report = await benchRest({
+    connections: values.connections.split(",").map(Number),
+    seconds: Number(values.seconds),
+    rounds: Number(values.rounds),
+    distribution: values.uniform ? "uniform" : "zipf",
+  });
+  console.log(values.json ? JSON.stringify(report, null, 2) : printRest(report));
+}

@@ -1,0 +1,46 @@
+// The servers that the benchmark measures, each a process of its own. First argument: `dbx` opens a store in the
+// directory of the second one and serves it as `dbx start` does; `echo` is an Elysia route that parses the body
+// and gives it back. Prints one line of JSON when it listens; stops on SIGTERM.
+
+import { Elysia } from "elysia";
+import { createLog } from "../../src/log.ts";
+import { grants } from "../../src/model/actor.ts";
+import { open } from "../../src/open.ts";
+import { startServer } from "../../src/server/server.ts";
+import { realSystem } from "../../src/system.ts";
+import { testConfig } from "../../test/support/store.ts";
+
+const [, , kind, directory = ""] = process.argv;
+
+if (kind === "echo") {
+  const app = new Elysia()
+    .post("/v1/events", ({ body }) => body)
+    .listen({ hostname: "127.0.0.1", port: 0 });
+  console.log(JSON.stringify({ port: app.server?.port, token: "none" }));
+  process.on("SIGTERM", () => process.exit(0));
+} else {
+  const config = testConfig(directory);
+  const log = createLog({
+    least: "warn",
+    now: realSystem.now,
+    write: (line) => process.stderr.write(line),
+  });
+  const opened = await open({
+    config,
+    log,
+    system: realSystem,
+    access: "write",
+    lock_wait_ms: 0,
+    threads: true,
+    reload: null,
+  });
+  const server = await startServer({ opened, config, log, version: "bench" });
+  const issuer = { group: "admin", user: "bench", grants, token_id: null };
+  const { token } = await opened.dbx.issueToken(issuer, { group: "admin", user: "bench" });
+  console.log(JSON.stringify({ port: server.port, token }));
+  process.on("SIGTERM", async () => {
+    await server.stop();
+    await opened.close();
+    process.exit(0);
+  });
+}
