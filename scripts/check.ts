@@ -3,6 +3,7 @@
  * A step that crashes, hangs or runs nothing counts as failed; nothing here can end in silence.
  */
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { leaksIn } from "./leaks.ts";
 import { countTests, lastLine, type Counts } from "./report.ts";
 import { root } from "./root.ts";
 
@@ -93,7 +94,13 @@ async function checkCommits(): Promise<Verdict> {
     return { skipped: "no git checkout here" };
   const tag = await capture(["git", "describe", "--tags", "--abbrev=0", "HEAD^"]);
   const from = tag.code === 0 ? ["--from", tag.output.trim()] : [];
-  return await command([bun, "node_modules/@commitlint/cli/cli.js", ...from, "--to", "HEAD"]);
+  const range = [...from, "--to", "HEAD"];
+  const shape = await command([bun, "node_modules/@commitlint/cli/cli.js", ...range]);
+  const revisions = tag.code === 0 ? `${tag.output.trim()}..HEAD` : "HEAD";
+  const log = await capture(["git", "log", "--format=%h %s%n%b", revisions]);
+  const leaks = leaksIn(log.output);
+  for (const { found } of leaks) print(`a commit message holds ${found}, which is of one machine`);
+  return shape === "passed" && log.code === 0 && leaks.length === 0 ? "passed" : "failed";
 }
 
 async function checkShellScripts(): Promise<Verdict> {
