@@ -233,6 +233,24 @@ function reads(check: Check): void {
     expect(await storage.readStream(john, { after: 0, limit: 3 })).toEqual([]);
   });
 
+  check("a long stream reads from any version to any other", async ({ storage }) => {
+    // Sizes on both sides of 64 and its multiples, in one commit and in many.
+    for (const size of [1, 62, 1, 1, 64, 200, 3]) {
+      const events = Array.from({ length: size }, () => [event(jane), event(john)]).flat();
+      await append(storage, [transaction(events)]);
+    }
+    const all = (await readAll(storage)).filter((each) => each.aggregate_id === "p-001");
+    expect(all.length).toBe(332);
+
+    for (const after of [0, 1, 62, 63, 64, 65, 127, 128, 191, 331, 332, 400]) {
+      for (const limit of [1, 63, 64, 65, 1000]) {
+        const rows = await storage.readStream(jane, { after, limit });
+        expect(rows).toEqual(all.slice(after, after + limit));
+      }
+    }
+    expect(await recompute(storage)).toEqual([]);
+  });
+
   check("heads come by type, then id, as UTF-8 bytes", async ({ storage }) => {
     const ids = ["a", "Z", "é", "\u{1f600}", "\uff5e", "aa", "10", "9"];
     const keys = ids.flatMap((aggregate_id) => [

@@ -18,13 +18,13 @@ import {
 
 export type Durability = "full" | "normal";
 
-/** STRICT tables; RETURNING and everything else we use is older. */
-const versionMin = "3.37.0";
+/** STRICT tables (3.37) and JSON always there (3.38); everything else we use is older. */
+const versionMin = "3.38.0";
 /** Before this, a checkpoint on one connection could lose a commit on another (the WAL-reset bug). */
 const versionConcurrentCheckpoints = "3.51.3";
 
 /** Fewer bytes into the log per changed row than the usual 4096; measured in DESIGN.md. */
-const pageBytes = 4096;
+const pageBytes = 2048;
 /** Holds the inner pages of every index of some million events. */
 const cacheKib = 64 * 1024;
 /** How long a statement waits for a foreign program (a backup, a shell) that holds the database. */

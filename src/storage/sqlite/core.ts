@@ -5,13 +5,14 @@
 import { assert, type DbxError } from "../../model/error.ts";
 import type { StreamHead } from "../../model/aggregate.ts";
 import type { TokenId } from "../../model/actor.ts";
-import type { CommittedEvent, EventId, UnpositionedEvent } from "../../model/event.ts";
+import type { CommittedEvent, EventId } from "../../model/event.ts";
 import { digestBytes } from "../../model/merkle.ts";
 import { newHead, type Known, type Plan, type TokenUse } from "../../model/plan.ts";
 import { keyText, type StreamKey } from "../../model/stream.ts";
 import type { Ask, Committed, CommittedOutcome, Storage } from "../storage.ts";
 import { stopped, translate, translated } from "./failure.ts";
 import { createHeads, type Heads, type StoredHead } from "./heads.ts";
+import { growPositions, type Run } from "./positions.ts";
 import type { Reader } from "./reader.ts";
 import { fromUuid, saltBytes } from "./rows.ts";
 import type { Batch, LogTail } from "./writer.ts";
@@ -96,7 +97,7 @@ export function createCore(parts: { reader: Reader; sink: BatchSink; heads_max: 
         await whatRuns();
         return false;
       }
-      const created = { stream_id: tail.stream_id_last + 1, head: newHead(key) };
+      const created = { stream_id: tail.stream_id_last + 1, head: newHead(key), positions: none };
       const after = { ...tail.log, streams: tail.log.streams + 1 };
       await write({ ...emptyBatch, created: [created], before: tail.log, after });
       return true;
@@ -106,7 +107,14 @@ export function createCore(parts: { reader: Reader; sink: BatchSink; heads_max: 
   };
 }
 
-const emptyBatch = { events: [], created: [], changed: [], snapshots: [], token_uses: [] };
+const emptyBatch = {
+  events: [],
+  created: [],
+  changed: [],
+  runs: [],
+  snapshots: [],
+  token_uses: [],
+};
 
 function recallHeads(
   heads: Heads,
@@ -156,13 +164,15 @@ function prepare(
 ): { batch: Batch | null; committed: Committed } {
   const created: StoredHead[] = [];
   const changed: StoredHead[] = [];
+  const runs: Run[] = [];
   const streams = new Map<string, Growth>();
+  let streamsNew = 0;
   for (const head of plan.heads) {
     const key = keyText(head);
     const old = stored.get(key);
-    const stream_id = old?.stream_id ?? tail.stream_id_last + created.length + 1;
-    (old === undefined ? created : changed).push({ stream_id, head });
-    streams.set(key, { stream_id, version: old?.head.version ?? 0 });
+    const stream_id = old?.stream_id ?? tail.stream_id_last + ++streamsNew;
+    const version = old?.head.version ?? 0;
+    streams.set(key, { stream_id, version, old, added: [] });
   }
   const events: { stream_id: number; event: CommittedEvent }[] = [];
   const start = tail.log.frontier.size;
@@ -171,15 +181,21 @@ function prepare(
     const committed = outcome.events.map((event) => {
       const position = start + events.length + 1;
       const placed = { ...event, position };
-      events.push({ stream_id: grow(streams, event), event: placed });
+      events.push({ stream_id: grow(streams, placed), event: placed });
       return placed;
     });
     return { kind: "appended", events: committed };
   });
   for (const head of plan.heads) {
-    const version = streams.get(keyText(head))?.version;
-    assert(head.version === version, "a head is at its stream's last event");
-    assert(head.frontier.size === version, "a head's tree has a leaf for every event");
+    const stream = streams.get(keyText(head));
+    assert(head.version === stream?.version, "a head is at its stream's last event");
+    assert(head.frontier.size === head.version, "a head's tree has a leaf for every event");
+    const { stream_id, old, added } = stream;
+    const version = old?.head.version ?? 0;
+    const grown = growPositions({ stream_id, version, positions: old?.positions ?? none }, added);
+    runs.push(...grown.runs);
+    const place = old === undefined ? created : changed;
+    place.push({ stream_id, head, positions: grown.positions });
   }
   const position = start + events.length;
   assert(plan.log.size === position, "the log's tree has a leaf for every event");
@@ -194,21 +210,28 @@ function prepare(
   const after = { frontier: plan.log, streams: tail.log.streams + created.length };
   const before = tail.log;
   return {
-    batch: { events, created, changed, snapshots, token_uses, before, after },
+    batch: { events, created, changed, runs, snapshots, token_uses, before, after },
     committed,
   };
 }
 
+const none = new Uint8Array(0);
+
 interface Growth {
   readonly stream_id: number;
+  /** As it was before this commit. */
+  readonly old: StoredHead | undefined;
+  /** Positions of the events placed so far. */
+  readonly added: number[];
   /** Grows with each event that is placed. */
   version: number;
 }
 
-function grow(streams: ReadonlyMap<string, Growth>, event: UnpositionedEvent): number {
+function grow(streams: ReadonlyMap<string, Growth>, event: CommittedEvent): number {
   const stream = streams.get(keyText(event));
   assert(stream !== undefined, "the head of an appended event changes");
   stream.version++;
+  stream.added.push(event.position);
   assert(event.version === stream.version, "an event continues its stream");
   assert(event.salt.length === saltBytes, "a salt has 16 bytes");
   assert(event.content_digest.length === digestBytes, "a content digest has 32 bytes");

@@ -6,6 +6,8 @@ import type { StreamHead } from "../../model/aggregate.ts";
 export interface StoredHead {
   readonly stream_id: number;
   readonly head: StreamHead;
+  /** Positions of its events since the last full run; see positions.ts. */
+  readonly positions: Uint8Array;
 }
 
 /** States can be as large as payloads, so the number of heads alone bounds nothing. */
@@ -67,5 +69,5 @@ export function createHeads({ heads_max }: { heads_max: number }): Heads {
   };
 }
 
-const sizeOf = ({ head }: StoredHead): number =>
-  headCharsBase + head.state.length + head.frontier.nodes.length;
+const sizeOf = ({ head, positions }: StoredHead): number =>
+  headCharsBase + head.state.length + head.frontier.nodes.length + positions.length;

@@ -9,11 +9,13 @@ import type { TokenUse } from "../../model/plan.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { StreamKey } from "../../model/stream.ts";
 import type { StoredHead } from "./heads.ts";
+import { positionBytes, readPositions, runVersions } from "./positions.ts";
 import {
   toEvent,
   toHead,
   toLogTail,
   toSnapshot,
+  toStoredHead,
   type EventRow,
   type LogRow,
   type SnapshotRow,
@@ -27,7 +29,8 @@ export type Reader = ReturnType<typeof createReader>;
 export function createReader(database: Database) {
   const statements = {
     logPage: database.prepare<EventRow, [number, number]>(sql.readLogPage),
-    streamPage: database.prepare<EventRow, [string, string, number, number]>(sql.readStreamPage),
+    eventsAt: database.prepare<EventRow, [string]>(sql.readEventsAt),
+    run: database.prepare<{ positions: Uint8Array }, [number, number]>(sql.readRun),
     eventById: database.prepare<EventRow, [Uint8Array]>(sql.readEventById),
     head: database.prepare<StreamRow, [string, string]>(sql.readHead),
     headsPage: database.prepare<StreamRow, [string, string, number, number]>(sql.readHeadsPage),
@@ -43,9 +46,25 @@ export function createReader(database: Database) {
       page(statements.logPage.iterate(after, limit), eventSize).map(toEvent),
 
     streamPage: (key: StreamKey, after: number, limit: number): CommittedEvent[] => {
-      const { aggregate_type, aggregate_id } = key;
-      const rows = statements.streamPage.iterate(aggregate_type, aggregate_id, after, limit);
-      return page(rows, eventSize).map(toEvent);
+      const row = statements.head.get(key.aggregate_type, key.aggregate_id);
+      if (row === null) return [];
+      const { stream_id, head, positions } = toStoredHead(row);
+      const runOf = (run: number): Uint8Array =>
+        run === Math.floor(head.version / runVersions)
+          ? positions
+          : (statements.run.get(stream_id, run)?.positions ?? new Uint8Array(0));
+      const wanted = positionsOf(runOf, after, Math.min(head.version, after + limit));
+      const rows = page(statements.eventsAt.iterate(JSON.stringify(wanted)), eventSize);
+      rows.forEach((event, index) => {
+        const right = event.position === wanted[index] && event.version === after + index + 1;
+        if (!right || event.stream_id !== stream_id) throw misplaced(key, after + index + 1);
+      });
+      // Fewer rows than wanted: the page grew too large, or an event is missing.
+      const next = wanted[rows.length];
+      if (next !== undefined && statements.eventsAt.get(JSON.stringify([next])) === null) {
+        throw misplaced(key, after + rows.length + 1);
+      }
+      return rows.map(toEvent);
     },
 
     eventById: (event_id: Uint8Array): CommittedEvent | undefined => {
@@ -55,7 +74,7 @@ export function createReader(database: Database) {
 
     head: (key: StreamKey): StoredHead | undefined => {
       const row = statements.head.get(key.aggregate_type, key.aggregate_id);
-      return row === null ? undefined : { stream_id: row.stream_id, head: toHead(row) };
+      return row === null ? undefined : toStoredHead(row);
     },
 
     headsPage: (after: StreamKey | null, skip: number, limit: number) => {
@@ -87,6 +106,29 @@ export function createReader(database: Database) {
     },
   };
 }
+
+/** The positions of the versions after `after`, up to `last`. */
+function positionsOf(runOf: (run: number) => Uint8Array, after: number, last: number): number[] {
+  const positions: number[] = [];
+  for (let version = after; version < last;) {
+    const run = Math.floor(version / runVersions);
+    const start = run * runVersions;
+    const end = Math.min(last, start + runVersions);
+    const blob = runOf(run);
+    if (blob.length < (end - start) * positionBytes) {
+      throw dataCorrupted(`run ${run} of a stream is missing or cut`, { run });
+    }
+    positions.push(...readPositions(blob, version - start, end - start));
+    version = end;
+  }
+  return positions;
+}
+
+const misplaced = (key: StreamKey, version: number) =>
+  dataCorrupted(
+    `event ${version} of ${key.aggregate_type}/${key.aggregate_id} is not where its stream says`,
+    { aggregate_type: key.aggregate_type, aggregate_id: key.aggregate_id, version },
+  );
 
 const eventSize = (row: EventRow): number => row.payload?.length ?? 0;
 const stateSize = (row: { state: string }): number => row.state.length;

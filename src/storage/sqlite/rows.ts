@@ -7,6 +7,8 @@ import { dataCorrupted } from "../../model/error.ts";
 import type { CommittedEvent } from "../../model/event.ts";
 import { digestBytes } from "../../model/merkle.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
+import type { StoredHead } from "./heads.ts";
+import { restBytes } from "./positions.ts";
 import type { LogTail } from "./writer.ts";
 
 export interface EventRow {
@@ -25,6 +27,7 @@ export interface EventRow {
   readonly content_digest: Uint8Array;
   readonly hash: Uint8Array;
   readonly merkle_root: Uint8Array;
+  readonly stream_id: number;
 }
 
 export interface StreamRow {
@@ -35,6 +38,7 @@ export interface StreamRow {
   readonly archived: number;
   readonly updated_at: string;
   readonly frontier: Uint8Array;
+  readonly positions: Uint8Array;
   readonly state: string;
 }
 
@@ -96,8 +100,11 @@ export function toEvent(row: EventRow): CommittedEvent {
 }
 
 export function toHead(row: StreamRow): StreamHead {
-  const { aggregate_type, aggregate_id, version } = row;
-  if (row.frontier.length !== bitsOf(version) * digestBytes) {
+  const { aggregate_type, aggregate_id, version, frontier, positions } = row;
+  if (
+    frontier.length !== bitsOf(version) * digestBytes ||
+    positions.length !== restBytes(version)
+  ) {
     throw dataCorrupted(`the head of ${aggregate_type}/${aggregate_id} is malformed`, {
       aggregate_type,
       aggregate_id,
@@ -107,12 +114,18 @@ export function toHead(row: StreamRow): StreamHead {
     aggregate_type,
     aggregate_id,
     version,
-    frontier: { size: version, nodes: row.frontier },
+    frontier: { size: version, nodes: frontier },
     state: row.state as State,
     archived: row.archived !== 0,
     updated_at: row.updated_at,
   };
 }
+
+export const toStoredHead = (row: StreamRow): StoredHead => ({
+  stream_id: row.stream_id,
+  head: toHead(row),
+  positions: row.positions,
+});
 
 export function toSnapshot(row: SnapshotRow): Snapshot {
   return { ...row, state: row.state as State };

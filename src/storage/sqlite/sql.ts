@@ -22,6 +22,7 @@ export const migrations: readonly (readonly string[])[] = [
       archived       INTEGER NOT NULL,
       updated_at     TEXT NOT NULL,
       frontier       BLOB NOT NULL,
+      positions      BLOB NOT NULL,
       state          TEXT NOT NULL
     ) STRICT`,
     `CREATE UNIQUE INDEX stream_by_key ON stream (aggregate_type, aggregate_id)`,
@@ -39,7 +40,12 @@ export const migrations: readonly (readonly string[])[] = [
       merkle_root    BLOB NOT NULL
     ) STRICT`,
     `CREATE UNIQUE INDEX event_by_id ON event (event_id)`,
-    `CREATE UNIQUE INDEX event_by_version ON event (stream_id, version)`,
+    `CREATE TABLE run (
+      stream_id INTEGER NOT NULL,
+      run       INTEGER NOT NULL,
+      positions BLOB NOT NULL,
+      PRIMARY KEY (stream_id, run)
+    ) STRICT, WITHOUT ROWID`,
     `CREATE TABLE body (
       position INTEGER PRIMARY KEY,
       salt     BLOB NOT NULL,
@@ -73,9 +79,8 @@ export const migrations: readonly (readonly string[])[] = [
     `CREATE TRIGGER event_delete BEFORE DELETE ON event
       BEGIN SELECT RAISE(ABORT, 'an event is never deleted'); END`,
     `CREATE TRIGGER event_insert BEFORE INSERT ON event
-      WHEN EXISTS (SELECT 1 FROM event WHERE position = NEW.position)
+      WHEN NEW.position <= (SELECT max(position) FROM event)
         OR EXISTS (SELECT 1 FROM event WHERE event_id = NEW.event_id)
-        OR EXISTS (SELECT 1 FROM event WHERE stream_id = NEW.stream_id AND version = NEW.version)
       BEGIN SELECT RAISE(ABORT, 'an event is never replaced'); END`,
     `CREATE TRIGGER body_update BEFORE UPDATE ON body
       BEGIN SELECT RAISE(ABORT, 'the body of an event never changes'); END`,
@@ -84,6 +89,13 @@ export const migrations: readonly (readonly string[])[] = [
     `CREATE TRIGGER body_insert BEFORE INSERT ON body
       WHEN EXISTS (SELECT 1 FROM body WHERE position = NEW.position)
       BEGIN SELECT RAISE(ABORT, 'the body of an event is never replaced'); END`,
+    `CREATE TRIGGER run_update BEFORE UPDATE ON run
+      BEGIN SELECT RAISE(ABORT, 'the positions of a stream never change'); END`,
+    `CREATE TRIGGER run_delete BEFORE DELETE ON run
+      BEGIN SELECT RAISE(ABORT, 'the positions of a stream are never deleted'); END`,
+    `CREATE TRIGGER run_insert BEFORE INSERT ON run
+      WHEN EXISTS (SELECT 1 FROM run WHERE stream_id = NEW.stream_id AND run = NEW.run)
+      BEGIN SELECT RAISE(ABORT, 'the positions of a stream are never replaced'); END`,
     `CREATE TRIGGER stream_delete BEFORE DELETE ON stream WHEN OLD.version > 0
       BEGIN SELECT RAISE(ABORT, 'a stream with events is never deleted'); END`,
     `CREATE TRIGGER stream_rename BEFORE UPDATE OF stream_id, aggregate_type, aggregate_id ON stream
@@ -110,11 +122,14 @@ export const insertEvent = `
 export const insertBody = `INSERT INTO body (position, salt, note, payload) VALUES (?, ?, ?, ?)`;
 
 export const insertStream = `
-  INSERT INTO stream (stream_id, aggregate_type, aggregate_id, version, archived, updated_at, frontier, state)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?)`;
+  INSERT INTO stream (stream_id, aggregate_type, aggregate_id, version, archived, updated_at, frontier,
+    positions, state)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+
+export const insertRun = `INSERT INTO run (stream_id, run, positions) VALUES (?, ?, ?)`;
 
 export const updateStream = `
-  UPDATE stream SET version = ?, archived = ?, updated_at = ?, frontier = ?, state = ?
+  UPDATE stream SET version = ?, archived = ?, updated_at = ?, frontier = ?, positions = ?, state = ?
   WHERE stream_id = ?`;
 
 export const insertSnapshot = `
@@ -138,7 +153,7 @@ export const lastStreamId = `SELECT coalesce(max(stream_id), 0) AS stream_id FRO
 const eventColumns = `
   SELECT event.position, stream.aggregate_type, stream.aggregate_id, event.version, event.event_id,
     event.event_type, event.created_at, event.issued_group, event.issued_user, body.payload, body.note,
-    body.salt, event.content_digest, event.hash, event.merkle_root
+    body.salt, event.content_digest, event.hash, event.merkle_root, event.stream_id
   FROM event
   LEFT JOIN stream ON stream.stream_id = event.stream_id
   LEFT JOIN body ON body.position = event.position`;
@@ -146,15 +161,17 @@ const eventColumns = `
 export const readLogPage = `${eventColumns}
   WHERE event.position > ? ORDER BY event.position LIMIT ?`;
 
-export const readStreamPage = `${eventColumns}
-  WHERE event.stream_id = (SELECT stream_id FROM stream WHERE aggregate_type = ? AND aggregate_id = ?)
-    AND event.version > ?
-  ORDER BY event.version LIMIT ?`;
+/** The parameter is a JSON array of positions, ascending. */
+export const readEventsAt = `${eventColumns}
+  WHERE event.position IN (SELECT value FROM json_each(?)) ORDER BY event.position`;
+
+export const readRun = `SELECT positions FROM run WHERE stream_id = ? AND run = ?`;
 
 export const readEventById = `${eventColumns} WHERE event.event_id = ?`;
 
 const headColumns = `
-  SELECT stream_id, aggregate_type, aggregate_id, version, archived, updated_at, frontier, state
+  SELECT stream_id, aggregate_type, aggregate_id, version, archived, updated_at, frontier,
+    positions, state
   FROM stream`;
 
 export const readHead = `${headColumns} WHERE aggregate_type = ? AND aggregate_id = ?`;
@@ -188,12 +205,19 @@ export const orphanChecks: readonly string[] = [
   `SELECT 'event ' || position || ' has no stream' AS fault FROM event
     WHERE NOT EXISTS (SELECT 1 FROM stream WHERE stream.stream_id = event.stream_id) LIMIT ?`,
   `SELECT 'snapshot at version ' || version || ' of stream ' || stream_id || ' has no event' AS fault
-    FROM snapshot WHERE NOT EXISTS (SELECT 1 FROM event
-      WHERE event.stream_id = snapshot.stream_id AND event.version = snapshot.version) LIMIT ?`,
+    FROM snapshot WHERE version < 1 OR NOT EXISTS (SELECT 1 FROM stream
+      WHERE stream.stream_id = snapshot.stream_id AND stream.version >= snapshot.version) LIMIT ?`,
   `SELECT 'stream ' || aggregate_type || '/' || aggregate_id || ' is at version ' || version
-      || ', but has no event of that version' AS fault
-    FROM stream WHERE version > 0 AND NOT EXISTS (SELECT 1 FROM event
-      WHERE event.stream_id = stream.stream_id AND event.version = stream.version) LIMIT ?`,
+      || ', but its positions are not those of so many events' AS fault
+    FROM stream WHERE length(positions) <> 8 * (version % 64)
+      OR version / 64 <> (SELECT count(*) FROM run WHERE run.stream_id = stream.stream_id) LIMIT ?`,
+  `SELECT 'run ' || run || ' of stream ' || stream_id || ' is out of place' AS fault
+    FROM run WHERE length(positions) <> 8 * 64 OR run < 0
+      OR NOT EXISTS (SELECT 1 FROM stream
+        WHERE stream.stream_id = run.stream_id AND run.run < stream.version / 64) LIMIT ?`,
+  `SELECT 'the log counts ' || size || ' events, but its streams '
+      || (SELECT coalesce(sum(version), 0) FROM stream) AS fault
+    FROM log WHERE size <> (SELECT coalesce(sum(version), 0) FROM stream) LIMIT ?`,
   `SELECT 'the log counts ' || size || ' events, but there are '
       || (SELECT count(*) FROM event) AS fault
     FROM log WHERE size <> (SELECT count(*) FROM event) LIMIT ?`,

@@ -8,12 +8,14 @@ import type { Frontier } from "../../model/merkle.ts";
 import type { TokenUse } from "../../model/plan.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { StoredHead } from "./heads.ts";
+import type { Run } from "./positions.ts";
 import { fromUuid } from "./rows.ts";
 import {
   begin,
   commit,
   insertBody,
   insertEvent,
+  insertRun,
   insertSnapshot,
   insertStream,
   rollback,
@@ -32,6 +34,7 @@ export interface Batch {
   readonly events: readonly { readonly stream_id: number; readonly event: CommittedEvent }[];
   readonly created: readonly StoredHead[];
   readonly changed: readonly StoredHead[];
+  readonly runs: readonly Run[];
   readonly snapshots: readonly { readonly stream_id: number; readonly snapshot: Snapshot }[];
   readonly token_uses: readonly TokenUse[];
   readonly before: LogTail;
@@ -50,6 +53,7 @@ export function createWriter(database: Database): Writer {
     insertBody: database.prepare(insertBody),
     insertStream: database.prepare(insertStream),
     updateStream: database.prepare(updateStream),
+    insertRun: database.prepare(insertRun),
     insertSnapshot: database.prepare(insertSnapshot),
     writeTokenUse: database.prepare(writeTokenUse),
     updateLog: database.prepare(updateLog),
@@ -58,11 +62,11 @@ export function createWriter(database: Database): Writer {
   };
 
   const insertRows = (batch: Batch): void => {
-    for (const { stream_id, head } of batch.created) {
+    for (const { stream_id, head, positions } of batch.created) {
       const { aggregate_type, aggregate_id, version, archived, updated_at, frontier, state } = head;
       statements.insertStream.run(
         ...[stream_id, aggregate_type, aggregate_id, version, Number(archived), updated_at],
-        ...[frontier.nodes, state],
+        ...[frontier.nodes, positions, state],
       );
     }
     for (const { stream_id, event } of batch.events) {
@@ -74,12 +78,15 @@ export function createWriter(database: Database): Writer {
       );
       statements.insertBody.run(position, event.salt, event.note, event.payload);
     }
-    for (const { stream_id, head } of batch.changed) {
+    for (const { stream_id, head, positions } of batch.changed) {
       const { version, archived, updated_at, frontier, state } = head;
       const { changes } = statements.updateStream.run(
-        ...[version, Number(archived), updated_at, frontier.nodes, state, stream_id],
+        ...[version, Number(archived), updated_at, frontier.nodes, positions, state, stream_id],
       );
       assert(changes === 1, `the stream of ${head.aggregate_type}/${head.aggregate_id} is there`);
+    }
+    for (const { stream_id, run, positions } of batch.runs) {
+      statements.insertRun.run(stream_id, run, positions);
     }
     for (const { stream_id, snapshot } of batch.snapshots) {
       const { version, state, merkle_root, created_at, comment } = snapshot;
