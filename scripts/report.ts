@@ -33,12 +33,13 @@ export function countTests(run: Run): { counts: Counts; problems: string[] } {
   for (const file of run.expected) {
     if (!seen.has(file)) problems.push(`${file} reported no test: it failed to load or is empty`);
   }
-  if (run.xml === undefined) problems.push("bun test ended without a report");
-  else if (counts.passed + counts.failed === 0) problems.push("no test was executed");
+  const executed = counts.passed + counts.failed;
+  if (run.exitCode === undefined) problems.push("bun test was ended by a signal");
+  else if (run.xml === undefined) problems.push("bun test ended without a report");
+  else if (executed === 0 && problems.length === 0) problems.push("no test was executed");
   // A failing hook or an error between tests has no test case of its own, only the exit code.
   const clean = counts.failed === 0 && problems.length === 0;
-  if (run.exitCode === undefined) problems.push("bun test was ended by a signal");
-  else if (run.exitCode !== 0 && clean) {
+  if (run.exitCode !== undefined && run.exitCode !== 0 && clean) {
     problems.push(`bun test exited with ${run.exitCode} although no test case failed`);
   }
   return { counts: { ...counts, failed: counts.failed + problems.length }, problems };
