@@ -14,7 +14,8 @@ import type { Actor } from "./model/actor.ts";
 import type { Config } from "./model/config.ts";
 import type { DbxError } from "./model/error.ts";
 import { checkEvent } from "./model/schema.ts";
-import { openSqliteStorage, type SqliteStorage } from "./storage/sqlite/open.ts";
+import { openSqliteStorage } from "./storage/sqlite/open.ts";
+import type { SqliteStorage } from "./storage/sqlite/storage.ts";
 import type { System } from "./system.ts";
 import { version } from "./version.ts";
 

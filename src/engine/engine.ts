@@ -12,7 +12,6 @@ import {
   tooLarge,
 } from "../model/error.ts";
 import { toRecord, type CommittedEvent, type Event, type EventRecord } from "../model/event.ts";
-import { limits } from "../model/limits.ts";
 import { rootOf } from "../model/merkle.ts";
 import { takeOf } from "../model/page.ts";
 import { newHead, type PlannedEvent } from "../model/plan.ts";
@@ -39,6 +38,10 @@ export interface EngineDeps {
 
 export function createEngine(deps: EngineDeps): Dbx {
   const { storage, tokens, settings } = deps;
+  const eventsOn = (take: number | undefined): number => {
+    const { page_limit } = settings.current();
+    return takeOf(take, { usual: page_limit, cap: page_limit });
+  };
   return {
     health: async () => ({ status: "ok" }),
     appendEvent: async (actor, event) => {
@@ -55,30 +58,25 @@ export function createEngine(deps: EngineDeps): Dbx {
     getAggregate: async (_actor, key) => toAggregate(await headOf(storage, key)),
     listEvents: async (_actor, { skip, take, ...key }) => {
       await headOf(storage, key);
-      const limit = takeOf(take, {
-        usual: settings.current().page_limit,
-        cap: settings.current().page_limit,
+      // Versions are gapless from 1, so passing over `skip` events is starting after that version.
+      const start = skip ?? 0;
+      const events = await readPage<CommittedEvent>({
+        limit: eventsOn(take),
+        read: (last, rows) =>
+          storage.readStream(key, { after: last?.version ?? start, limit: rows }),
+        bytes: payloadBytes,
       });
-      return readPage({
-        // Versions are gapless from 1, so passing over `skip` events is starting after that version.
-        after: skip ?? 0,
-        limit,
-        read: (after, rows) => storage.readStream(key, { after, limit: rows }),
-        ordinal: (event: CommittedEvent) => event.version,
-        bytes: payloadBytes,
-      }).then(toRecords);
+      return events.map(toRecord);
     },
-    readLog: async (_actor, { after, take }) =>
-      readPage({
-        after: after ?? 0,
-        limit: takeOf(take, {
-          usual: settings.current().page_limit,
-          cap: settings.current().page_limit,
-        }),
-        read: (position, rows) => storage.readLog({ after: position, limit: rows }),
-        ordinal: (event: CommittedEvent) => event.position,
+    readLog: async (_actor, { after, take }) => {
+      const start = after ?? 0;
+      const events = await readPage<CommittedEvent>({
+        limit: eventsOn(take),
+        read: (last, rows) => storage.readLog({ after: last?.position ?? start, limit: rows }),
         bytes: payloadBytes,
-      }).then(toRecords),
+      });
+      return events.map(toRecord);
+    },
     verifyAggregate: async (_actor, key) => {
       const head = await headOf(storage, key);
       const faults = await verifyStream(storage, head);
@@ -106,7 +104,6 @@ export function createEngine(deps: EngineDeps): Dbx {
 }
 
 const payloadBytes = (event: CommittedEvent): number => event.payload.length;
-const toRecords = (events: CommittedEvent[]): EventRecord[] => events.map(toRecord);
 
 async function headOf(storage: Storage, key: StreamKey): Promise<StreamHead> {
   const head = await storage.readHead(key);
@@ -184,14 +181,17 @@ async function listAggregates(
   const after = input.cursor === undefined ? null : readCursor(input.cursor);
   if (limit === 0) return { aggregates: [], next_cursor: null };
   // One row more than asked for tells whether there is a next page.
-  const heads = await storage.readHeads({ after, skip: input.skip ?? 0, limit: limit + 1 });
-  const page = heads.slice(0, limit);
-  const bytes = page.reduce((sum, head) => sum + head.state.length, 0);
-  if (bytes > limits.page_bytes_max) throw pageTooLarge();
-  const last = page.at(-1);
-  const more = heads.length > limit && last !== undefined;
-  return { aggregates: page.map(toAggregate), next_cursor: more ? writeCursor(last) : null };
+  const heads = await readPage<StreamHead>({
+    limit: limit + 1,
+    read: (last, rows) =>
+      last === undefined
+        ? storage.readHeads({ after, skip: input.skip ?? 0, limit: rows })
+        : storage.readHeads({ after: last, skip: 0, limit: rows }),
+    bytes: (head) => head.state.length,
+  });
+  const last = heads.length > limit ? heads[limit - 1] : undefined;
+  return {
+    aggregates: heads.slice(0, limit).map(toAggregate),
+    next_cursor: last === undefined ? null : writeCursor(last),
+  };
 }
-
-const pageTooLarge = () =>
-  tooLarge(`the page is above ${limits.page_bytes_max} bytes; ask for fewer rows with take`);

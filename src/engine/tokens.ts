@@ -7,7 +7,13 @@ import { decode } from "../api/decode.ts";
 import type { Input, IssuedToken, Token } from "../api/operations.ts";
 import type { Log } from "../log.ts";
 import { grants, grantsOf, Group, User, type Actor, type TokenId } from "../model/actor.ts";
-import { DbxError, failedPrecondition, invalidArgument, unauthenticated } from "../model/error.ts";
+import {
+  DbxError,
+  failedPrecondition,
+  invalidArgument,
+  notFound,
+  unauthenticated,
+} from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { sha256 } from "../model/merkle.ts";
 import type { Allowance, TokenUse } from "../model/plan.ts";
@@ -182,7 +188,10 @@ export async function openTokens(options: {
   function find(reference: string): Definition {
     const id = reference.startsWith("EVT-") ? idOf(sha256(reference)) : reference;
     const definition = definitions.get(id);
-    if (definition === undefined || definition.status === "revoked") throw unknownToken();
+    // The caller's own token is fine: it is the one he names that is not there.
+    if (definition === undefined || definition.status === "revoked") {
+      throw notFound(unknownToken().message);
+    }
     return definition;
   }
 

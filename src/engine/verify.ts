@@ -6,6 +6,7 @@ import { dataCorrupted, type DbxError } from "../model/error.ts";
 import type { CommittedEvent } from "../model/event.ts";
 import { limits } from "../model/limits.ts";
 import {
+  digestBytes,
   emptyFrontier,
   emptyRoot,
   growFrontier,
@@ -106,8 +107,10 @@ async function foldStream(storage: Storage, head: StreamHead, faults: Fault[]): 
         }
       }
     }
-    if (events.length < limits.scan_rows_max) break;
-    after = events.at(-1)?.version ?? after;
+    // A short page is no end: large rows come a few at a time.
+    const last = events.at(-1);
+    if (last === undefined) break;
+    after = last.version;
   }
   for (const left of snapshots.length > 0
     ? snapshots
@@ -251,9 +254,31 @@ async function verifyLogTree(storage: Storage, expected: Frontier, faults: Fault
       fault: `the log should end at position ${expected.size}, but ends at ${frontier.size}`,
     });
   } else if (!same(frontier.nodes, expected.nodes)) {
-    faults.push({ fault: "the tree over the whole log does not follow from the events" });
+    const { first, last } = differingSubtree(frontier, expected);
+    faults.push({
+      position: first,
+      fault: `the tree over the whole log does not follow from the events: positions ${first} to ${last} are not in the order, or not the events, that were appended`,
+    });
   }
   await verifyEnd(storage, expected, faults);
+}
+
+/** The positions below the first complete subtree in which two frontiers of one size differ. */
+function differingSubtree(left: Frontier, right: Frontier): { first: Position; last: Position } {
+  let first = 1;
+  let offset = 0;
+  // One node for each set bit of the size, the largest subtree first.
+  for (let leaves = 2 ** 52; leaves >= 1; leaves /= 2) {
+    if (Math.floor(left.size / leaves) % 2 === 0) continue;
+    const end = offset + digestBytes;
+    if (!same(left.nodes.subarray(offset, end), right.nodes.subarray(offset, end))) {
+      return { first, last: first + leaves - 1 };
+    }
+    first += leaves;
+    offset = end;
+  }
+  // The nodes of one of them are not as many as its size says.
+  return { first: 1, last: left.size };
 }
 
 /** Rows behind the end of the log are new appends, or, if the end does not move, rows that somebody added. */

@@ -1,0 +1,14 @@
+// A directory of the test's own, removed when its scope ends: `using dir = tempDir();`
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+export interface TempDir extends Disposable {
+  readonly path: string;
+}
+
+export function tempDir(): TempDir {
+  const path = mkdtempSync(join(tmpdir(), "dbx-test-"));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}
