@@ -22,7 +22,7 @@ const context: PlanContext = {
   now: "2024-12-01T17:22:43.512345Z",
   allowanceOf: (token_id) => ({
     ok: true,
-    writes_max: token_id === "00" ? 20 : null,
+    writes_max: token_id === "00" ? 3 : null,
     expires_at: token_id === "00" ? null : "2030-01-01T00:00:00.000000Z",
     term: "t",
   }),
@@ -101,7 +101,7 @@ const anyCommand: fc.Arbitrary<Command> = fc.oneof(
 );
 
 for (const threads of [false, true]) {
-  const runs = threads ? 40 : 150;
+  const runs = threads ? 60 : 120;
   test(`sqlite${threads ? " on its own thread" : ""} agrees with memory (SEED=${seed})`, async () => {
     await fc.assert(
       fc.asyncProperty(
