@@ -60,6 +60,18 @@ export const limits = {
   lock_wait_ms: 5_000,
   /** How long a stopping server waits for running requests. */
   drain_ms: 10_000,
+  /** What `dbx stop` grants beyond the drain time before it kills, and then for the dead to let go. */
+  stop_grace_ms: 5_000,
+  /** How long `dbx start` waits for its daemon to listen: a long log is replayed first. */
+  ready_wait_ms: 120_000,
+  /** How often a command looks again at what cannot tell it anything: a PID file, a lock. */
+  poll_ms: 20,
+  /** How long an answer may stay away: `verify` of a large log says nothing before its end. */
+  answer_idle_ms_max: 86_400_000,
+  /** A daemon's log file is put aside at this size, and at midnight (UTC). */
+  log_file_bytes_max: 16_777_216,
+  /** Log files put aside; the oldest goes first. */
+  log_files_max: 8,
   /** The write-ahead log stays below this; what it takes to keep it there is in storage/DESIGN.md. */
   wal_bytes_max: 268_435_456,
 } as const;

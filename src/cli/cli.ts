@@ -1,0 +1,172 @@
+// The command tree and the way through it: words to a command, an error to words and an exit code.
+
+import { statusOf, toWire } from "../api/errors.ts";
+import { DbxError, invalidArgument } from "../model/error.ts";
+import { nearest } from "../model/nearest.ts";
+import type { Command, Group } from "./command.ts";
+import { hintFor } from "./hint.ts";
+import { ReaderGone } from "./output.ts";
+import { openShell, type Shell } from "./shell.ts";
+
+export const commands: Group = {
+  kind: "group",
+  summary: "An event-sourced, append-only database that proves its history.",
+  commands: {
+    start: async () => (await import("./commands/start.ts")).start,
+    stop: async () => (await import("./commands/lifecycle.ts")).stop,
+    status: async () => (await import("./commands/lifecycle.ts")).status,
+    restart: async () => (await import("./commands/start.ts")).restart,
+    destroy: async () => (await import("./commands/lifecycle.ts")).destroy,
+    config: async () => (await import("./commands/config.ts")).config,
+    token: async () => (await import("./commands/token.ts")).token,
+    aggregate: async () => (await import("./commands/aggregate.ts")).aggregate,
+  },
+};
+
+/** In: the words after `dbx`. Out: the exit code. */
+export async function runCommandLine(args: readonly string[]): Promise<number> {
+  const { configPath, help, rest, fault } = takeGlobals(args);
+  const json = beforeTerminator(rest).includes("--json");
+  const shell = openShell({ configPath, json });
+  const path: string[] = [];
+  try {
+    if (fault !== null) throw fault;
+    return await dispatch({ path, help, rest, shell });
+  } catch (error) {
+    if (error instanceof ReaderGone) return 0;
+    return report(error, { path, shell });
+  }
+}
+
+interface Globals {
+  readonly configPath: string | undefined;
+  readonly help: boolean;
+  readonly rest: readonly string[];
+  readonly fault: DbxError | null;
+}
+
+/** `--config <path>` and `--help` may stand anywhere before `--`. */
+function takeGlobals(args: readonly string[]): Globals {
+  const known = beforeTerminator(args);
+  const rest: string[] = [];
+  const paths: (string | undefined)[] = [];
+  let help = false;
+  for (let index = 0; index < known.length; index++) {
+    const arg = known[index] ?? "";
+    if (arg === "--help" || arg === "-h") help = true;
+    else if (arg === "--config") paths.push(known[++index]);
+    else if (arg.startsWith("--config=")) paths.push(arg.slice("--config=".length));
+    else rest.push(arg);
+  }
+  const [path] = paths;
+  const problem =
+    paths.length > 1
+      ? "--config is given twice"
+      : paths.length === 1 && (path === undefined || path === "" || path.startsWith("--"))
+        ? "--config needs a path"
+        : null;
+  return {
+    configPath: path === "" ? undefined : path,
+    help,
+    rest: [...rest, ...args.slice(known.length)],
+    fault: problem === null ? null : invalidArgument(problem, { flag: "--config" }),
+  };
+}
+
+function beforeTerminator(args: readonly string[]): readonly string[] {
+  const end = args.indexOf("--");
+  return end === -1 ? args : args.slice(0, end);
+}
+
+async function dispatch(options: {
+  path: string[];
+  help: boolean;
+  rest: readonly string[];
+  shell: Shell;
+}): Promise<number> {
+  const { path, help, rest, shell } = options;
+  let node: Command | Group = commands;
+  let at = 0;
+  while (node.kind === "group") {
+    const name = rest[at];
+    if (name === undefined || name.startsWith("-")) break;
+    node = await findCommand(node, { name, path });
+    path.push(name);
+    at++;
+  }
+  if (help) return showHelp(node, { path, shell, wanted: true });
+  if (node.kind === "command") return await node.invoke(rest.slice(at), shell);
+  const stray = rest[at];
+  if (stray === "--version" && path.length === 0 && rest.length === 1) return showVersion(shell);
+  if (stray !== undefined && stray !== "--json") {
+    throw invalidArgument(`unknown flag ${stray}`, { flag: stray });
+  }
+  return showHelp(node, { path, shell, wanted: false });
+}
+
+async function findCommand(
+  group: Group,
+  { name, path }: { name: string; path: readonly string[] },
+): Promise<Command | Group> {
+  const load = Object.hasOwn(group.commands, name) ? group.commands[name] : undefined;
+  if (load !== undefined) return await load();
+  const known = Object.keys(group.commands);
+  const guess = nearest(name, known);
+  const full = ["dbx", ...path].join(" ");
+  throw invalidArgument(
+    `unknown command ${JSON.stringify(name)}${guess === undefined ? "" : `; did you mean ${full} ${guess}?`}`,
+    { command: name },
+  );
+}
+
+/** Asked for, help is data and success; shown because a command is missing, it is neither. */
+async function showHelp(
+  node: Command | Group,
+  options: { path: readonly string[]; shell: Shell; wanted: boolean },
+): Promise<number> {
+  const { helpText } = await import("./help.ts");
+  const text = await helpText(node, options.path);
+  if (options.wanted) await options.shell.output.data(text);
+  else options.shell.output.words(text);
+  return options.wanted ? 0 : statusOf.invalid_argument.exit;
+}
+
+async function showVersion(shell: Shell): Promise<number> {
+  const { version } = await import("../version.ts");
+  await shell.output.data(`dbx ${version}`);
+  return 0;
+}
+
+/** Says on stderr what happened and what to try. Out: the exit code. */
+function report(
+  error: unknown,
+  { path, shell }: { path: readonly string[]; shell: Shell },
+): number {
+  const { output } = shell;
+  const wire = toWire(error);
+  output.endProgress();
+  if (output.json) {
+    output.words(JSON.stringify(wire));
+  } else if (error instanceof DbxError) {
+    output.words(`${output.label("error:")} ${wire.message} (${wire.code})`);
+    for (const line of detailLines(wire.details)) output.words(line);
+    const hint = hintFor(wire, path);
+    if (hint !== null) output.words(`       hint:  ${hint}`);
+  }
+  // A defect: whoever reports it needs the stack.
+  if (!(error instanceof DbxError)) {
+    const trace = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    output.words(`${output.label("error:")} ${trace} (internal)`);
+  }
+  return statusOf[wire.code].exit;
+}
+
+/** Details that the message does not say already, one line each; lists (the faults of `verify`) in full. */
+function detailLines(details: Readonly<Record<string, unknown>>): string[] {
+  return Object.entries(details).flatMap(([name, value]) => {
+    if (!Array.isArray(value)) return [];
+    return value.map(
+      (entry) => `       ${name}: ${typeof entry === "string" ? entry : JSON.stringify(entry)}`,
+    );
+  });
+}

@@ -1,0 +1,224 @@
+// What a command is, and how its words become typed flags. Strict where argument parsers are lenient: unknown
+// flags, a flag given twice, a flag without its value and a word too many are usage errors.
+//
+// Annotations beside JSON Schema's own: `aliases` are other names of a flag, `hint` names its value in help,
+// `valueWhenBare` makes the value optional (`--restrict[=mode]`), `negatable` adds `--no-…`, and `hidden`
+// flags are not shown.
+
+import { parseArgs } from "node:util";
+import type { Static, TObject, TSchema } from "@sinclair/typebox";
+import { decode } from "../api/decode.ts";
+import { DbxError, invalidArgument } from "../model/error.ts";
+import { didYouMean } from "../model/nearest.ts";
+import type { Shell } from "./shell.ts";
+
+export interface Command {
+  readonly kind: "command";
+  readonly summary: string;
+  readonly about: string;
+  readonly flags: TObject;
+  readonly words: readonly string[];
+  readonly examples: readonly string[];
+  readonly exits: Readonly<Record<number, string>>;
+  /** Decodes the arguments, then runs. Out: the exit code. */
+  readonly invoke: (args: readonly string[], shell: Shell) => Promise<number>;
+}
+
+export interface Group {
+  readonly kind: "group";
+  readonly summary: string;
+  /** Loaded when asked for, so that one command does not pay for all. */
+  readonly commands: Readonly<Record<string, () => Promise<Command | Group>>>;
+}
+
+interface CommandOptions<Flags extends TObject> {
+  readonly summary: string;
+  /** More sentences for `--help`. */
+  readonly about?: string;
+  readonly flags: Flags;
+  /** Flags that may also be given by their place. */
+  readonly words?: readonly (keyof Static<Flags> & string)[];
+  readonly examples: readonly string[];
+  readonly exits?: Readonly<Record<number, string>>;
+  readonly run: (flags: Static<Flags>, shell: Shell) => Promise<number | void>;
+}
+
+export function command<Flags extends TObject>(options: CommandOptions<Flags>): Command {
+  const { summary, about = "", flags, words = [], examples, exits = {}, run } = options;
+  return {
+    kind: "command",
+    summary,
+    about,
+    flags,
+    words,
+    examples,
+    exits,
+    invoke: async (args, shell) =>
+      (await run(decodeFlags(flags, readFlags({ flags, words, args })), shell)) ?? 0,
+  };
+}
+
+/** `page_limit` as a flag: `page-limit`. */
+export const flagName = (name: string): string => name.replaceAll("_", "-");
+
+/** Every spelling of the flags of a schema, and the member each stands for. */
+export function flagNames(flags: TObject): Map<string, string> {
+  const names = new Map<string, string>();
+  for (const [name, schema] of Object.entries(flags.properties)) {
+    for (const spelling of [name, ...aliasesOf(schema)]) names.set(flagName(spelling), name);
+    if (schema["negatable"] === true) names.set(`no-${flagName(name)}`, name);
+  }
+  return names;
+}
+
+const aliasesOf = (schema: TSchema): string[] =>
+  Array.isArray(schema["aliases"]) ? schema["aliases"].map(String) : [];
+
+interface Arguments {
+  readonly flags: TObject;
+  readonly words: readonly string[];
+  readonly args: readonly string[];
+}
+
+/** The values as they were written, by member; a list where the flag may repeat. */
+function readFlags({ flags, words, args }: Arguments): Record<string, unknown> {
+  const names = flagNames(flags);
+  const { tokens } = parseArgs({
+    args: fillBareValues(flags, names, args),
+    // Not strict here: its messages do not name the nearest flag and change with the runtime. Every token is
+    // checked below instead.
+    strict: false,
+    tokens: true,
+    allowPositionals: true,
+    options: Object.fromEntries(
+      [...names].map(([spelling, name]) => [spelling, { type: optionType(flags, name) }]),
+    ),
+  });
+  const values: Record<string, unknown> = {};
+  const placed: string[] = [];
+  for (const token of tokens) {
+    if (token.kind === "positional") placed.push(token.value);
+    if (token.kind !== "option") continue;
+    const name = names.get(token.name);
+    if (name === undefined || !token.rawName.startsWith("--")) {
+      const guess = didYouMean(
+        token.name,
+        [...names.keys()].map((known) => `--${known}`),
+      );
+      throw invalidArgument(`unknown flag ${token.rawName}${guess}`, { flag: token.rawName });
+    }
+    setFlag(flags, values, { ...token, name });
+  }
+  placeWords({ values, words, placed });
+  return values;
+}
+
+const optionType = (flags: TObject, name: string): "boolean" | "string" =>
+  flags.properties[name]?.["type"] === "boolean" ? "boolean" : "string";
+
+interface FlagToken {
+  readonly name: string;
+  readonly rawName: string;
+  readonly value?: string | undefined;
+  readonly inlineValue?: boolean | undefined;
+}
+
+function setFlag(flags: TObject, values: Record<string, unknown>, token: FlagToken): void {
+  const { name, rawName, value, inlineValue } = token;
+  const schema = flags.properties[name];
+  const flag = { flag: rawName };
+  if (schema?.["type"] === "boolean") {
+    if (value !== undefined) throw invalidArgument(`${rawName} takes no value`, flag);
+    const wanted = !rawName.startsWith("--no-") || schema["negatable"] !== true;
+    if (Object.hasOwn(values, name) && values[name] !== wanted) {
+      throw invalidArgument(
+        `${rawName} contradicts --${wanted ? "no-" : ""}${flagName(name)}`,
+        flag,
+      );
+    }
+    values[name] = wanted;
+    return;
+  }
+  if (value === undefined) throw invalidArgument(`${rawName} needs a value`, flag);
+  // A forgotten value would otherwise swallow the next flag. What looks like one can be given with `=`.
+  if (inlineValue !== true && /^--./.test(value)) {
+    throw invalidArgument(
+      `${rawName} needs a value; write ${rawName}=${value} if that is it`,
+      flag,
+    );
+  }
+  if (schema?.["type"] === "array") {
+    const list: unknown = values[name];
+    values[name] = Array.isArray(list) ? [...list, value] : [value];
+    return;
+  }
+  if (Object.hasOwn(values, name)) throw invalidArgument(`${rawName} is given twice`, flag);
+  values[name] = value;
+}
+
+/** Words fill, in order, the places that no flag has filled. */
+function placeWords(options: {
+  values: Record<string, unknown>;
+  words: readonly string[];
+  placed: readonly string[];
+}): void {
+  const { values, words, placed } = options;
+  const open = words.filter((name) => !Object.hasOwn(values, name));
+  const extra = placed[open.length];
+  if (extra !== undefined) {
+    throw invalidArgument(`unexpected argument ${JSON.stringify(extra)}`, { argument: extra });
+  }
+  placed.forEach((value, index) => {
+    const name = open[index];
+    if (name !== undefined) values[name] = value;
+  });
+}
+
+/** `--restrict` becomes `--restrict=default`, unless a value follows. */
+function fillBareValues(
+  flags: TObject,
+  names: Map<string, string>,
+  args: readonly string[],
+): string[] {
+  return args.map((arg, index) => {
+    const name = arg.startsWith("--") ? names.get(arg.slice(2)) : undefined;
+    const bare: unknown =
+      name === undefined ? undefined : flags.properties[name]?.["valueWhenBare"];
+    const next = args[index + 1];
+    if (typeof bare !== "string" || (next !== undefined && !next.startsWith("-"))) return arg;
+    return `${arg}=${bare}`;
+  });
+}
+
+/** Integers become numbers where the schema wants them; the rest is the schema's to judge. */
+function decodeFlags<Flags extends TObject>(
+  flags: Flags,
+  values: Record<string, unknown>,
+): Static<Flags> {
+  const typed = Object.entries(values).map(([name, value]) => {
+    const schema = flags.properties[name];
+    return [name, wantsInteger(schema) && isInteger(value) ? Number(value) : value];
+  });
+  try {
+    return decode(flags, Object.fromEntries(typed));
+  } catch (error) {
+    throw error instanceof DbxError ? inFlagWords(error) : error;
+  }
+}
+
+const isInteger = (value: unknown): boolean =>
+  typeof value === "string" && /^-?\d{1,16}$/.test(value);
+
+function wantsInteger(schema: TSchema | undefined): boolean {
+  const choices: unknown = schema?.["anyOf"];
+  if (Array.isArray(choices)) return choices.some((choice: TSchema) => wantsInteger(choice));
+  return schema?.["type"] === "integer";
+}
+
+/** `page_limit must be …` as the person wrote it: `--page-limit must be …`. */
+function inFlagWords(error: DbxError): DbxError {
+  const [, name = ""] = String(error.details["path"] ?? "").split("/");
+  if (name === "" || !error.message.startsWith(name)) return error;
+  const message = `--${flagName(name)}${error.message.slice(name.length)}`;
+  return new DbxError(error.code, message, { flag: `--${flagName(name)}` });
+}

@@ -1,0 +1,16 @@
+// `dbx aggregate …`: append events and read them back.
+
+import type { Group } from "../command.ts";
+
+export const aggregate: Group = {
+  kind: "group",
+  summary: "Append events, read aggregates and prove their history.",
+  commands: {
+    apply: async () => (await import("./append.ts")).apply,
+    create: async () => (await import("./append.ts")).create,
+    list: async () => (await import("./read.ts")).list,
+    get: async () => (await import("./read.ts")).get,
+    replay: async () => (await import("./read.ts")).replay,
+    verify: async () => (await import("./verify.ts")).verify,
+  },
+};

@@ -1,0 +1,195 @@
+// `dbx config`: print the settings, or keep new ones.
+
+import { Type, type Static, type TSchema } from "@sinclair/typebox";
+import { Config } from "../../model/config.ts";
+import { invalidArgument } from "../../model/error.ts";
+import { command, flagName } from "../command.ts";
+import { keepInFile, loadConfiguration, type Configuration, type Given } from "../configuration.ts";
+import { findServer } from "../daemon.ts";
+import { configKeys } from "../keys.ts";
+import type { Shell } from "../shell.ts";
+import { connect } from "../target.ts";
+import { writeToml } from "../toml.ts";
+
+const { properties } = Config;
+
+/** The key's own schema as a flag: its default is the file's business, not the flag's. */
+const flag = <Schema extends TSchema>(schema: Schema) =>
+  Type.Optional(Type.Unsafe<Static<Schema>>({ ...schema, default: undefined }));
+
+const secret = (description: string) =>
+  Type.Optional(Type.String({ hint: "secret|-", minLength: 1, description }));
+
+const configFlags = Type.Object(
+  {
+    port: flag(properties.port),
+    data_dir: flag(properties.data_dir),
+    master_key: secret(
+      "Master key; kept as an Argon2id hash. `-` reads it from stdin; EVENTDBX_MASTER_KEY works too.",
+    ),
+    dek: Type.Optional(
+      Type.String({
+        hint: "base64|-",
+        minLength: 1,
+        aliases: ["data_encryption_key"],
+        description: "Data encryption key, base64 of 32 bytes. `-` reads it from stdin.",
+      }),
+    ),
+    memory_threshold: flag(properties.memory_threshold),
+    list_page_size: flag(properties.list_page_size),
+    page_limit: flag(properties.page_limit),
+    payload_limit: flag(properties.payload_limit),
+    snapshot_threshold: flag(properties.snapshot_threshold),
+    plugin_max_attempts: flag(properties.plugin_max_attempts),
+    json: Type.Optional(Type.Boolean({ description: "Print JSON." })),
+  },
+  { additionalProperties: false },
+);
+type ConfigFlags = Static<typeof configFlags>;
+
+export const config = command({
+  summary: "Print the settings, or keep new ones in the configuration file.",
+  about:
+    "The first use that sets anything must carry --master-key and --dek. Secrets on the command line are\n" +
+    "seen by everybody who lists processes: give `-` and write them to stdin, one a line, the master key\n" +
+    "first. A DEK in the environment (EVENTDBX_DEK) is used from there and never written to the file.\n" +
+    "This version does not encrypt yet: the DEK is kept for the one that does.",
+  flags: configFlags,
+  examples: [
+    "dbx config",
+    "openssl rand -base64 32 | dbx config --master-key 'correct horse' --dek -",
+    "dbx config --page-limit 500",
+  ],
+  run: async (flags, shell) => {
+    const { json: _json, master_key, dek, ...plain } = flags;
+    const given: Given = Object.fromEntries(
+      Object.entries(plain).flatMap(([name, value]) =>
+        value === undefined ? [] : [[name, value]],
+      ),
+    );
+    const setsSecret = master_key !== undefined || dek !== undefined;
+    if (Object.keys(given).length === 0 && !setsSecret) return print(shell);
+    return keep({ shell, flags, given });
+  },
+});
+
+async function print(shell: Shell): Promise<void> {
+  const { config: current, warnings } = await loadConfiguration(shell, {});
+  const { output } = shell;
+  for (const warning of warnings) output.words(`warning: ${warning}`);
+  const shown = withoutSecrets(current);
+  if (output.json) return output.jsonValue(shown);
+  return output.data(writeToml(shown));
+}
+
+function withoutSecrets(current: Config): Record<string, unknown> {
+  const secrets = configKeys.filter((key) => key.secret).map(({ name }) => name);
+  const hide = (value: unknown, prefix: string): Record<string, unknown> =>
+    Object.fromEntries(
+      Object.entries(value ?? {}).map(([name, inner]): [string, unknown] => {
+        if (secrets.includes(prefix + name)) return [name, "set"];
+        return [name, typeof inner === "object" ? hide(inner, `${prefix}${name}.`) : inner];
+      }),
+    );
+  return hide(current, "");
+}
+
+interface Keeping {
+  readonly shell: Shell;
+  readonly flags: ConfigFlags;
+  readonly given: Given;
+}
+
+async function keep({ shell, flags, given }: Keeping): Promise<void> {
+  const before = await loadConfiguration(shell, {});
+  const secrets = await readSecrets({ shell, flags });
+  refuseIncompleteSetup(before, secrets);
+  const after = await loadConfiguration(shell, given);
+  const kept: Given = {
+    ...given,
+    ...("data_dir" in given ? { data_dir: after.config.data_dir } : {}),
+    ...(secrets.dek === undefined ? {} : { data_encryption_key: checkedKey(secrets.dek) }),
+    ...(secrets.master_key === undefined
+      ? {}
+      : { "admin.master_key_hash": await hashOf(secrets.master_key) }),
+  };
+  await keepInFile(after.path, kept);
+  shell.output.words(`configuration saved to ${after.path}`);
+  for (const warning of after.warnings) shell.output.words(`warning: ${warning}`);
+  if (secrets.dek !== undefined) {
+    shell.output.words("warning: the key is kept, but this version does not encrypt yet");
+  }
+  warnOverruled(await loadConfiguration(shell, {}), { kept, shell });
+  await tellServer(before, shell);
+}
+
+interface Secrets {
+  readonly master_key: string | undefined;
+  readonly dek: string | undefined;
+}
+
+async function readSecrets({ shell, flags }: Omit<Keeping, "given">): Promise<Secrets> {
+  const wanted = [flags.master_key, flags.dek].filter((word) => word === "-").length;
+  const lines = wanted === 0 ? [] : (await Bun.stdin.text()).split(/\r?\n/);
+  const take = (word: string | undefined, name: string): string | undefined => {
+    const value = (word === "-" ? lines.shift() : word)?.trim();
+    if (word === undefined || (value !== undefined && value !== "")) return value;
+    throw invalidArgument(`--${flagName(name)} cannot be empty`, { flag: `--${flagName(name)}` });
+  };
+  const master_key = take(flags.master_key, "master_key");
+  const dek = take(flags.dek, "dek");
+  return { master_key: master_key ?? (shell.env["EVENTDBX_MASTER_KEY"]?.trim() || undefined), dek };
+}
+
+/** Whoever sets up a database decides about its keys first, not when the disk is full of plain text. */
+function refuseIncompleteSetup({ config: current, path }: Configuration, secrets: Secrets): void {
+  const missing = [
+    ...((secrets.master_key ?? current.admin.master_key_hash) === undefined
+      ? ["--master-key"]
+      : []),
+    ...((secrets.dek ?? current.data_encryption_key) === undefined ? ["--dek"] : []),
+  ];
+  if (missing.length === 0) return;
+  throw invalidArgument(
+    `the first configuration must carry --master-key and --dek (base64 of 32 bytes); ` +
+      `missing: ${missing.join(", ")}`,
+    { flag: missing[0], missing, path },
+  );
+}
+
+function checkedKey(dek: string): string {
+  const padded = /^[A-Za-z0-9+/]{43}=?$/.test(dek);
+  if (padded && Buffer.from(dek, "base64").length === 32)
+    return dek.endsWith("=") ? dek : `${dek}=`;
+  throw invalidArgument("--dek must be base64 of exactly 32 bytes", { flag: "--dek" });
+}
+
+const hashOf = (master_key: string): Promise<string> =>
+  Bun.password.hash(master_key, { algorithm: "argon2id", memoryCost: 19_456, timeCost: 2 });
+
+/** What was kept holds only where nothing stronger says otherwise. */
+function warnOverruled(
+  { origins }: Configuration,
+  { kept, shell }: { kept: Given; shell: Shell },
+): void {
+  for (const name of Object.keys(kept)) {
+    if (origins.get(name) === "environment") {
+      shell.output.words(`warning: the environment overrules ${name}`);
+    }
+  }
+}
+
+/** A running server follows what it can; the rest is named. */
+async function tellServer(configuration: Configuration, shell: Shell): Promise<void> {
+  const found = await findServer(configuration.config.data_dir);
+  if (found.state !== "running") return;
+  const target = await connect(found.record, { shell, configuration, token: undefined });
+  if (target === null) return shell.output.words("warning: the running server does not answer");
+  try {
+    const { applied, restart } = await target.ask("reloadConfig", {});
+    if (applied.length > 0) shell.output.words(`followed at once: ${applied.join(", ")}`);
+    if (restart.length > 0) shell.output.words(`needs a restart: ${restart.join(", ")}`);
+  } finally {
+    await target.close();
+  }
+}

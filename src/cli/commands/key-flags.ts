@@ -1,0 +1,38 @@
+// The flags that name an aggregate and the caller, the same for every command.
+
+import { Type } from "@sinclair/typebox";
+import { loadConfiguration } from "../configuration.ts";
+import type { Shell } from "../shell.ts";
+import { withTarget, type Target } from "../target.ts";
+
+/** Names are judged by the gate; here they only have to be there. */
+export const keyFlags = {
+  aggregate: Type.String({ hint: "type", description: "The aggregate's type." }),
+  aggregate_id: Type.String({ hint: "id", description: "The aggregate's id." }),
+};
+
+export const callFlags = {
+  token: Type.Optional(
+    Type.String({
+      hint: "value",
+      minLength: 1,
+      description: "Act with this token; else EVENTDBX_TOKEN, else this machine's secret.",
+    }),
+  ),
+  json: Type.Optional(Type.Boolean({ description: "Print JSON." })),
+};
+
+export const strict = { additionalProperties: false } as const;
+
+/** A count with a bound that a person's page may have. */
+export const count = (description: string) =>
+  Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description });
+
+export async function asking<Result>(
+  options: { shell: Shell; access: "read" | "write"; token: string | undefined },
+  use: (target: Target) => Promise<Result>,
+): Promise<Result> {
+  const configuration = await loadConfiguration(options.shell, {});
+  for (const warning of configuration.warnings) options.shell.output.words(`warning: ${warning}`);
+  return withTarget({ ...options, configuration }, use);
+}

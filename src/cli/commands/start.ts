@@ -1,0 +1,230 @@
+// `dbx start` and `dbx restart`: the server in this process, or as a daemon that this process waits for.
+
+import { open as openFile, mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Type, type Static } from "@sinclair/typebox";
+import { Config } from "../../model/config.ts";
+import { DbxError, failedPrecondition, invalidArgument, unavailable } from "../../model/error.ts";
+import { limits } from "../../model/limits.ts";
+import { command } from "../command.ts";
+import { loadConfiguration, type Configuration, type Given } from "../configuration.ts";
+import { becomesTrue, endServer, findServer, readPidFile, removePidFile } from "../daemon.ts";
+import { surfaces, surfacesOf } from "../keys.ts";
+import { logPath } from "../log-file.ts";
+import { serve } from "../serve.ts";
+import type { Shell } from "../shell.ts";
+
+const surfaceFlag = (surface: string) =>
+  Type.Optional(Type.Boolean({ description: `Serve ${surface}; kept.`, negatable: true }));
+
+export const startFlags = Type.Object(
+  {
+    port: Type.Optional({
+      ...Config.properties.port,
+      description: "Port of the HTTP listener; kept.",
+    }),
+    data_dir: Type.Optional(
+      Type.String({ minLength: 1, hint: "path", description: "Where everything is kept; kept." }),
+    ),
+    foreground: Type.Optional(
+      Type.Boolean({ description: "Stay in this process; the log goes to stderr." }),
+    ),
+    restrict: Type.Optional(
+      Type.String({
+        hint: "off|default|strict",
+        valueWhenBare: "default",
+        description: "How strictly schemas bind; without a value `default`; kept.",
+      }),
+    ),
+    api: Type.Optional(
+      Type.String({
+        hint: "rest|graphql|grpc|all",
+        description: "The surfaces to serve, all others off; kept.",
+      }),
+    ),
+    rest: surfaceFlag("REST"),
+    graphql: surfaceFlag("GraphQL"),
+    grpc: surfaceFlag("gRPC"),
+    json: Type.Optional(Type.Boolean({ description: "Tell about the started daemon in JSON." })),
+    detached: Type.Optional(
+      Type.Boolean({ hidden: true, description: "What the daemon's own process is started with." }),
+    ),
+  },
+  { additionalProperties: false },
+);
+export type StartFlags = Static<typeof startFlags>;
+
+const examples = [
+  "dbx start --foreground",
+  "dbx start --port 8080 --data-dir /var/lib/dbx",
+  "dbx start --restrict=strict --no-graphql",
+];
+
+export const start = command({
+  summary: "Start the server.",
+  about:
+    "Returns when the server answers, unless --foreground. Flags marked `kept` are written to the\n" +
+    "configuration file once the server runs, so that later commands find it.",
+  flags: startFlags,
+  examples,
+  exits: { 4: "a server runs on this data directory already" },
+  run: (flags, shell) => startServer(flags, shell),
+});
+
+export const restart = command({
+  summary: "Stop the running server, if any, and start it again.",
+  flags: startFlags,
+  examples: ["dbx restart", "dbx restart --port 8080"],
+  run: async (flags, shell) => {
+    // Flags are checked before anything is stopped.
+    const given = givenBy(flags);
+    await loadConfiguration(shell, given);
+    const { config } = await loadConfiguration(shell, {});
+    const found = await findServer(config.data_dir);
+    if (found.state === "running") {
+      const { pid } = found.record;
+      if ((await endServer(config.data_dir, found.record)) === null) {
+        throw unavailable(`process ${pid} does not end`, { pid });
+      }
+      shell.output.words(`dbx stopped (pid ${pid})`);
+    }
+    return startServer(flags, shell);
+  },
+});
+
+async function startServer(flags: StartFlags, shell: Shell): Promise<number> {
+  const given = givenBy(flags);
+  const configuration = await loadConfiguration(shell, given);
+  const { data_dir } = configuration.config;
+  const found = await findServer(data_dir);
+  if (found.state === "running") {
+    const { pid, port } = found.record;
+    throw failedPrecondition(`dbx is already running on port ${port} (pid ${pid})`, {
+      ...{ pid, port, data_dir },
+    });
+  }
+  if (flags.foreground === true || flags.detached === true) {
+    const kept = absolute(given, configuration);
+    return serve({ shell, configuration, given: kept, detached: flags.detached === true });
+  }
+  for (const warning of configuration.warnings) shell.output.words(`warning: ${warning}`);
+  if (found.state === "stale") await removePidFile(data_dir);
+  await launch({ flags, shell, configuration });
+  return 0;
+}
+
+/** What the flags say, by configuration key. Throws for a word nobody defined. */
+export function givenBy(flags: StartFlags): Given {
+  const { port, data_dir, restrict, api } = flags;
+  const single = surfaces.filter((surface) => flags[surface] !== undefined);
+  if (api !== undefined && single.length > 0) {
+    throw invalidArgument(`--api and --${single[0]} exclude each other`, { flag: "--api" });
+  }
+  const chosen = api === undefined ? {} : surfacesOf(api);
+  if (chosen === undefined) {
+    throw invalidArgument(`--api must be one of: rest, graphql, grpc, all; it is '${api}'`, {
+      flag: "--api",
+    });
+  }
+  const switches = {
+    ...Object.fromEntries(single.map((name) => [name, flags[name] === true])),
+    ...chosen,
+  };
+  return {
+    ...(port === undefined ? {} : { port }),
+    ...(data_dir === undefined ? {} : { data_dir }),
+    ...(restrict === undefined ? {} : { restrict }),
+    ...Object.fromEntries(Object.entries(switches).map(([name, on]) => [`api.${name}`, on])),
+  };
+}
+
+/** As they are kept: a path must mean the same from everywhere, a restriction has one spelling. */
+function absolute(given: Given, { config }: Configuration): Given {
+  return {
+    ...given,
+    ...("data_dir" in given ? { data_dir: config.data_dir } : {}),
+    ...("restrict" in given ? { restrict: config.restrict } : {}),
+  };
+}
+
+interface Launch {
+  readonly flags: StartFlags;
+  readonly shell: Shell;
+  readonly configuration: Configuration;
+}
+
+/** Starts the daemon and waits until it listens, which is when it writes its PID file. */
+async function launch({ flags, shell, configuration }: Launch): Promise<void> {
+  const { config } = configuration;
+  const log = logPath(config.data_dir);
+  await mkdir(join(config.data_dir, "logs"), { recursive: true, mode: 0o700 });
+  const sink = await openFile(log, "a", 0o600);
+  const begin = (await sink.stat()).size;
+  const daemon = Bun.spawn([...executable(), ...daemonArguments({ flags, shell, configuration })], {
+    stdin: "ignore",
+    // Only what is said before the log is open, or by a dying runtime, comes this way.
+    stdout: sink.fd,
+    stderr: sink.fd,
+    detached: true,
+    // The daemon must not keep a file system mounted that somebody happened to stand in.
+    cwd: config.data_dir,
+    env: shell.env,
+  });
+  daemon.unref();
+  await sink.close();
+  const ready = async () => (await readPidFile(config.data_dir))?.pid === daemon.pid;
+  const settled = async () =>
+    daemon.exitCode !== null || daemon.signalCode !== null || (await ready());
+  await becomesTrue(settled, limits.ready_wait_ms);
+  const record = await readPidFile(config.data_dir);
+  if (record?.pid !== daemon.pid) {
+    if (daemon.exitCode === null && daemon.signalCode === null) daemon.kill();
+    throw await startFailure({ log, begin, exit: daemon.exitCode });
+  }
+  const { output } = shell;
+  const { pid, port, started_at } = record;
+  const { restrict, data_dir } = config;
+  if (output.json) await output.jsonValue({ running: true, ...record, restrict, data_dir });
+  else
+    await output.data(
+      `dbx is running on port ${port} (pid ${pid}) since ${started_at} (restrict=${restrict})`,
+    );
+}
+
+const executable = (): string[] =>
+  Bun.isStandaloneExecutable
+    ? [process.execPath]
+    : [process.execPath, ...process.execArgv, Bun.main];
+
+/** Relative paths are resolved here, because the daemon stands elsewhere. */
+function daemonArguments({ flags, shell, configuration }: Launch): string[] {
+  const { config } = configuration;
+  const switches = surfaces.flatMap((surface) =>
+    flags[surface] === undefined ? [] : [`--${flags[surface] ? "" : "no-"}${surface}`],
+  );
+  return [
+    "start",
+    `--config=${shell.configPath}`,
+    "--detached",
+    ...(flags.port === undefined ? [] : [`--port=${flags.port}`]),
+    ...(flags.data_dir === undefined ? [] : [`--data-dir=${config.data_dir}`]),
+    ...(flags.restrict === undefined ? [] : [`--restrict=${config.restrict}`]),
+    ...(flags.api === undefined ? [] : [`--api=${flags.api}`]),
+    ...switches,
+  ];
+}
+
+/** The daemon's own last words tell why better than an exit code. */
+async function startFailure(options: {
+  log: string;
+  begin: number;
+  exit: number | null;
+}): Promise<DbxError> {
+  const text = (await readFile(options.log)).subarray(options.begin).toString();
+  const lines = text
+    .trimEnd()
+    .split("\n")
+    .filter((line) => line !== "");
+  const how = options.exit === null ? "did not get ready" : `ended with exit code ${options.exit}`;
+  return unavailable(`the server ${how}; the end of ${options.log}:`, { log: lines.slice(-8) });
+}

@@ -1,0 +1,38 @@
+// What to try after an error: one line where dbx knows something helpful, nothing where it would guess.
+
+import type { WireError } from "../api/errors.ts";
+
+export function hintFor(error: WireError, path: readonly string[]): string | null {
+  const { code, details } = error;
+  const { aggregate_type: type, aggregate_id: id } = details;
+  switch (code) {
+    case "invalid_argument":
+      return "key" in details || "file" in details
+        ? null
+        : `${["dbx", ...path, "--help"].join(" ")}`;
+    case "version_conflict":
+      return typeof type === "string" && typeof id === "string"
+        ? `dbx aggregate get --aggregate ${shellWord(type)} --aggregate-id ${shellWord(id)}`
+        : null;
+    case "unauthenticated":
+      return "dbx token list; dbx token generate --group <name> --user <name>";
+    case "permission_denied":
+      return "dbx token list shows what each token may still do";
+    case "not_found":
+      return path[0] === "aggregate"
+        ? "dbx aggregate list"
+        : path[0] === "token"
+          ? "dbx token list"
+          : null;
+    case "unavailable":
+      return "dbx status";
+    case "data_corrupted":
+      return "nothing was changed; keep the data directory as it is and restore a backup elsewhere";
+    default:
+      return null;
+  }
+}
+
+/** A word as a POSIX shell reads it back. */
+const shellWord = (word: string): string =>
+  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

@@ -1,0 +1,73 @@
+// The daemon's log file: mode 0600, put aside at midnight (UTC) and when it is large, and bounded in number.
+
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { limits } from "../model/limits.ts";
+
+export const logPath = (data_dir: string): string => join(data_dir, "logs", "dbx.log");
+
+export interface LogFile {
+  readonly write: (line: string) => void;
+  readonly close: () => void;
+}
+
+/** Written synchronously: the last line before a crash is the one that matters. */
+export function openLogFile(
+  data_dir: string,
+  now: () => string,
+  bytes_max: number = limits.log_file_bytes_max,
+): LogFile {
+  const path = logPath(data_dir);
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  let day = now().slice(0, 10);
+  let file = openForAppend(path);
+  let bytes = fstatSync(file).size;
+  if (bytes > 0 && fstatSync(file).mtime.toISOString().slice(0, 10) !== day) rotate();
+
+  function rotate(): void {
+    closeSync(file);
+    putAside(path, now());
+    file = openForAppend(path);
+    bytes = 0;
+  }
+  return {
+    write(line) {
+      const today = now().slice(0, 10);
+      if (bytes > 0 && (today !== day || bytes + line.length > bytes_max)) rotate();
+      day = today;
+      bytes += writeSync(file, line);
+    },
+    close: () => closeSync(file),
+  };
+}
+
+function openForAppend(path: string): number {
+  const file = openSync(path, "a", 0o600);
+  // An older file may have been made with another mode.
+  chmodSync(path, 0o600);
+  return file;
+}
+
+/** `dbx.log` becomes `dbx-20241201T172243.log`; with the oldest beyond the bound removed. */
+function putAside(path: string, now: string): void {
+  const folder = dirname(path);
+  const stamp = now.slice(0, 19).replace(/[-:]/g, "");
+  let name = `dbx-${stamp}.log`;
+  for (let count = 1; existsSync(join(folder, name)); count++) {
+    name = `dbx-${stamp}-${String(count).padStart(3, "0")}.log`;
+  }
+  renameSync(path, join(folder, name));
+  const aside = readdirSync(folder).filter((entry) => /^dbx-\d{8}T.*\.log$/.test(entry));
+  for (const old of aside.sort().slice(0, -limits.log_files_max)) rmSync(join(folder, old));
+}

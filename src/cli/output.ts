@@ -1,0 +1,91 @@
+// The only writer to the terminal: data to stdout, words to stderr, and both quietly stop when nobody reads.
+
+import { createInterface } from "node:readline/promises";
+import { canonicalOf } from "../model/canonical.ts";
+import { pretty } from "./pretty.ts";
+
+export interface Output {
+  readonly json: boolean;
+  /** Someone sits at the keyboard and sees what is asked. */
+  readonly interactive: boolean;
+  /** One or more lines of data; the newline at the end is added. */
+  readonly data: (lines: string) => Promise<void>;
+  /** JSON text with two blanks of indentation; numbers stay as they are written. */
+  readonly jsonText: (text: string) => Promise<void>;
+  /** The same for a value that holds no exact numbers. */
+  readonly jsonValue: (value: unknown) => Promise<void>;
+  /** Raw text to stdout, for lists that are written page by page. */
+  readonly raw: (text: string) => Promise<void>;
+  readonly words: (line: string) => void;
+  readonly label: (word: string) => string;
+  readonly ask: (question: string) => Promise<string>;
+  /** A line that replaces itself on a terminal's stderr; nothing anywhere else. `end` removes it. */
+  readonly progress: (line: string) => void;
+  readonly endProgress: () => void;
+}
+
+/** Nobody reads any more (`| head`): the command ends, and that is no failure. */
+export class ReaderGone extends Error {
+  override readonly name = "ReaderGone";
+}
+
+export function createOutput(options: { json: boolean; noColor: boolean }): Output {
+  const { stdin, stdout, stderr } = process;
+  // Without a listener the error event of a closed pipe ends the process with a stack trace.
+  stdout.on("error", () => {});
+  stderr.on("error", () => {});
+  const colour = stderr.isTTY && !options.noColor;
+  const raw = (text: string) => writeAll(stdout, text);
+  const data = (lines: string) => raw(`${lines}\n`);
+  let progressing = false;
+  return {
+    json: options.json,
+    interactive: stdin.isTTY === true && stderr.isTTY === true,
+    raw,
+    data,
+    jsonText: (text) => data(pretty(text)),
+    jsonValue: (value) => data(pretty(JSON.stringify(value))),
+    words: (line) => void stderr.write(`${line}\n`),
+    label: (word) => (colour ? `\u001b[1m${word}\u001b[0m` : word),
+    ask: async (question) => {
+      const reader = createInterface({ input: stdin, output: stderr });
+      try {
+        return await reader.question(question);
+      } finally {
+        reader.close();
+      }
+    },
+    progress: (line) => {
+      if (!stderr.isTTY) return;
+      progressing = true;
+      stderr.write(`\r\u001b[K${line}`);
+    },
+    endProgress: () => {
+      if (progressing) stderr.write("\r\u001b[K");
+      progressing = false;
+    },
+  };
+}
+
+function writeAll(stream: NodeJS.WriteStream, text: string): Promise<void> {
+  return new Promise((done, fail) => {
+    stream.write(text, (error) => {
+      if (!error) return done();
+      fail("code" in error && error.code === "EPIPE" ? new ReaderGone() : error);
+    });
+  });
+}
+
+/** One line of `name=value` pairs. Values that would blur the line are quoted as JSON. */
+export function pairs(values: Readonly<Record<string, unknown>>): string {
+  return Object.entries(values)
+    .map(([name, value]) => `${name}=${word(value)}`)
+    .join(" ");
+}
+
+function word(value: unknown): string {
+  const text = typeof value === "string" ? value : canonicalOf(value);
+  return typeof value === "string" && /[\s"=\u0000-\u001f\u007f-\u009f]|^$/.test(text)
+    ? JSON.stringify(text)
+    : text;
+}

@@ -1,0 +1,131 @@
+// Where a command goes: to the running server through its control port, or to the data directory itself. What
+// comes back asks either the same way, and every request passes the gate.
+
+import { call } from "../api/call.ts";
+import { decode } from "../api/decode.ts";
+import type { Dbx } from "../api/dbx.ts";
+import { operations, type Input, type OperationName, type Output } from "../api/operations.ts";
+import { createClient } from "../client/http.ts";
+import { buySession } from "../client/machine.ts";
+import { readMachineKey } from "../engine/machine-key.ts";
+import { silentLog } from "../log.ts";
+import type { Actor } from "../model/actor.ts";
+import { DbxError, unavailable } from "../model/error.ts";
+import { limits } from "../model/limits.ts";
+import { realSystem } from "../system.ts";
+import type { Configuration } from "./configuration.ts";
+import { findServer, type PidRecord } from "./daemon.ts";
+import type { Shell } from "./shell.ts";
+
+export interface Target {
+  /** Whether a running server answers. */
+  readonly remote: boolean;
+  readonly ask: <Name extends OperationName>(
+    operation: Name,
+    input: Input<Name>,
+  ) => Promise<Output<Name>>;
+  readonly close: () => Promise<void>;
+}
+
+export interface TargetOptions {
+  readonly shell: Shell;
+  readonly configuration: Configuration;
+  /** `read` needs no lock, so it works beside anything. */
+  readonly access: "read" | "write";
+  /** `--token`; without one the environment's, without that this machine's secret. */
+  readonly token: string | undefined;
+}
+
+export async function openTarget(options: TargetOptions): Promise<Target> {
+  const token = options.token ?? (options.shell.env["EVENTDBX_TOKEN"]?.trim() || undefined);
+  const found = await findServer(options.configuration.config.data_dir);
+  if (found.state === "running") {
+    const remote = await connect(found.record, { ...options, token });
+    if (remote !== null) return remote;
+  }
+  return openHere({ ...options, token });
+}
+
+/** Opens a target, uses it and closes it, whatever happens. */
+export async function withTarget<Result>(
+  options: TargetOptions,
+  use: (target: Target) => Promise<Result>,
+): Promise<Result> {
+  const target = await openTarget(options);
+  try {
+    return await use(target);
+  } finally {
+    await target.close();
+  }
+}
+
+/** The server of a PID file, or null where it does not answer: it is stopping then, or hung. */
+export async function connect(
+  { control_port: port }: PidRecord,
+  { shell, configuration, token }: Pick<TargetOptions, "shell" | "configuration" | "token">,
+): Promise<Target | null> {
+  const host = "127.0.0.1";
+  const machineKey = await readMachineKey(configuration.config.data_dir);
+  if (machineKey === null) return null;
+  let session: string;
+  try {
+    session = await buySession({
+      ...{ host, port, machineKey, user: shell.user },
+      nonce: realSystem.random(32),
+      idle_ms_max: limits.drain_ms,
+    });
+  } catch (error) {
+    if (error instanceof DbxError && error.code === "unavailable") return null;
+    throw error;
+  }
+  // The session also proves who the server is, so a token that was given goes to nobody else.
+  const client = createClient({
+    ...{ host, port, token: token ?? session },
+    idle_ms_max: limits.answer_idle_ms_max,
+  });
+  return {
+    remote: true,
+    ask: async (operation, input) => {
+      // The gate of the server decides; decoding here first names the member instead of a strange path.
+      return askThrough(client.dbx, operation, decode(operations[operation].input, input));
+    },
+    close: async () => client.close(),
+  };
+}
+
+/** The client has a token of its own; the actor of the interface means nothing to it. */
+const nobody: Actor = { group: "cli", user: "cli", grants: [], token_id: null };
+
+const askThrough = <Name extends OperationName>(
+  dbx: Dbx,
+  operation: Name,
+  input: Input<Name>,
+): Promise<Output<Name>> => dbx[operation](nobody, input);
+
+async function openHere(options: TargetOptions): Promise<Target> {
+  const { shell, configuration, access, token } = options;
+  const { open } = await import("../open.ts");
+  const opened = await open({
+    config: configuration.config,
+    log: silentLog,
+    system: realSystem,
+    access,
+    lock_wait_ms: limits.lock_wait_ms,
+    threads: false,
+    reload: null,
+  });
+  let actor: Actor;
+  try {
+    actor = opened.authenticate(token ?? opened.openSession(shell.user).token);
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+  return {
+    remote: false,
+    ask: async (operation, input) => call(opened.dbx, { operation, input, actor }),
+    close: opened.close,
+  };
+}
+
+export const notRunning = (): DbxError => unavailable("no server is running");

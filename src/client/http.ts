@@ -1,0 +1,178 @@
+// Dbx over REST: the operation table sent through the route table. Numbers stay exact both ways, errors are the
+// very ones the engine threw. node:http instead of fetch, because fetch would hand requests, and the tokens
+// in them, to whatever proxy the environment names.
+
+import { Agent, request, type IncomingMessage } from "node:http";
+import type { TSchema } from "@sinclair/typebox";
+import type { Actor } from "../model/actor.ts";
+import { decode } from "../api/decode.ts";
+import type { Dbx } from "../api/dbx.ts";
+import { fromWire } from "../api/errors.ts";
+import { fromJson, toJson } from "../api/json.ts";
+import { operations, type Input, type OperationName, type Output } from "../api/operations.ts";
+import { pathNames, routes, type Route } from "../api/routes.ts";
+import { canonicalize, decodeUtf8 } from "../model/canonical.ts";
+import { DbxError, assert, unavailable } from "../model/error.ts";
+
+export interface ClientOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly token: string;
+  /** How long the connection may be silent before the server counts as gone. */
+  readonly idle_ms_max: number;
+}
+
+export interface Client {
+  /** The actor is whoever the token stands for; the one handed in is ignored. */
+  readonly dbx: Dbx;
+  readonly close: () => void;
+}
+
+export function createClient(options: ClientOptions): Client {
+  const agent = new Agent({ keepAlive: true });
+  const on =
+    <Name extends OperationName>(name: Name) =>
+    (_actor: Actor, input: Input<Name>): Promise<Output<Name>> =>
+      ask(name, input, { ...options, agent });
+  const dbx: Dbx = {
+    health: on("health"),
+    appendEvent: on("appendEvent"),
+    appendEvents: on("appendEvents"),
+    createAggregate: on("createAggregate"),
+    listAggregates: on("listAggregates"),
+    getAggregate: on("getAggregate"),
+    listEvents: on("listEvents"),
+    readLog: on("readLog"),
+    verifyAggregate: on("verifyAggregate"),
+    verifyLog: on("verifyLog"),
+    issueToken: on("issueToken"),
+    listTokens: on("listTokens"),
+    revokeToken: on("revokeToken"),
+    refreshToken: on("refreshToken"),
+    serverStatus: on("serverStatus"),
+    reloadConfig: on("reloadConfig"),
+  };
+  return { dbx, close: () => agent.destroy() };
+}
+
+type Connection = ClientOptions & { readonly agent: Agent };
+
+async function ask<Name extends OperationName>(
+  name: Name,
+  input: Input<Name>,
+  connection: Connection,
+): Promise<Output<Name>> {
+  const route = routes.find(({ operation }) => operation === name);
+  assert(route !== undefined, `${name} has a route`);
+  const schema = operations[name];
+  const { path, body } = requestFor(route, { schema: schema.input, input });
+  const answer = await send({ ...connection, method: route.method, path, body });
+  if (answer.status < 200 || answer.status > 299) throw errorOf(answer, connection);
+  return decode(schema.output, valueOf(schema.output, answer));
+}
+
+/** Names in the path are taken out of the input; the rest is the query of a GET or the body. */
+function requestFor(
+  route: Route,
+  { schema, input }: { schema: TSchema; input: unknown },
+): { path: string; body: string | null } {
+  const names = pathNames(route.path);
+  const members: Record<string, unknown> = typeof input === "object" ? { ...input } : {};
+  const path = route.path.replaceAll(/\{(\w+)\}/g, (_, name) =>
+    encodeURIComponent(String(members[name])),
+  );
+  for (const name of names) delete members[name];
+  if (route.method !== "GET") return { path, body: toJson(schema, members) };
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(members)) {
+    if (value !== undefined) query.set(name, String(value));
+  }
+  return { path: query.size === 0 ? path : `${path}?${query.toString()}`, body: null };
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly text: string;
+  readonly next_cursor: string | null;
+}
+
+/** One request, one answer. Throws `unavailable` when the server does not answer. */
+export function send(options: {
+  host: string;
+  port: number;
+  token?: string;
+  idle_ms_max: number;
+  agent?: Agent;
+  method: string;
+  path: string;
+  body: string | null;
+}): Promise<Answer> {
+  const { host, port, token, idle_ms_max, agent, method, path, body } = options;
+  const headers: Record<string, string> = { accept: "application/json" };
+  if (token !== undefined) headers["authorization"] = `Bearer ${token}`;
+  if (body !== null) {
+    headers["content-type"] = "application/json";
+    headers["content-length"] = String(Buffer.byteLength(body));
+  }
+  return new Promise((done, fail) => {
+    const gone = (cause: unknown) =>
+      fail(unavailable(`no answer from ${host}:${port}`, { host, port }, { cause }));
+    const asked = request(
+      { host, port, method, path, headers, ...(agent === undefined ? {} : { agent }) },
+      (response) => {
+        response.on("error", gone);
+        readAll(response).then(
+          (text) =>
+            done({
+              status: response.statusCode ?? 0,
+              text,
+              next_cursor: headerOf(response, "x-next-cursor"),
+            }),
+          gone,
+        );
+      },
+    );
+    asked.setTimeout(idle_ms_max, () => {
+      asked.destroy(new Error(`silent for ${idle_ms_max} ms`));
+    });
+    asked.on("error", gone);
+    asked.end(body ?? undefined);
+  });
+}
+
+async function readAll(response: IncomingMessage): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of response) chunks.push(chunk);
+  return decodeUtf8(Buffer.concat(chunks));
+}
+
+function headerOf(response: IncomingMessage, name: string): string | null {
+  const value = response.headers[name];
+  return typeof value === "string" && value !== "" ? value : null;
+}
+
+function errorOf({ status, text }: Answer, { host, port }: Connection): DbxError {
+  let answer: unknown;
+  try {
+    answer = JSON.parse(text);
+  } catch {
+    // Not our shape: below it becomes an error that shows the status, which is all there is to know.
+    answer = null;
+  }
+  const error = fromWire(answer);
+  if (error !== undefined) return error;
+  return unavailable(`${host}:${port} answered with status ${status}, but not as dbx does`, {
+    status,
+  });
+}
+
+/** An output with `next_cursor` comes as its list alone, with the cursor in a header. */
+function valueOf(schema: TSchema, { status, text, next_cursor }: Answer): unknown {
+  if (status === 204 || text === "") return null;
+  const canonical = canonicalize(text);
+  const properties: Readonly<Record<string, TSchema>> = schema["properties"] ?? {};
+  if (!Object.hasOwn(properties, "next_cursor")) return fromJson(schema, canonical);
+  const list = Object.keys(properties).find((name) => name !== "next_cursor");
+  assert(list !== undefined, "a page has a list");
+  return { [list]: fromJson(properties[list], canonical), next_cursor };
+}
