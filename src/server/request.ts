@@ -11,35 +11,46 @@ import type { Bodies } from "./body.ts";
 
 /** What the router found in the path, decoded. */
 export type PathValues = Readonly<Record<string, string>>;
-export type ReadInput = (request: Request, path: PathValues | undefined) => Promise<unknown>;
+
+/** The two steps of reading a request's input, so that only the wait for its body is asynchronous. */
+export interface InputReader {
+  /** The body where the route has one. Throws before reading what cannot be right. */
+  readonly body: (request: Request) => Promise<Uint8Array> | Uint8Array | null;
+  readonly input: (request: Request, path: PathValues | undefined, body: Uint8Array) => unknown;
+}
 
 /** How to read the input of one route. */
 export function inputOf(
   route: Route,
   options: { readonly bodies: Bodies; readonly payload_limit: () => number },
-): ReadInput {
+): InputReader {
   const { operation, method } = route;
   const names = pathNames(route.path);
-  const bytesMax = bytesMaxOf(operation, options.payload_limit);
   const { input: schema } = operations[operation];
-
   if (method === "GET") {
-    return async (request, path) => {
-      const query = queryOf(request.url);
-      if (names.length === 0 && query === "") return {};
-      const given = fromStrings(schema, pairsOf(query));
-      return names.length === 0 ? given : withPath(given, pathOf(request.url, path, names));
+    return {
+      body: () => null,
+      input(request, path) {
+        const query = queryOf(request.url);
+        const given = query === "" ? {} : fromStrings(schema, pairsOf(query));
+        return names.length === 0 ? given : withPath(given, pathOf(request.url, path, names));
+      },
     };
   }
-  return async (request, path) => {
-    const query = queryOf(request.url);
-    if (query !== "") throw unknownParameter(pairsOf(query)[0]?.[0] ?? query);
-    requireJson(request);
-    const bytes = await options.bodies.read(request, { bytes_max: bytesMax() });
-    const optional = names.length > 0 || schema.required === undefined;
-    const body =
-      bytes.length === 0 && optional ? {} : fromJson(schema, canonicalize(decodeUtf8(bytes)));
-    return names.length === 0 ? body : withPath(body, pathOf(request.url, path, names));
+  const bytesMax = bytesMaxOf(operation, options.payload_limit);
+  const optional = names.length > 0 || schema.required === undefined;
+  return {
+    body(request) {
+      const query = queryOf(request.url);
+      if (query !== "") throw unknownParameter(pairsOf(query)[0]?.[0] ?? query);
+      requireJson(request);
+      return options.bodies.read(request, { bytes_max: bytesMax() });
+    },
+    input(request, path, bytes) {
+      const empty = bytes.length === 0 && optional;
+      const body = empty ? {} : fromJson(schema, canonicalize(decodeUtf8(bytes)));
+      return names.length === 0 ? body : withPath(body, pathOf(request.url, path, names));
+    },
   };
 }
 
