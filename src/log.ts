@@ -9,7 +9,7 @@ const levels: readonly LogLevel[] = ["debug", "info", "warn", "error"];
 
 /** Names whose values are never written, and the shape of a token wherever it stands. */
 const secretName = /token|secret|password|key|dek|authorization/i;
-const harmless = new Set(["aggregate_key", "token_id"]);
+const harmless = new Set(["aggregate_key", "token_id", "foreign_keys"]);
 const tokenShape = /EVT-[0-9A-Za-z_-]{8,}/g;
 
 /** `write` gets one line with its newline. Lines below `least` are left out. */

@@ -7,8 +7,31 @@ import { flagName, type Command, type Group } from "./command.ts";
 export async function helpText(node: Command | Group, path: readonly string[]): Promise<string> {
   const name = ["dbx", ...path].join(" ");
   // citty decides about colour when it is loaded, before it knows where the text goes.
-  const usage = Bun.stripANSI(await renderUsage(toCitty(node, name))).trimEnd();
-  return node.kind === "group" ? `${usage}\n\n${groupNotes}` : `${usage}${commandNotes(node)}`;
+  const usage = Bun.stripANSI(await renderUsage(toCitty(node, name)));
+  const body = leftAligned(usage.slice(usage.indexOf("\n\nOPTIONS")).trim());
+  const words = node.kind === "group" ? "<command>" : wordsOf(node);
+  const top = `${node.summary}\n\nUSAGE\n\n  ${[name, words, "[flags]"].filter(Boolean).join(" ")}\n\n`;
+  return `${top}${body}${node.kind === "group" ? `\n\n${groupNotes}` : commandNotes(node)}`;
+}
+
+/** Words may stand for flags: `<aggregate> <aggregate-id>`. */
+function wordsOf({ words, flags }: Command): string {
+  const required = flags.required ?? [];
+  return words
+    .map((word) => (required.includes(word) ? `<${flagName(word)}>` : `[<${flagName(word)}>]`))
+    .join(" ");
+}
+
+/** citty aligns names to the right and fills lines with blanks; both are hard to read in a long list. */
+function leftAligned(text: string): string {
+  const rows = text
+    .split("\n")
+    .map((line) => /^ +(\S.*?) {2,}(\S.*?) *$/.exec(line) ?? line.trimEnd());
+  const names = rows.flatMap((row) => (typeof row === "string" ? [] : [row[1]?.length ?? 0]));
+  const width = Math.max(0, ...names);
+  return rows
+    .map((row) => (typeof row === "string" ? row : `  ${row[1]?.padEnd(width)}  ${row[2]}`))
+    .join("\n");
 }
 
 const common: ArgsDef = {
@@ -36,13 +59,12 @@ function toCitty(node: Command | Group, name: string) {
   });
 }
 
-function flagsOf({ flags, words }: Command): ArgsDef {
+function flagsOf({ flags }: Command): ArgsDef {
   const required = flags.required ?? [];
   const rows = Object.entries(flags.properties).flatMap(([name, schema]: [string, TSchema]) => {
     if (schema["hidden"] === true) return [];
-    const place = words.indexOf(name) === -1 ? "" : ` Also by place: ${placeOf(words, name)}.`;
     const need = required.includes(name) ? " Required." : "";
-    const description = `${String(schema["description"] ?? "")}${place}${need}`;
+    const description = `${String(schema["description"] ?? "")}${need}`;
     const flag = flagName(name);
     if (schema["type"] !== "boolean") {
       const valueHint = String(schema["hint"] ?? (schema["type"] === "integer" ? "n" : "text"));
@@ -54,9 +76,6 @@ function flagsOf({ flags, words }: Command): ArgsDef {
   });
   return Object.fromEntries(rows);
 }
-
-const placeOf = (words: readonly string[], name: string): string =>
-  words.map((word) => (word === name ? `<${flagName(word)}>` : "…")).join(" ");
 
 const groupNotes = `Guide: dbx start --foreground; then, elsewhere,
   dbx token generate --group admin --user jane --expiration 3600
@@ -75,9 +94,11 @@ const usualExits: Readonly<Record<number, string>> = {
   8: "stored data does not verify",
 };
 
-function commandNotes({ about, examples, exits }: Command): string {
+function commandNotes({ about, examples, exits, words }: Command): string {
   const codes = Object.entries({ ...usualExits, ...exits });
+  const byPlace = "Words fill, in this order, the flags that are not given.";
   return [
+    ...(words.length === 0 ? [] : ["", byPlace]),
     ...(about === "" ? [] : ["", about]),
     "",
     "EXAMPLES",

@@ -10,7 +10,7 @@ export function newConfigText(): string {
     "# Environment (EVENTDBX_PAGE_LIMIT, ...) and flags (--page-limit) win over this file.",
   ];
   let table = "";
-  for (const { name, schema, reserved, secret } of configKeys) {
+  for (const { name, schema, reserved } of configKeys) {
     if (reserved) continue;
     const [owner = "", member] = name.split(".");
     if (member !== undefined && owner !== table) {
@@ -18,7 +18,6 @@ export function newConfigText(): string {
       lines.push("", `[${table}]`);
     }
     lines.push("", `# ${String(schema["description"] ?? "")}`);
-    if (secret) continue;
     const fallback: unknown = schema["default"];
     lines.push(
       fallback === undefined

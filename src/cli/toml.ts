@@ -156,16 +156,31 @@ function insertLine(
   const newline = text.includes("\r\n") ? "\r\n" : "\n";
   const ending = newline === "\r\n" ? "\r" : "";
   const plain = linesOf(text);
-  const headerAt = plain.findIndex((one) => unquote(header.exec(one)?.[1] ?? "") === parent);
-  const isOwn = ({ path }: Entry) => path.split(".").slice(0, -1).join(".") === parent;
-  const last = entries.findLast(isOwn)?.index ?? (parent === "" ? -1 : headerAt);
+  const isHeader = (one: string) => unquote(header.exec(one)?.[1] ?? "") === parent;
+  const headerAt = parent === "" ? -1 : plain.findIndex(isHeader);
   if (parent !== "" && headerAt === -1) {
     const gap = text === "" || text.endsWith("\n") ? "" : newline;
     return `${text}${gap}${text === "" ? "" : newline}[${parent}]${newline}${line}${newline}`;
   }
+  const isOwn = ({ path }: Entry) => path.split(".").slice(0, -1).join(".") === parent;
+  const last = entries.findLast(isOwn)?.index ?? headerAt;
   const lines = text.split("\n");
-  lines.splice(last + 1, 0, line + ending);
+  lines.splice((commentedOut(plain, { headerAt, line }) ?? last) + 1, 0, line + ending);
   return lines.join("\n");
+}
+
+/** Where the table shows the key as a comment, as the file that dbx makes does for every key. */
+function commentedOut(
+  lines: readonly string[],
+  { headerAt, line }: { headerAt: number; line: string },
+): number | undefined {
+  const [key = ""] = line.split(" ");
+  for (let index = headerAt + 1; index < lines.length; index++) {
+    const text = lines[index] ?? "";
+    if (/^\s*\[/.test(text)) return undefined;
+    if (new RegExp(`^\\s*#\\s*${RegExp.escape(key)}\\s*=`).test(text)) return index;
+  }
+  return undefined;
 }
 
 const lastPart = (key: string): string => key.split(".").at(-1) ?? key;

@@ -68,7 +68,7 @@ async function ask<Name extends OperationName>(
   const { path, body } = requestFor(route, { schema: schema.input, input });
   const answer = await send({ ...connection, method: route.method, path, body });
   if (answer.status < 200 || answer.status > 299) throw errorOf(answer, connection);
-  return decode(schema.output, valueOf(schema.output, answer));
+  return decode(schema.output, inOrder(schema.output, valueOf(schema.output, answer)));
 }
 
 /** Names in the path are taken out of the input; the rest is the query of a GET or the body. */
@@ -175,4 +175,20 @@ function valueOf(schema: TSchema, { status, text, next_cursor }: Answer): unknow
   const list = Object.keys(properties).find((name) => name !== "next_cursor");
   assert(list !== undefined, "a page has a list");
   return { [list]: fromJson(properties[list], canonical), next_cursor };
+}
+
+/** Canonical text has its members sorted; people see the same order whoever answered. */
+function inOrder(schema: TSchema | undefined, value: unknown): unknown {
+  if (Array.isArray(value)) return value.map((entry) => inOrder(schema?.["items"], entry));
+  const properties: Readonly<Record<string, TSchema>> | undefined = schema?.["properties"];
+  if (properties === undefined || typeof value !== "object" || value === null) return value;
+  const rank = ([name]: readonly [string, unknown]): number => {
+    const at = Object.keys(properties).indexOf(name);
+    return at === -1 ? Infinity : at;
+  };
+  const members = Object.entries(value).map(([name, inner]): [string, unknown] => [
+    name,
+    inOrder(properties[name], inner),
+  ]);
+  return Object.fromEntries(members.sort((left, right) => rank(left) - rank(right) || 0));
 }
