@@ -20,14 +20,19 @@ export interface Bodies {
 export function createBodies(): Bodies {
   let held = 0;
 
-  const reserve = (bytes: number) => {
-    if (held + bytes > limits.bodies_bytes_max) {
-      throw overloaded("too many large requests at once", { held, limit: limits.bodies_bytes_max });
-    }
-    held += bytes;
-  };
-
-  async function readStream(stream: ReadableStream<Uint8Array>, bytes_max: number) {
+  async function readStream(
+    stream: ReadableStream<Uint8Array>,
+    options: { bytes_max: number; declared: number | null },
+  ): Promise<Uint8Array> {
+    const { bytes_max, declared } = options;
+    // A declared length is set aside before the first byte: whoever is refused is so before sending it all.
+    let reserved = 0;
+    const reserve = (bytes: number) => {
+      if (held + bytes > limits.bodies_bytes_max) throw tooMany(held);
+      held += bytes;
+      reserved += bytes;
+    };
+    reserve(declared ?? 0);
     const reader = stream.getReader();
     const chunks: Uint8Array[] = [];
     let total = 0;
@@ -42,14 +47,14 @@ export function createBodies(): Bodies {
         if (late) throw tooSlow();
         if (done) break;
         if (total + value.length > bytes_max) throw overLimit(bytes_max);
-        reserve(value.length);
+        if (declared === null) reserve(value.length);
         total += value.length;
         chunks.push(value);
       }
       return Buffer.concat(chunks, total);
     } finally {
       clearTimeout(timer);
-      held -= total;
+      held -= reserved;
       // What the client still sends is dropped as it comes; the answer does not wait for it.
       reader.releaseLock();
     }
@@ -64,7 +69,9 @@ export function createBodies(): Bodies {
       const length = declared === null ? Infinity : Number(declared);
       if (declared !== null && length > bytes_max) throw overLimit(bytes_max, length);
       if (length <= limits.body_inline_bytes_max) return length === 0 ? nothing : request.bytes();
-      return request.body === null ? nothing : readStream(request.body, bytes_max);
+      return request.body === null
+        ? nothing
+        : readStream(request.body, { bytes_max, declared: declared === null ? null : length });
     },
   };
 }
@@ -75,6 +82,12 @@ const overLimit = (limit: number, actual?: number) =>
   tooLarge(`the request body is larger than ${limit} bytes`, {
     limit,
     ...(actual === undefined ? {} : { actual }),
+  });
+
+const tooMany = (held: number) =>
+  overloaded("too many large requests at once; try again", {
+    held,
+    limit: limits.bodies_bytes_max,
   });
 
 const tooSlow = () =>
