@@ -1,5 +1,5 @@
-// Structured log lines on stderr: time, level, a fixed phrase, then fields. Never a sentence with values,
-// never a payload, never a secret.
+// Structured log lines on stderr: time, level, a fixed phrase, then fields. Never a sentence with
+// values, never a payload, never a secret.
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined>>;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bun
-// argv in, exit code out: the only place that ends the process. Everything heavy is imported when it is known
-// to be needed, so that `dbx --version` answers at once.
+// argv in, exit code out: the only place that ends the process. Everything heavy is imported when
+// it is known to be needed, so that `dbx --version` answers at once.
 
 import { version } from "./version.ts";
 

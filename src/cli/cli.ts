@@ -1,6 +1,6 @@
 // The command tree and the way through it: words to a command, an error to words and an exit code.
 
-import { statusOf, toWire } from "../api/errors.ts";
+import { statusOf, toWire, type WireError } from "../api/errors.ts";
 import { DbxError, invalidArgument } from "../model/error.ts";
 import { nearest } from "../model/nearest.ts";
 import type { Command, Group } from "./command.ts";
@@ -149,7 +149,7 @@ function report(
     output.words(JSON.stringify(wire));
   } else if (error instanceof DbxError) {
     output.words(`${output.label("error:")} ${wire.message} (${wire.code})`);
-    for (const line of detailLines(wire.details)) output.words(line);
+    for (const line of detailLines(wire)) output.words(line);
     const hint = hintFor(wire, path);
     if (hint !== null) output.words(`       hint:  ${hint}`);
   }
@@ -161,12 +161,16 @@ function report(
   return statusOf[wire.code].exit;
 }
 
-/** Details that the message does not say already, one line each; lists (the faults of `verify`) in full. */
-function detailLines(details: Readonly<Record<string, unknown>>): string[] {
+/**
+ * Lists that the message does not say already, one entry a line: the faults of `verify`, a
+ * log's end.
+ */
+function detailLines({ message, details }: WireError): string[] {
   return Object.entries(details).flatMap(([name, value]) => {
     if (!Array.isArray(value)) return [];
-    return value.map(
-      (entry) => `       ${name}: ${typeof entry === "string" ? entry : JSON.stringify(entry)}`,
-    );
+    return value
+      .map((entry) => (typeof entry === "string" ? entry : JSON.stringify(entry)))
+      .filter((entry) => !message.includes(entry))
+      .map((entry) => `       ${name}: ${entry}`);
   });
 }

@@ -1,15 +1,13 @@
-// What a command is, and how its words become typed flags. Strict where argument parsers are lenient: unknown
-// flags, a flag given twice, a flag without its value and a word too many are usage errors.
-//
-// Annotations beside JSON Schema's own: `aliases` are other names of a flag, `hint` names its value in help,
-// `valueWhenBare` makes the value optional (`--restrict[=mode]`), `negatable` adds `--no-…`, and `hidden`
-// flags are not shown.
+// What a command is, and how its words become typed flags. Unknown flags, a flag given twice, one
+// without its value and a word too many are usage errors. Annotations beside JSON Schema's own:
+// `aliases` (other names), `hint` (the value's name in help), `valueWhenBare` (the value may be
+// left out), `negatable` (`--no-…` too) and `hidden` (not in help).
 
 import { parseArgs } from "node:util";
 import type { Static, TObject, TSchema } from "@sinclair/typebox";
 import { decode } from "../api/decode.ts";
 import { DbxError, invalidArgument } from "../model/error.ts";
-import { didYouMean } from "../model/nearest.ts";
+import { nearest } from "../model/nearest.ts";
 import type { Shell } from "./shell.ts";
 
 export interface Command {
@@ -62,7 +60,7 @@ export function command<Flags extends TObject>(options: CommandOptions<Flags>): 
 export const flagName = (name: string): string => name.replaceAll("_", "-");
 
 /** Every spelling of the flags of a schema, and the member each stands for. */
-export function flagNames(flags: TObject): Map<string, string> {
+function flagNames(flags: TObject): Map<string, string> {
   const names = new Map<string, string>();
   for (const [name, schema] of Object.entries(flags.properties)) {
     for (const spelling of [name, ...aliasesOf(schema)]) names.set(flagName(spelling), name);
@@ -85,8 +83,8 @@ function readFlags({ flags, words, args }: Arguments): Record<string, unknown> {
   const names = flagNames(flags);
   const { tokens } = parseArgs({
     args: fillBareValues(flags, names, args),
-    // Not strict here: its messages do not name the nearest flag and change with the runtime. Every token is
-    // checked below instead.
+    // Not strict here: its messages do not name the nearest flag and change with the runtime.
+    // Every token is checked below instead.
     strict: false,
     tokens: true,
     allowPositionals: true,
@@ -101,11 +99,9 @@ function readFlags({ flags, words, args }: Arguments): Record<string, unknown> {
     if (token.kind !== "option") continue;
     const name = names.get(token.name);
     if (name === undefined || !token.rawName.startsWith("--")) {
-      const guess = didYouMean(
-        token.name,
-        [...names.keys()].map((known) => `--${known}`),
-      );
-      throw invalidArgument(`unknown flag ${token.rawName}${guess}`, { flag: token.rawName });
+      const guess = nearest(token.name, [...names.keys()]);
+      const meant = guess === undefined ? "" : `; did you mean --${guess}?`;
+      throw invalidArgument(`unknown flag ${token.rawName}${meant}`, { flag: token.rawName });
     }
     setFlag(flags, values, { ...token, name });
   }
@@ -140,7 +136,8 @@ function setFlag(flags: TObject, values: Record<string, unknown>, token: FlagTok
     return;
   }
   if (value === undefined) throw invalidArgument(`${rawName} needs a value`, flag);
-  // A forgotten value would otherwise swallow the next flag. What looks like one can be given with `=`.
+  // A forgotten value would otherwise swallow the next flag. What looks like one can be given
+  // with `=`.
   if (inlineValue !== true && /^--./.test(value)) {
     throw invalidArgument(
       `${rawName} needs a value; write ${rawName}=${value} if that is it`,

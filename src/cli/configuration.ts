@@ -1,5 +1,5 @@
-// The configuration, loaded once: default < file < environment < flag. What comes out is frozen and passed by
-// value; nobody below reads the environment or the file again.
+// The configuration, loaded once: default < file < environment < flag. What comes out is frozen
+// and passed by value; nobody below reads the environment or the file again.
 
 import { mkdir } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
@@ -231,8 +231,8 @@ function deepFreeze(config: Config): Config {
 }
 
 /**
- * Keeps values in the file, which is made with its comments where there is none. Nothing else in it changes.
- * Out: whether anything was written.
+ * Keeps values in the file, which is made with its comments where there is none. Nothing else in
+ * it changes. Out: whether anything was written.
  */
 export async function keepInFile(path: string, given: Given): Promise<boolean> {
   if (Object.keys(given).length === 0) return false;

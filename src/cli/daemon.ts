@@ -1,4 +1,5 @@
-// The server as a process: its PID file, whether it really runs, how it is ended and how it is detached.
+// The server as a process: its PID file, whether it really runs, how it is ended and how it is
+// detached.
 
 import { mkdir, rm } from "node:fs/promises";
 import { readFileSync } from "node:fs";
@@ -27,7 +28,10 @@ export async function writePidFile(data_dir: string, record: PidRecord): Promise
 export const removePidFile = (data_dir: string): Promise<void> =>
   rm(pidPath(data_dir), { force: true });
 
-/** The record, or null where there is none that can be read: a torn file is as good as a stale one. */
+/**
+ * The record, or null where there is none that can be read: a torn file is as good as a stale
+ * one.
+ */
 export async function readPidFile(data_dir: string): Promise<PidRecord | null> {
   const text = await readDocument(pidPath(data_dir));
   if (text === null) return null;
@@ -45,8 +49,8 @@ export type Found =
   | { readonly state: "running"; readonly record: PidRecord };
 
 /**
- * A PID file alone proves nothing: after a crash it stays, and its number may be another program's by now. The
- * lock dies with its process, and the process must look like a dbx server.
+ * A PID file alone proves nothing: after a crash it stays, and its number may be another
+ * program's by now. The lock dies with its process, and the process must look like a dbx server.
  */
 export async function findServer(data_dir: string): Promise<Found> {
   const record = await readPidFile(data_dir);
@@ -56,6 +60,9 @@ export async function findServer(data_dir: string): Promise<Found> {
   const runs = isAlive(record.pid) && isLocked(data_dir) && looksLikeDbx(record.pid);
   return runs ? { state: "running", record } : { state: "stale" };
 }
+
+/** Whether some process has the data directory open for writing: a server or another command. */
+export const isInUse = (data_dir: string): boolean => isLocked(data_dir);
 
 function isAlive(pid: number): boolean {
   try {
@@ -93,7 +100,10 @@ export interface Stopped {
   readonly killed: boolean;
 }
 
-/** Ends a running server: politely, then, after its drain time, by force. Null when it would not end. */
+/**
+ * Ends a running server: politely, then, after its drain time, by force. Null when it would not
+ * end.
+ */
 export async function endServer(data_dir: string, { pid }: PidRecord): Promise<Stopped | null> {
   const ended = async () => (await readPidFile(data_dir))?.pid !== pid && !isLocked(data_dir);
   // The process itself is no sign: one that has ended but is not reaped yet still takes signals.
@@ -105,7 +115,10 @@ export async function endServer(data_dir: string, { pid }: PidRecord): Promise<S
   return dead ? { killed: true } : null;
 }
 
-/** Looks again and again: a PID file, a lock and a process of strangers tell nobody when they change. */
+/**
+ * Looks again and again: a PID file, a lock and a process of strangers tell nobody when they
+ * change.
+ */
 export async function becomesTrue(
   check: () => Promise<boolean>,
   wait_ms_max: number,

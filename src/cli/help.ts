@@ -1,4 +1,5 @@
-// What `--help` says. citty lays out usage, flags and sub-commands; examples and exit codes are added below.
+// What `--help` says. citty lays out usage, flags and sub-commands; examples and exit codes are
+// added below.
 
 import { defineCommand, renderUsage, type ArgsDef } from "citty";
 import type { TSchema } from "@sinclair/typebox";
@@ -22,7 +23,10 @@ function wordsOf({ words, flags }: Command): string {
     .join(" ");
 }
 
-/** citty aligns names to the right and fills lines with blanks; both are hard to read in a long list. */
+/**
+ * citty aligns names to the right and fills lines with blanks; both are hard to read in a long
+ * list.
+ */
 function leftAligned(text: string): string {
   const rows = text
     .split("\n")

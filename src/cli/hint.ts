@@ -1,4 +1,5 @@
-// What to try after an error: one line where dbx knows something helpful, nothing where it would guess.
+// What to try after an error: one line where dbx knows something helpful, nothing where it would
+// guess.
 
 import type { WireError } from "../api/errors.ts";
 

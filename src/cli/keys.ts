@@ -1,4 +1,5 @@
-// The configuration's keys as a flat list: what the file, the environment and the flags call each of them.
+// The configuration's keys as a flat list: what the file, the environment and the flags call each
+// of them.
 
 import type { TSchema } from "@sinclair/typebox";
 import { Config, restrictionOf } from "../model/config.ts";
@@ -59,7 +60,10 @@ export function surfacesOf(word: string): Record<(typeof surfaces)[number], bool
   };
 }
 
-/** A value in the one spelling the schema knows. What nobody defined stays, for the schema to refuse. */
+/**
+ * A value in the one spelling the schema knows. What nobody defined stays, for the schema to
+ * refuse.
+ */
 export function normalize(key: ConfigKey, value: unknown): unknown {
   if (key.name !== "restrict") return value;
   if (typeof value !== "string" && typeof value !== "boolean" && typeof value !== "number") {

@@ -1,4 +1,5 @@
-// The daemon's log file: mode 0600, put aside at midnight (UTC) and when it is large, and bounded in number.
+// The daemon's log file: mode 0600, put aside at midnight (UTC) and when it is large, and bounded
+// in number.
 
 import {
   chmodSync,

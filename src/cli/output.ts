@@ -1,4 +1,5 @@
-// The only writer to the terminal: data to stdout, words to stderr, and both quietly stop when nobody reads.
+// The only writer to the terminal: data to stdout, words to stderr, and both quietly stop when
+// nobody reads.
 
 import { createInterface } from "node:readline/promises";
 import { canonicalOf } from "../model/canonical.ts";
@@ -19,7 +20,10 @@ export interface Output {
   readonly words: (line: string) => void;
   readonly label: (word: string) => string;
   readonly ask: (question: string) => Promise<string>;
-  /** A line that replaces itself on a terminal's stderr; nothing anywhere else. `end` removes it. */
+  /**
+   * A line that replaces itself on a terminal's stderr; nothing anywhere else. `end` removes
+   * it.
+   */
   readonly progress: (line: string) => void;
   readonly endProgress: () => void;
 }

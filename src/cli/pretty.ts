@@ -1,5 +1,5 @@
-// Lays JSON text out for people: two blanks per level, order and every token kept as they are. Works on the
-// text, because parsing would round numbers.
+// Lays JSON text out for people: two blanks per level, order and every token kept as they are.
+// Works on the text, because parsing would round numbers.
 
 /** In: valid JSON text without white space between its tokens. */
 export function pretty(text: string, indent = ""): string {

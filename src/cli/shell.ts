@@ -1,5 +1,5 @@
-// What a command knows of the process around it: one record, made once, so that nothing below reads the
-// environment or writes to a stream on its own.
+// What a command knows of the process around it: one record, made once, so that nothing below
+// reads the environment or writes to a stream on its own.
 
 import { homedir, userInfo } from "node:os";
 import { resolve } from "node:path";
@@ -31,7 +31,10 @@ export function openShell(options: { configPath: string | undefined; json: boole
   };
 }
 
-/** Bun takes the name from the environment too, and says `unknown` where that has none (cron, containers). */
+/**
+ * Bun takes the name from the environment too, and says `unknown` where that has none (cron,
+ * containers).
+ */
 function userName(env: Shell["env"]): string {
   const known = env["USER"] || env["LOGNAME"] || env["USERNAME"] || systemUser() || "";
   const printable = known.replace(/[\u0000-\u001f\u007f-\u009f]/g, "").trim();
@@ -43,7 +46,8 @@ function systemUser(): string | undefined {
     const { username } = userInfo();
     return username === "unknown" ? undefined : username;
   } catch {
-    // A user id without an entry in the user database, as containers have: the id itself is used then.
+    // A user id without an entry in the user database, as containers have: the id itself is used
+    // then.
     return undefined;
   }
 }

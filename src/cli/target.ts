@@ -1,5 +1,5 @@
-// Where a command goes: to the running server through its control port, or to the data directory itself. What
-// comes back asks either the same way, and every request passes the gate.
+// Where a command goes: to the running server through its control port, or to the data directory
+// itself. What comes back asks either the same way, and every request passes the gate.
 
 import { call } from "../api/call.ts";
 import { decode } from "../api/decode.ts";
@@ -10,7 +10,7 @@ import { buySession } from "../client/machine.ts";
 import { readMachineKey } from "../engine/machine-key.ts";
 import { silentLog } from "../log.ts";
 import type { Actor } from "../model/actor.ts";
-import { DbxError, unavailable } from "../model/error.ts";
+import { DbxError } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { realSystem } from "../system.ts";
 import type { Configuration } from "./configuration.ts";
@@ -36,7 +36,7 @@ export interface TargetOptions {
   readonly token: string | undefined;
 }
 
-export async function openTarget(options: TargetOptions): Promise<Target> {
+async function openTarget(options: TargetOptions): Promise<Target> {
   const token = options.token ?? (options.shell.env["EVENTDBX_TOKEN"]?.trim() || undefined);
   const found = await findServer(options.configuration.config.data_dir);
   if (found.state === "running") {
@@ -86,7 +86,8 @@ export async function connect(
   return {
     remote: true,
     ask: async (operation, input) => {
-      // The gate of the server decides; decoding here first names the member instead of a strange path.
+      // The gate of the server decides; decoding here first names the member instead of a strange
+      // path.
       return askThrough(client.dbx, operation, decode(operations[operation].input, input));
     },
     close: async () => client.close(),
@@ -127,5 +128,3 @@ async function openHere(options: TargetOptions): Promise<Target> {
     close: opened.close,
   };
 }
-
-export const notRunning = (): DbxError => unavailable("no server is running");

@@ -1,5 +1,5 @@
-// The configuration file dbx makes: every key with its description and its default, commented out, so that
-// the file says what can be set and sets nothing.
+// The configuration file dbx makes: every key with its description and its default, commented
+// out, so that the file says what can be set and sets nothing.
 
 import { configKeys } from "./keys.ts";
 import { writeToml } from "./toml.ts";

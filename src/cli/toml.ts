@@ -1,5 +1,5 @@
-// TOML text: read with line and column in every complaint, and changed line by line, so that comments, order
-// and unknown keys survive. The home of smol-toml.
+// TOML text: read with line and column in every complaint, and changed line by line, so that
+// comments, order and unknown keys survive. The home of smol-toml.
 
 import { parse as parseToml, stringify, TomlError } from "smol-toml";
 import { failedPrecondition, invalidArgument } from "../model/error.ts";
@@ -41,8 +41,8 @@ export function lineOf(text: string, key: string): number | undefined {
 }
 
 /**
- * The text with these keys set and nothing else changed: the result is parsed again to prove it. Throws
- * `failed_precondition` for a file that is written in a way dbx cannot change safely.
+ * The text with these keys set and nothing else changed: the result is parsed again to prove it.
+ * Throws `failed_precondition` for a file that is written in a way dbx cannot change safely.
  */
 export function changeToml(text: string, changes: readonly Change[], file: string): string {
   let changed = text;

@@ -1,6 +1,6 @@
-// Dbx over REST: the operation table sent through the route table. Numbers stay exact both ways, errors are the
-// very ones the engine threw. node:http instead of fetch, because fetch would hand requests, and the tokens
-// in them, to whatever proxy the environment names.
+// Dbx over REST: the operation table sent through the route table. Numbers stay exact both ways,
+// errors are the very ones the engine threw. node:http instead of fetch, because fetch would hand
+// requests, and the tokens in them, to whatever proxy the environment names.
 
 import { Agent, request, type IncomingMessage } from "node:http";
 import type { TSchema } from "@sinclair/typebox";
@@ -12,7 +12,7 @@ import { fromJson, toJson } from "../api/json.ts";
 import { operations, type Input, type OperationName, type Output } from "../api/operations.ts";
 import { pathNames, routes, type Route } from "../api/routes.ts";
 import { canonicalize, decodeUtf8 } from "../model/canonical.ts";
-import { DbxError, assert, unavailable } from "../model/error.ts";
+import { assert, unavailable, type DbxError } from "../model/error.ts";
 
 export interface ClientOptions {
   readonly host: string;
@@ -156,7 +156,8 @@ function errorOf({ status, text }: Answer, { host, port }: Connection): DbxError
   try {
     answer = JSON.parse(text);
   } catch {
-    // Not our shape: below it becomes an error that shows the status, which is all there is to know.
+    // Not our shape: below it becomes an error that shows the status, which is all there is to
+    // know.
     answer = null;
   }
   const error = fromWire(answer);

@@ -1,5 +1,5 @@
-// How this machine's command line gets a token from a running server: it proves that it can read the machine's
-// secret, and checks that the server can, too (api/machine.ts).
+// How this machine's command line gets a token from a running server: it proves that it can read
+// the machine's secret, and checks that the server can, too (api/machine.ts).
 
 import { decode } from "../api/decode.ts";
 import {
@@ -13,7 +13,10 @@ import {
 import { unavailable, unauthenticated } from "../model/error.ts";
 import { send } from "./http.ts";
 
-/** Out: a short-lived token. Throws `unavailable` where nothing answers, or somebody else than dbx does. */
+/**
+ * Out: a short-lived token. Throws `unavailable` where nothing answers, or somebody else than
+ * dbx does.
+ */
 export async function buySession(options: {
   host: string;
   port: number;

@@ -1,9 +1,7 @@
-// The configuration, once: types, defaults, bounds and words. Flags, environment variables, `config.toml`,
-// the printed form and the README table derive from this schema.
-//
-// Annotations beside JSON Schema's own: `secret` values print as `set`; `live` keys are followed by a running
-// server, all others need a restart; `aliases` are older names that still work; `reserved` keys belong to
-// parts that a data directory may mention but this version does not act on.
+// The configuration, once: types, defaults, bounds and words. Flags, environment, `config.toml`, the
+// printed form and the README table derive from it. Annotations beside JSON Schema's own: `secret`
+// values print as `set`; `live` keys are followed by a running server, all others need a restart;
+// `aliases` are older names that still work; `reserved` keys are accepted but not acted on yet.
 
 import { Type, type Static } from "@sinclair/typebox";
 import { limits } from "./limits.ts";

@@ -9,7 +9,7 @@ import { findServer } from "../daemon.ts";
 import { configKeys } from "../keys.ts";
 import type { Shell } from "../shell.ts";
 import { connect } from "../target.ts";
-import { writeToml } from "../toml.ts";
+import { lookUp, writeToml } from "../toml.ts";
 
 const { properties } = Config;
 
@@ -74,24 +74,27 @@ export const config = command({
 });
 
 async function print(shell: Shell): Promise<void> {
-  const { config: current, warnings } = await loadConfiguration(shell, {});
+  const configuration = await loadConfiguration(shell, {});
   const { output } = shell;
-  for (const warning of warnings) output.words(`warning: ${warning}`);
-  const shown = withoutSecrets(current);
+  for (const warning of configuration.warnings) output.words(`warning: ${warning}`);
+  const shown = printable(configuration);
   if (output.json) return output.jsonValue(shown);
   return output.data(writeToml(shown));
 }
 
-function withoutSecrets(current: Config): Record<string, unknown> {
-  const secrets = configKeys.filter((key) => key.secret).map(({ name }) => name);
-  const hide = (value: unknown, prefix: string): Record<string, unknown> =>
-    Object.fromEntries(
-      Object.entries(value ?? {}).map(([name, inner]): [string, unknown] => {
-        if (secrets.includes(prefix + name)) return [name, "set"];
-        return [name, typeof inner === "object" ? hide(inner, `${prefix}${name}.`) : inner];
-      }),
-    );
-  return hide(current, "");
+/** Secrets as `set`; keys that this version does not act on only where somebody has set them. */
+function printable({ config: current, origins }: Configuration): Record<string, unknown> {
+  const shown: Record<string, unknown> = {};
+  for (const { name, secret: hidden, reserved } of configKeys) {
+    const value = lookUp(current, name);
+    if (value === undefined || (reserved && !origins.has(name))) continue;
+    const [table = "", member] = name.split(".");
+    const told = hidden ? "set" : value;
+    const inner = shown[table];
+    if (member === undefined) shown[table] = told;
+    else shown[table] = { ...(typeof inner === "object" ? inner : {}), [member]: told };
+  }
+  return shown;
 }
 
 interface Keeping {
@@ -141,7 +144,10 @@ async function readSecrets({ shell, flags }: Omit<Keeping, "given">): Promise<Se
   return { master_key: master_key ?? (shell.env["EVENTDBX_MASTER_KEY"]?.trim() || undefined), dek };
 }
 
-/** Whoever sets up a database decides about its keys first, not when the disk is full of plain text. */
+/**
+ * Whoever sets up a database decides about its keys first, not when the disk is full of plain
+ * text.
+ */
 function refuseIncompleteSetup({ config: current, path }: Configuration, secrets: Secrets): void {
   const missing = [
     ...((secrets.master_key ?? current.admin.master_key_hash) === undefined

@@ -6,11 +6,11 @@ import { Type } from "@sinclair/typebox";
 import type { Output as Answer } from "../../api/operations.ts";
 import type { Config } from "../../model/config.ts";
 import { failedPrecondition, invalidArgument, unavailable } from "../../model/error.ts";
-import { isLocked } from "../../storage/sqlite/lock.ts";
+
 import { realSystem } from "../../system.ts";
 import { command } from "../command.ts";
 import { loadConfiguration } from "../configuration.ts";
-import { endServer, findServer, removePidFile, type PidRecord } from "../daemon.ts";
+import { endServer, findServer, isInUse, removePidFile, type PidRecord } from "../daemon.ts";
 import type { Shell } from "../shell.ts";
 import { connect } from "../target.ts";
 
@@ -160,7 +160,7 @@ export const destroy = command({
     }
     const stopped = await stopServer(config.data_dir);
     if (stopped.stopped) output.words(stopWords(stopped));
-    if (isLocked(config.data_dir)) {
+    if (isInUse(config.data_dir)) {
       throw unavailable("another dbx command uses the data directory; try again when it is done");
     }
     const left = await removeOwn(config.data_dir);
@@ -171,7 +171,10 @@ export const destroy = command({
   },
 });
 
-/** A data directory that holds more than dbx's data is a mistake that `destroy` must not make worse. */
+/**
+ * A data directory that holds more than dbx's data is a mistake that `destroy` must not make
+ * worse.
+ */
 function refuseDangerous(data_dir: string, { home, cwd }: Shell): void {
   const above = (path: string) => !relative(data_dir, path).startsWith("..");
   if (data_dir === parse(data_dir).root || above(resolve(home)) || above(dirname(cwd))) {

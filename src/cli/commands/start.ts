@@ -1,10 +1,16 @@
-// `dbx start` and `dbx restart`: the server in this process, or as a daemon that this process waits for.
+// `dbx start` and `dbx restart`: the server in this process, or as a daemon that this process
+// waits for.
 
 import { open as openFile, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Type, type Static } from "@sinclair/typebox";
 import { Config } from "../../model/config.ts";
-import { DbxError, failedPrecondition, invalidArgument, unavailable } from "../../model/error.ts";
+import {
+  failedPrecondition,
+  invalidArgument,
+  unavailable,
+  type DbxError,
+} from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import { command } from "../command.ts";
 import { loadConfiguration, type Configuration, type Given } from "../configuration.ts";

@@ -149,7 +149,10 @@ const refresh = command({
     }),
 });
 
-/** `--token` names the token to act on here, so that the caller's own can only come by the environment. */
+/**
+ * `--token` names the token to act on here, so that the caller's own can only come by the
+ * environment.
+ */
 async function withTokens<Result>(
   shell: Shell,
   access: "read" | "write",
