@@ -1,0 +1,122 @@
+// dbx as its users have it: a child process with a home directory, arguments, streams and an exit
+// code. Nothing of the caller's environment reaches it.
+
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "../../scripts/root.ts";
+
+export interface Ran {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly code: number;
+}
+
+export interface RunOptions {
+  readonly home: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly stdin?: string;
+  readonly cwd?: string;
+}
+
+const executable = [process.execPath, "--no-env-file", join(root, "src/main.ts")];
+
+const environment = ({ home, env }: RunOptions) => ({
+  PATH: process.env["PATH"] ?? "",
+  HOME: home,
+  USER: "tester",
+  ...env,
+});
+
+/** Runs `dbx …` to its end. */
+export async function dbx(args: readonly string[], options: RunOptions): Promise<Ran> {
+  const child = Bun.spawn([...executable, ...args], {
+    env: environment(options),
+    cwd: options.cwd ?? options.home,
+    stdin: new Blob([options.stdin ?? ""]),
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr, code] = await Promise.all([
+    child.stdout.text(),
+    child.stderr.text(),
+    child.exited,
+  ]);
+  return { stdout, stderr, code };
+}
+
+export interface RunningServer extends AsyncDisposable {
+  readonly pid: number;
+  readonly port: number;
+  readonly control_port: number;
+  /** What it has written to stderr so far. */
+  readonly log: () => string;
+  readonly kill: (signal: NodeJS.Signals) => void;
+  readonly exited: Promise<number>;
+}
+
+export const pidFile = (home: string): string => join(home, ".eventdbx", "eventdbx.pid");
+
+export function readPid(home: string): { pid: number; port: number; control_port: number } {
+  return JSON.parse(readFileSync(pidFile(home), "utf8"));
+}
+
+/** `dbx start --foreground --port 0 …`, once it says that it is ready. */
+export async function startForeground(
+  options: RunOptions & { args?: readonly string[] },
+): Promise<RunningServer> {
+  const args = ["start", "--foreground", "--port", "0", ...(options.args ?? [])];
+  const child = Bun.spawn([...executable, ...args], {
+    env: environment(options),
+    cwd: options.home,
+    stdin: "ignore",
+    stdout: "ignore",
+    stderr: "pipe",
+  });
+  let log = "";
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const reading = (async () => {
+    const decoder = new TextDecoder();
+    for await (const chunk of child.stderr) {
+      log += decoder.decode(chunk, { stream: true });
+      if (log.includes(" info ready ")) resolve();
+    }
+    reject(new Error(`the server did not get ready:\n${log}`));
+  })();
+  await promise;
+  const { port, control_port } = readPid(options.home);
+  return {
+    pid: child.pid,
+    port,
+    control_port,
+    log: () => log,
+    kill: (signal) => child.kill(signal),
+    exited: child.exited,
+    [Symbol.asyncDispose]: async () => {
+      child.kill("SIGKILL");
+      await child.exited;
+      await reading;
+    },
+  };
+}
+
+/** Ends the daemon of a home, if one runs, so that no test leaves a process behind. */
+export async function endDaemon(home: string): Promise<void> {
+  if (existsSync(pidFile(home))) await dbx(["stop"], { home });
+}
+
+/** A request to the server's public port. */
+export async function http(
+  port: number,
+  path: string,
+  options: { token?: string; body?: string } = {},
+): Promise<{ status: number; text: string }> {
+  const headers: Record<string, string> = {};
+  if (options.token !== undefined) headers["authorization"] = `Bearer ${options.token}`;
+  if (options.body !== undefined) headers["content-type"] = "application/json";
+  const answer = await fetch(`http://127.0.0.1:${port}${path}`, {
+    method: options.body === undefined ? "GET" : "POST",
+    headers,
+    ...(options.body === undefined ? {} : { body: options.body }),
+  });
+  return { status: answer.status, text: await answer.text() };
+}
