@@ -1,7 +1,7 @@
 // The built-in projection: an aggregate's current state, folded from its events.
 
 import { Type, type Static } from "@sinclair/typebox";
-import { joinMembers, splitMembers, type Canonical } from "./canonical.ts";
+import { compareKeyTokens, endOfString, endOfValue, type Canonical } from "./canonical.ts";
 import { ExactJson } from "./kinds.ts";
 import type { Frontier } from "./merkle.ts";
 import { AggregateId, AggregateType, type StreamKey, type Version } from "./stream.ts";
@@ -51,36 +51,47 @@ export const toAggregate = (head: StreamHead): Aggregate => ({
  * members replace earlier ones.
  */
 export function evolve(state: State, payload: Canonical): State {
-  const members: [string, Canonical][] = payload.startsWith("{")
-    ? splitMembers(payload)
-    : [["_value", payload]];
-  const added = members.map(([key, value]): [string, Canonical] => [key, asStateValue(value)]);
-  if (state === emptyState) return joinMembers(added);
-  return joinMembers(merge(splitMembers(state), added));
+  const added = payload.startsWith("{") ? payload : `{"_value":${payload}}`;
+  const oldEnd = state.length - 1;
+  let evolved = "{";
+  let separator = "";
+  let old = 1;
+  // Both are sorted by key, so this is one merge. What stays of the state is copied in runs.
+  for (let next = 1; next < added.length - 1;) {
+    const run = old;
+    let order = 1;
+    while (old < oldEnd) {
+      order = compareKeyTokens(state, old, added, next);
+      if (order >= 0) break;
+      old = endOfMember(state, old) + 1;
+    }
+    if (old > run) {
+      evolved += separator + state.slice(run, old - 1);
+      separator = ",";
+    }
+    if (old < oldEnd && order === 0) old = endOfMember(state, old) + 1;
+    const end = endOfMember(added, next);
+    evolved += separator + asStateMember(added, next, end);
+    separator = ",";
+    next = end + 1;
+  }
+  if (old < oldEnd) evolved += separator + state.slice(old, oldEnd);
+  return `${evolved}}` as State;
 }
 
-function asStateValue(value: Canonical): Canonical {
-  const first = value.charCodeAt(0);
-  if (first === quote || first === brace || first === bracket) return value;
-  return (value === "null" ? '""' : `"${value}"`) as Canonical;
+/** The member from `start` to `end` of an object, with a scalar made a string. */
+function asStateMember(object: string, start: number, end: number): string {
+  const value = endOfString(object, start) + 2;
+  const first = object.charCodeAt(value);
+  if (first === quote || first === brace || first === bracket) return object.slice(start, end);
+  const key = object.slice(start, value);
+  return first === lowerN ? `${key}""` : `${key}"${object.slice(value, end)}"`;
 }
 
 const quote = 0x22;
-const brace = 0x7b;
 const bracket = 0x5b;
+const lowerN = 0x6e;
+const brace = 0x7b;
 
-/** Both lists are sorted by key; on equal keys the second wins. */
-function merge(old: [string, Canonical][], added: [string, Canonical][]): [string, Canonical][] {
-  const merged: [string, Canonical][] = [];
-  let index = 0;
-  for (const member of added) {
-    for (let kept = old[index]; kept !== undefined && kept[0] < member[0]; kept = old[index]) {
-      merged.push(kept);
-      index++;
-    }
-    if (old[index]?.[0] === member[0]) index++;
-    merged.push(member);
-  }
-  merged.push(...old.slice(index));
-  return merged;
-}
+const endOfMember = (object: string, start: number): number =>
+  endOfValue(object, endOfString(object, start) + 2);

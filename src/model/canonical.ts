@@ -47,7 +47,7 @@ export function splitMembers(object: Canonical): [key: string, value: Canonical]
   const list: [string, Canonical][] = [];
   for (let index = 1; object.charCodeAt(index) !== closeBrace;) {
     if (object.charCodeAt(index) === comma) index++;
-    const keyEnd = endOfValue(object, index);
+    const keyEnd = endOfString(object, index) + 1;
     const valueEnd = endOfValue(object, keyEnd + 1);
     list.push([
       keyOf(object.slice(index, keyEnd)),
@@ -83,28 +83,57 @@ export function joinMembers(
 }
 
 /** Where the value that begins at `start` of a canonical text ends. */
-function endOfValue(list: string, start: number): number {
+export function endOfValue(list: string, start: number): number {
   let open = 0;
   for (let index = start; index < list.length; index++) {
     const code = list.charCodeAt(index);
+    // The characters of numbers, most of what is not a string.
+    if (code > comma && code < colon) continue;
     if (code === quote) index = endOfString(list, index);
     else if (code === openBrace || code === openBracket) open++;
     else if (code === closeBrace || code === closeBracket) {
       if (open === 0) return index;
       open--;
-    } else if ((code === comma || code === colon) && open === 0) return index;
+    } else if (code === comma && open === 0) return index;
   }
   return list.length;
 }
 
 /** The index of the closing quote of the string that opens at `start`. */
-function endOfString(list: string, start: number): number {
+export function endOfString(list: string, start: number): number {
   for (let index = start + 1; index < list.length; index++) {
     const code = list.charCodeAt(index);
     if (code === quote) return index;
     if (code === backslash) index++;
   }
   return list.length;
+}
+
+/**
+ * Orders two keys by what they mean. They are given as canonical string tokens that begin at `left` of `a`
+ * and `right` of `b`.
+ */
+export function compareKeyTokens(a: string, left: number, b: string, right: number): number {
+  for (let i = left + 1, j = right + 1; ; i++, j++) {
+    const x = a.charCodeAt(i);
+    const y = b.charCodeAt(j);
+    if (x === y && x === backslash) {
+      // What follows may be another escape, or an escaped quote, which does not end the key.
+      if (a.charCodeAt(++i) === b.charCodeAt(++j)) continue;
+      return compareDecoded(a, left, b, right);
+    }
+    if (x === y && x === quote) return 0;
+    if (x === y) continue;
+    // Escapes do not sort as they are written.
+    if (x === backslash || y === backslash) return compareDecoded(a, left, b, right);
+    return x === quote ? -1 : y === quote ? 1 : x - y;
+  }
+}
+
+function compareDecoded(a: string, left: number, b: string, right: number): number {
+  const x = keyOf(a.slice(left, endOfString(a, left) + 1));
+  const y = keyOf(b.slice(right, endOfString(b, right) + 1));
+  return x < y ? -1 : x > y ? 1 : 0;
 }
 
 /** The key a canonical string token stands for. */

@@ -35,39 +35,60 @@ export const leafHash = (data: string): Digest => sha256(`\u0000${data}`);
 
 /** The frontier after one more leaf. */
 export function growFrontier(frontier: Frontier, leaf: Digest): Frontier {
-  const depth = frontier.nodes.length;
+  const { nodes } = frontier;
   // Every complete subtree on the right that is as large as the new one merges with it.
-  let kept = depth;
-  let node = leaf;
+  let kept = nodes.length;
+  carried.set(leaf);
   for (let rest = frontier.size; rest % 2 === 1; rest = Math.floor(rest / 2)) {
     kept -= digestBytes;
     assert(kept >= 0, "a frontier has one node for each set bit of its size");
-    node = nodeHash(frontier.nodes.subarray(kept, kept + digestBytes), node);
+    mergeInto(carried, nodes, kept);
   }
-  const nodes = new Uint8Array(kept + digestBytes);
-  nodes.set(frontier.nodes.subarray(0, kept));
-  nodes.set(node, kept);
-  return { size: frontier.size + 1, nodes };
+  const grown = new Uint8Array(kept + digestBytes);
+  for (let index = 0; index < kept; index++) grown[index] = nodes[index] ?? 0;
+  grown.set(carried, kept);
+  return { size: frontier.size + 1, nodes: grown };
 }
 
-/** The root of the tree a frontier stands for: its nodes folded from the right. */
+/**
+ * The root of the tree a frontier stands for: its nodes folded from the right. Remembered per frontier,
+ * because the root after one append is the previous root of the next. MUST NOT be written to.
+ */
 export function rootOf(frontier: Frontier): Digest {
-  let offset = frontier.nodes.length - digestBytes;
+  const { nodes } = frontier;
+  let offset = nodes.length - digestBytes;
   if (offset < 0) return emptyRoot;
-  let root: Digest = frontier.nodes.slice(offset, offset + digestBytes);
+  const known = roots.get(frontier);
+  if (known !== undefined) return known;
+  // Not `slice`: of a Buffer that would be a view, and writing to it would change the frontier.
+  const root = new Uint8Array(nodes.subarray(offset));
   while (offset > 0) {
     offset -= digestBytes;
-    root = nodeHash(frontier.nodes.subarray(offset, offset + digestBytes), root);
+    mergeInto(root, nodes, offset);
   }
+  roots.set(frontier, root);
   return root;
 }
 
+const roots = new WeakMap<Frontier, Digest>();
+
+/** SHA-256(0x01 ‖ left ‖ right). */
+export function nodeHash(left: Digest, right: Digest): Digest {
+  const node = new Uint8Array(right);
+  mergeInto(node, left, 0);
+  return node;
+}
+
+// Hashing is synchronous, so one input and one node that is carried up serve all calls.
 const nodeInput = new Uint8Array(1 + 2 * digestBytes);
 nodeInput[0] = 0x01;
+const carried = new Uint8Array(digestBytes);
 
-/** SHA-256(0x01 ‖ left ‖ right). The input buffer is reused: hashing is synchronous. */
-export function nodeHash(left: Digest, right: Digest): Digest {
-  nodeInput.set(left, 1);
-  nodeInput.set(right, 1 + digestBytes);
-  return sha256(nodeInput);
+/** Replaces `node` by the hash of its parent, whose left child is at `offset` of `nodes`. */
+function mergeInto(node: Digest, nodes: Uint8Array, offset: number): void {
+  for (let index = 0; index < digestBytes; index++) {
+    nodeInput[1 + index] = nodes[offset + index] ?? 0;
+    nodeInput[1 + digestBytes + index] = node[index] ?? 0;
+  }
+  Bun.SHA256.hash(nodeInput, node);
 }
