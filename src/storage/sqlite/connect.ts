@@ -28,7 +28,7 @@ const pageBytes = 2048;
 /** Holds the inner pages of every index of some million events. */
 const cacheKib = 64 * 1024;
 /** How long a statement waits for a foreign program (a backup, a shell) that holds the database. */
-const busyMs = 5_000;
+export const busyMs = 5_000;
 /** The log file shrinks to this after a burst. */
 const journalBytesMax = 64 * 1024 * 1024;
 
@@ -42,14 +42,14 @@ const commonPragmas: readonly Pragma[] = [
   ["temp_store", 2],
 ];
 
-const writerPragmas = (durability: Durability): readonly Pragma[] => [
+const writerPragmas = (durability: Durability, autocheckpoint: number): readonly Pragma[] => [
   ["journal_mode", "wal"],
   ["synchronous", durability === "full" ? 2 : 1],
   ["fullfsync", process.platform === "darwin" ? 1 : 0],
   ["checkpoint_fullfsync", process.platform === "darwin" ? 1 : 0],
   ["recursive_triggers", 1],
   ["foreign_keys", 0],
-  ["wal_autocheckpoint", 0],
+  ["wal_autocheckpoint", autocheckpoint],
   ["journal_size_limit", journalBytesMax],
 ];
 
@@ -59,14 +59,27 @@ export interface Connection {
   readonly settings: Record<string, string | number>;
 }
 
-export function connectWriter(path: string, durability: Durability): Connection {
+/**
+ * Copied by the writer itself at a commit that finds so many pages in the log: where no thread does it, and
+ * the one safe way before SQLite 3.51.3.
+ */
+export const pagesPerCheckpoint = 16_384;
+
+/** `autocheckpoint` in pages; 0 where threads.ts decides. */
+export function connectWriter(
+  path: string,
+  { durability, autocheckpoint }: { durability: Durability; autocheckpoint: number },
+): Connection {
   const database = new Database(path, { readwrite: true, create: false });
   try {
     requireVersion();
     // Takes effect only while the file is empty.
     database.run(`PRAGMA page_size = ${pageBytes}`);
     requireOurs(database, path);
-    const settings = setPragmas(database, [...commonPragmas, ...writerPragmas(durability)]);
+    const settings = setPragmas(database, [
+      ...commonPragmas,
+      ...writerPragmas(durability, autocheckpoint),
+    ]);
     migrate(database, path);
     return { database, settings };
   } catch (error) {

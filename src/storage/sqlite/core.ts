@@ -21,6 +21,8 @@ import type { Batch, LogTail } from "./writer.ts";
 export interface BatchSink {
   /** Resolves once the batch is durable. Batches are written in call order. */
   write(batch: Batch): Promise<void>;
+  /** Resolves with the cause when background work on the files has failed. Never rejects. */
+  readonly broken: Promise<unknown>;
   figures(): Record<string, number | string>;
   /** Writes what waits, then leaves the files as small as they get. */
   close(): Promise<void>;
@@ -57,16 +59,20 @@ export function createCore(parts: { reader: Reader; sink: BatchSink; heads_max: 
   };
   const failure = Promise.withResolvers<DbxError>();
 
+  const fail = (cause: unknown): void => {
+    if (tail.failed !== null) return;
+    tail.failed = stopped(cause);
+    failure.resolve(tail.failed);
+  };
+  void sink.broken.then(fail);
+
   const write = async (batch: Batch): Promise<void> => {
     begin(tail, batch);
     tail.written = sink.write(batch);
     try {
       await tail.written;
     } catch (cause) {
-      if (tail.failed === null) {
-        tail.failed = stopped(cause);
-        failure.resolve(tail.failed);
-      }
+      fail(cause);
       throw translate("commit", cause);
     }
     settle(tail, batch);

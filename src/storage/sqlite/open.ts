@@ -9,14 +9,20 @@ import { dirname, join, resolve } from "node:path";
 import { unavailable, type DbxError } from "../../model/error.ts";
 import { syncDirectory } from "../documents.ts";
 import { createMemoryStorage } from "../memory.ts";
-import { connectReader, connectWriter, type Connection, type Durability } from "./connect.ts";
-import { createCore, type BatchSink } from "./core.ts";
+import {
+  connectReader,
+  connectWriter,
+  hasConcurrentCheckpoints,
+  pagesPerCheckpoint,
+  type Connection,
+  type Durability,
+} from "./connect.ts";
+import { createCore } from "./core.ts";
 import { translate } from "./failure.ts";
 import { lockName, takeLock } from "./lock.ts";
 import { createReader } from "./reader.ts";
-import { checkpointTruncate } from "./sql.ts";
+import { createInlineSink, createThreadSink } from "./sinks.ts";
 import { createSqliteStorage, refuseWrite, type SqliteStorage } from "./storage.ts";
-import { createWriter } from "./writer.ts";
 
 export type { SqliteStorage };
 
@@ -81,11 +87,16 @@ async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
   let writing: Connection | undefined;
   try {
     if (createFile(path)) await syncDirectory(directory);
-    writing = connectWriter(path, durability);
+    writing = connectWriter(path, { durability, autocheckpoint: pagesPerCheckpoint });
     const reading = connectReader(path);
     if (reading === undefined) throw unavailable(`${path} stays empty after migration`);
     const reader = createReader(reading.database);
-    const sink = createInlineSink(writing);
+    const threads = options.threads && hasConcurrentCheckpoints();
+    // The writing thread has a connection of its own; this one has brought the file up to date.
+    if (threads) writing.database.close();
+    const sink = threads
+      ? await createThreadSink({ path, durability })
+      : createInlineSink(writing.database);
     const core = createCore({ reader, sink, heads_max });
     return createSqliteStorage({
       database: reading.database,
@@ -97,6 +108,7 @@ async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
         reader.close();
         reading.database.close();
         await sink.close();
+        writing?.database.close();
         release();
       },
     });
@@ -105,24 +117,6 @@ async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
     release();
     throw error;
   }
-}
-
-/** Writes in the thread of the caller. */
-function createInlineSink({ database }: Connection): BatchSink {
-  const writer = createWriter(database);
-  let commits = 0;
-  return {
-    write: async (batch) => {
-      writer.write(batch);
-      commits++;
-    },
-    figures: () => ({ commits }),
-    close: async () => {
-      writer.close();
-      database.run(checkpointTruncate);
-      database.close();
-    },
-  };
 }
 
 function fileFigures(path: string): Record<string, number | string> {

@@ -103,6 +103,7 @@ export const migrations: readonly (readonly string[])[] = [
   ],
 ];
 
+export const busyTimeout = (ms: number): string => `PRAGMA busy_timeout = ${ms}`;
 export const readApplicationId = `PRAGMA application_id`;
 export const readFormat = `PRAGMA user_version`;
 /** Pragmas take no parameters; the number is an index of `migrations`. */
@@ -190,7 +191,11 @@ export const readSnapshotPage = `
 export const readTokenUse = `
   SELECT token_id, writes, expires_at, term FROM token_use WHERE token_id = ?`;
 
+/** Tells how many frames the log has and how many are copied; SQLite 3.51 and later. */
+export const checkpointNothing = `PRAGMA wal_checkpoint(NOOP)`;
 export const checkpointPassive = `PRAGMA wal_checkpoint(PASSIVE)`;
+/** Copies all, waits for readers to leave the log, and lets the next write begin it anew. */
+export const checkpointRestart = `PRAGMA wal_checkpoint(RESTART)`;
 export const checkpointTruncate = `PRAGMA wal_checkpoint(TRUNCATE)`;
 
 /** Damaged pages and indexes that disagree with their tables; the limit is a number of ours. */
