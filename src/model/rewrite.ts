@@ -322,13 +322,15 @@ function number(): void {
   digits();
   const wholeDigits = at - whole;
   if (input[whole] === zero && wholeDigits > 1) fail("a number must not begin with 0", start);
-  // Up to 15 digits a double holds every integer; only -0 is not written as it should be.
-  let plain = wholeDigits <= 15 && (input[whole] !== zero || whole === start);
+  // A token is rewritten only to another spelling of its exact value. ECMAScript spells without exponent
+  // from 0.000001 to 21 digits, and a value has one such spelling without needless zeros. Beyond 21 digits
+  // no value with decimals has a spelling of 17 digits, which is all that ECMAScript ever writes.
+  let plain = wholeDigits <= 21 && (input[whole] !== zero || whole === start);
   if (input[at] === point) {
     at++;
     const fraction = at;
     digits();
-    plain = isPlainFraction(whole, fraction);
+    plain = input[at - 1] !== zero && (input[whole] !== zero || isWrittenOut(fraction));
   }
   const code = input[at];
   if (code === 0x65 || code === 0x45) {
@@ -347,15 +349,13 @@ function number(): void {
 }
 
 /**
- * Whether a number with a fraction that ends at `at` stands as ECMAScript would write it. Up to 15 digits
- * belong to one double and are its shortest form if the last is no zero, unless the value is below
- * 0.000001, where exponents begin.
+ * Whether ECMAScript writes zeros out, not an exponent, for a number below 1 with these decimals: down to
+ * 0.000001.
  */
-function isPlainFraction(whole: number, fraction: number): boolean {
-  const count = at - whole - 1;
-  if (count > 15 || input[at - 1] === zero) return false;
-  return input[whole] !== zero || input[fraction] !== zero || count <= 7;
-}
+const isWrittenOut = (fraction: number): boolean => {
+  for (let place = 0; place < 6; place++) if (input[fraction + place] !== zero) return true;
+  return false;
+};
 
 function digits(): void {
   const bytes = input;
