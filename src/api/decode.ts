@@ -5,6 +5,7 @@ import { TypeCompiler, type TypeCheck } from "@sinclair/typebox/compiler";
 import type { ValueError } from "@sinclair/typebox/errors";
 import { invalidArgument, type DbxError } from "../model/error.ts";
 import { isText, textFault } from "../model/kinds.ts";
+import { limits } from "../model/limits.ts";
 import { didYouMean } from "../model/nearest.ts";
 
 const compiled = new WeakMap<TSchema, TypeCheck<TSchema>>();
@@ -26,7 +27,7 @@ function checkOf(schema: TSchema): TypeCheck<TSchema> {
 }
 
 function faultOf(check: TypeCheck<TSchema>, value: unknown): DbxError {
-  const errors = [...check.Errors(value)];
+  const errors = [...Iterator.from(check.Errors(value)).take(limits.input_faults_max)];
   // An unknown member is the best clue: the missing one it stands for follows from it.
   const error = errors.find(({ message }) => message === "Unexpected property") ?? errors[0];
   if (error === undefined) return invalidArgument("the input does not fit", { path: "" });
@@ -34,7 +35,8 @@ function faultOf(check: TypeCheck<TSchema>, value: unknown): DbxError {
 }
 
 function explain(check: TypeCheck<TSchema>, error: ValueError): string {
-  const { schema, value, path, message } = error;
+  const { value, path, message } = error;
+  const schema = meant(error.schema, value);
   const where = nameOf(path);
   if (typeof schema["fault"] === "string" && value !== undefined) return schema["fault"];
   if (message === "Unexpected property") {
@@ -42,8 +44,20 @@ function explain(check: TypeCheck<TSchema>, error: ValueError): string {
     return `unknown member ${where}${didYouMean(path.split("/").at(-1) ?? "", known)}`;
   }
   if (value === undefined) return `${where} is missing`;
+  if (schema["type"] === "string" && typeof value !== "string") return `${where} must be a string`;
   if (isText(schema)) return `${where} ${textFault(schema, value) ?? "does not fit"}`;
   return `${where} ${expectation(schema, message)}`;
+}
+
+/** Of the choices of a union the only one that takes such values, if there is one: its words say more. */
+function meant(schema: TSchema, value: unknown): TSchema {
+  const choices: unknown = schema["anyOf"];
+  if (!Array.isArray(choices)) return schema;
+  const type = typeof value;
+  const fitting = choices.filter((choice: TSchema) =>
+    type === "number" ? choice["type"] === "integer" : choice["type"] === type,
+  );
+  return fitting.length === 1 ? fitting[0] : schema;
 }
 
 /** `/events/3/note` as people write it: `events[3].note`. */
@@ -82,11 +96,11 @@ function expectation(schema: TSchema, message: string): string {
       : `must be an array of ${minItems} to ${maxItems} entries`;
   }
   if (Array.isArray(anyOf)) {
-    const choices = anyOf.map(
-      (choice: TSchema) => choice["const"] ?? choice["description"] ?? choice["type"],
-    );
+    const choices = anyOf.map((choice: TSchema) => choice["const"] ?? choice["type"]);
     return `must be one of: ${choices.join(", ")}`;
   }
+  const [example] = Array.isArray(schema["examples"]) ? schema["examples"] : [];
+  if (example !== undefined) return `must look like ${example}`;
   if (schema["pattern"] !== undefined) return `must match ${schema["pattern"]}`;
   if (typeof type === "string") return `must be ${/^[aeio]/.test(type) ? "an" : "a"} ${type}`;
   return message.charAt(0).toLowerCase() + message.slice(1);

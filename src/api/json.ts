@@ -14,8 +14,11 @@ export function fromJson(schema: TSchema | undefined, text: Canonical): unknown 
     if (first === "{" && isRecord(schema["properties"]))
       return fromObject(schema["properties"], text);
     if (first === "[" && isSchema(schema["items"])) {
-      const { items } = schema;
-      return splitElements(text).map((element) => fromJson(items, element));
+      const { items, maxItems } = schema;
+      const elements = splitElements(text);
+      // One element too many is enough for the gate to refuse them all.
+      const most = typeof maxItems === "number" ? maxItems + 1 : elements.length;
+      return elements.slice(0, most).map((element) => fromJson(items, element));
     }
   }
   return parse(text);

@@ -30,6 +30,8 @@ export const limits = {
   bodies_bytes_max: 268_435_456,
   /** How long a streamed request body may take: ends clients that send a byte now and then. */
   body_ms_max: 60_000,
+  /** Faults of an input that are looked at to find the one worth telling. */
+  input_faults_max: 100,
   /** A connection on which nothing moves for so long is closed. */
   idle_seconds_max: 30,
   /** A request id that a client chose: it is written into every log line of the request. */
@@ -64,6 +66,8 @@ export const limits = {
   stop_grace_ms: 5_000,
   /** How long `dbx start` waits for its daemon to listen: a long log is replayed first. */
   ready_wait_ms: 120_000,
+  /** How long a server that does not answer may take to be gone before it counts as hung. */
+  settle_ms: 1_000,
   /** How often a command looks again at what cannot tell it anything: a PID file, a lock. */
   poll_ms: 20,
   /** How long an answer may stay away: `verify` of a large log says nothing before its end. */

@@ -1,0 +1,285 @@
+// Every route of the REST surface on a live server, and the rules that hold for all of them.
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readDocument } from "../../src/storage/documents.ts";
+import { join } from "node:path";
+import { routes } from "../../src/api/routes.ts";
+import { testConfig } from "../support/store.ts";
+import { startTestServer, type TestServer } from "../support/server.ts";
+
+let server: TestServer;
+/** `METHOD path` of each route that a test of this file was answered with success by. */
+const answered = new Set<string>();
+
+beforeAll(async () => {
+  server = await startTestServer({
+    reload: async (directory) => testConfig(directory, { page_limit: 500, memory_threshold: 5 }),
+  });
+});
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+});
+
+const ask: TestServer["ask"] = async (method, path, options) => {
+  const answer = await server.ask(method, path, options);
+  const bare = path.split("?")[0] ?? "";
+  for (const route of routes) {
+    const pattern = new RegExp(`^${route.path.replaceAll(/\{\w+\}/g, "[^/]+")}$`);
+    if (route.method === method && pattern.test(bare) && answer.status === route.status)
+      answered.add(`${route.method} ${route.path}`);
+  }
+  return answer;
+};
+
+test("health needs no token and says ok", async () => {
+  const { status, json, headers } = await ask("GET", "/health", { token: null });
+  expect(status).toBe(200);
+  expect(json).toEqual({ status: "ok" });
+  expect(headers.get("content-type")).toBe("application/json");
+});
+
+describe("the examples of the owner's page", () => {
+  const event = {
+    aggregate_type: "patient",
+    aggregate_id: "p-001",
+    event_type: "patient-updated",
+    payload: { status: "inactive", meta: { source: "api" } },
+  };
+
+  test("POST /v1/events answers the record with its actor, hash and root", async () => {
+    const { status, json } = await ask("POST", "/v1/events", { body: event });
+    expect(status).toBe(200);
+    expect(Object.keys(json)).toEqual([
+      "aggregate_type",
+      "aggregate_id",
+      "event_type",
+      "payload",
+      "metadata",
+      "version",
+      "hash",
+      "merkle_root",
+      "position",
+    ]);
+    expect(json).toMatchObject({ ...event, version: 1 });
+    expect(json.metadata.issued_by).toEqual({ group: "admin", user: "jane" });
+    expect(json.metadata.created_at).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
+    expect(json.metadata.event_id).toMatch(/^[0-9a-f-]{36}$/);
+    expect(json.hash).toMatch(/^[0-9a-f]{64}$/);
+  });
+
+  test("the second example archives via API and the state shows both", async () => {
+    const payload = { status: "inactive", comment: "Archived via API" };
+    const second = await ask("POST", "/v1/events", { body: { ...event, payload } });
+    expect(second.json.version).toBe(2);
+    const { status, json } = await ask("GET", "/v1/aggregates/patient/p-001");
+    expect(status).toBe(200);
+    expect(json).toEqual({
+      aggregate_type: "patient",
+      aggregate_id: "p-001",
+      version: 2,
+      state: { comment: "Archived via API", meta: { source: "api" }, status: "inactive" },
+      merkle_root: second.json.merkle_root,
+      archived: false,
+    });
+  });
+
+  test("the first ten events come back in order", async () => {
+    const { json } = await ask("GET", "/v1/aggregates/patient/p-001/events?skip=0&take=10");
+    expect(json.map((record: { version: number }) => record.version)).toEqual([1, 2]);
+  });
+
+  test("the list of aggregates is an array", async () => {
+    const { json } = await ask("GET", "/v1/aggregates");
+    expect(json.map((each: { aggregate_id: string }) => each.aggregate_id)).toContain("p-001");
+  });
+
+  test("verify computes the root that the aggregate shows", async () => {
+    const { status, json } = await ask("GET", "/v1/aggregates/patient/p-001/verify");
+    const aggregate = await ask("GET", "/v1/aggregates/patient/p-001");
+    expect(status).toBe(200);
+    expect(json.merkle_root).toBe(aggregate.json.merkle_root);
+  });
+});
+
+test("a batch is appended whole or not at all", async () => {
+  const entry = (id: string, over = {}) => ({
+    aggregate_type: "batch",
+    aggregate_id: id,
+    event_type: "added",
+    payload: { n: 1 },
+    ...over,
+  });
+  const good = await ask("POST", "/v1/events/batch", {
+    body: { events: [entry("a"), entry("b")] },
+  });
+  expect(good.status).toBe(200);
+  expect(good.json.map((record: any) => [record.aggregate_id, record.version])).toEqual([
+    ["a", 1],
+    ["b", 1],
+  ]);
+  const bad = await ask("POST", "/v1/events/batch", {
+    body: { events: [entry("a"), entry("b", { expected_version: 7 })] },
+  });
+  expect(bad.status).toBe(409);
+  expect(bad.json).toMatchObject({ code: "version_conflict", details: { actual: 1, index: 1 } });
+  expect((await ask("GET", "/v1/aggregates/batch/a")).json.version).toBe(1);
+});
+
+test("an aggregate without events can be made once", async () => {
+  const body = { aggregate_type: "empty", aggregate_id: "e-1" };
+  const made = await ask("POST", "/v1/aggregates", { body });
+  expect(made.status).toBe(201);
+  expect(made.json).toMatchObject({ ...body, version: 0, state: {}, archived: false });
+  expect((await ask("POST", "/v1/aggregates", { body })).status).toBe(409);
+});
+
+test("the log comes in order of position, from after the one that was asked for", async () => {
+  const all = await ask("GET", "/v1/events");
+  const positions = all.json.map((record: { position: number }) => record.position);
+  expect(positions).toEqual(positions.map((_: number, index: number) => index + 1));
+  const rest = await ask("GET", "/v1/events?after=2&take=1");
+  expect(rest.json.map((record: { position: number }) => record.position)).toEqual([3]);
+});
+
+test("a token is issued, listed without its value, refreshed and revoked", async () => {
+  const body = { group: "app", user: "bob", limit: 3, expiration_secs: 60 };
+  const issued = await ask("POST", "/admin/tokens", { body });
+  expect(issued.status).toBe(201);
+  expect(issued.headers.get("cache-control")).toBe("no-store");
+  const { token, id } = issued.json;
+  const listed = await ask("GET", "/admin/tokens");
+  expect(listed.json.some((each: { id: string }) => each.id === id)).toBe(true);
+  expect(listed.text).not.toContain(token);
+  const path = `/admin/tokens/${id}`;
+  const refreshed = await ask("POST", `${path}/refresh`, { body: { limit: 9 } });
+  expect(refreshed.json).toMatchObject({ id, limit: 9, remaining_writes: 9 });
+  const revoked = await ask("POST", `${path}/revoke`);
+  expect([revoked.status, revoked.text]).toEqual([204, ""]);
+  const refused = await ask("GET", "/v1/aggregates", { token });
+  expect([refused.status, refused.json.message]).toEqual([401, "token not found or inactive"]);
+  const file = await readDocument(join(server.directory, "tokens.json"));
+  expect(file).not.toContain(token);
+});
+
+test("verifying everything answers what was recomputed", async () => {
+  const { status, json } = await ask("GET", "/admin/verify");
+  const log = await ask("GET", "/v1/events");
+  expect(status).toBe(200);
+  expect(json.position).toBe(log.json.length);
+  expect(json.log_root).toMatch(/^[0-9a-f]{64}$/);
+});
+
+test("status counts requests and what was refused", async () => {
+  const before = (await ask("GET", "/admin/status")).json.figures;
+  await ask("GET", "/nowhere");
+  const after = (await ask("GET", "/admin/status")).json.figures;
+  expect(after.http_requests - before.http_requests).toBe(2);
+  expect(after.http_requests_refused - before.http_requests_refused).toBe(1);
+  expect(after.http_requests_running).toBe(1);
+  expect(after.http_body_bytes).toBe(0);
+});
+
+test("a reload says what holds at once and what needs a restart", async () => {
+  const { status, json } = await ask("POST", "/admin/config/reload");
+  expect(status).toBe(200);
+  expect(json).toEqual({ applied: ["page_limit"], restart: ["memory_threshold"] });
+});
+
+describe("pages", () => {
+  beforeAll(async () => {
+    for (const id of ["c", "a", "b", "e", "d"]) await server.append("page", id);
+    for (let n = 0; n < 4; n++) await server.append("page", "a");
+  });
+  const ids = (json: { aggregate_type: string; aggregate_id: string }[]) =>
+    json.filter((each) => each.aggregate_type === "page").map((each) => each.aggregate_id);
+
+  test("aggregates come by type, then id, and cursors walk them all", async () => {
+    const seen: string[] = [];
+    let cursor: string | null = "";
+    for (let pages = 0; cursor !== null && pages < 50; pages++) {
+      const from: string = cursor === "" ? "" : `&cursor=${cursor}`;
+      const page = await ask("GET", `/v1/aggregates?take=2${from}`);
+      expect(page.json.length).toBeLessThanOrEqual(2);
+      seen.push(...ids(page.json));
+      cursor = page.headers.get("x-next-cursor");
+    }
+    expect(cursor).toBeNull();
+    expect(seen).toEqual(["a", "b", "c", "d", "e"]);
+  });
+
+  test("take=0 is an empty page, a page past the end too", async () => {
+    for (const path of [
+      "/v1/aggregates?take=0",
+      "/v1/aggregates?skip=1000",
+      "/v1/aggregates/page/a/events?take=0",
+      "/v1/aggregates/page/a/events?skip=9007199254740991",
+      "/v1/events?take=0",
+      "/v1/events?after=9007199254740991",
+    ]) {
+      const { status, text } = await ask("GET", path);
+      expect([path, status, text]).toEqual([path, 200, "[]"]);
+    }
+  });
+
+  test("take above the cap is the cap, missing it is the usual", async () => {
+    await using small = await startTestServer({ config: { page_limit: 3, list_page_size: 2 } });
+    for (let n = 0; n < 5; n++) await small.append("t", `id-${n}`);
+    for (let n = 0; n < 4; n++) await small.append("t", "id-0");
+    const length = async (path: string) => (await small.ask("GET", path)).json.length;
+    expect(await length("/v1/aggregates")).toBe(2);
+    expect(await length("/v1/aggregates?take=9007199254740991")).toBe(3);
+    expect(await length("/v1/aggregates/t/id-0/events")).toBe(3);
+    expect(await length("/v1/aggregates/t/id-0/events?take=4")).toBe(3);
+    expect(await length("/v1/events")).toBe(3);
+    expect(await length("/v1/events?after=3&take=4")).toBe(3);
+  });
+
+  test("skip passes over the first ones", async () => {
+    const { json } = await ask("GET", "/v1/aggregates/page/a/events?skip=3&take=1");
+    expect(json.map((record: { version: number }) => record.version)).toEqual([4]);
+  });
+
+  test.each([
+    ["take=-1", "take"],
+    ["take=1.5", "take"],
+    ["take=abc", "take"],
+    ["take=", "take"],
+    ["take", "take"],
+    ["take=9007199254740992", "take"],
+    ["take=1e3", "take"],
+    ["take=%2B1", "take"],
+    ["take=01", "take"],
+    ["skip=-0", "skip"],
+    ["skip=0x10", "skip"],
+    ["take=1&take=2", "take"],
+    ["take=1&ta%6be=1", "take"],
+    ["tkae=1", "tkae"],
+    ["cursor=nonsense", "cursor"],
+    ["cursor=", "cursor"],
+    ["__proto__=1", "__proto__"],
+  ])("?%s is refused and %s named", async (query, name) => {
+    const { status, json } = await ask("GET", `/v1/aggregates?${query}`);
+    expect([status, json.code]).toEqual([400, "invalid_argument"]);
+    expect(json.message).toContain(name);
+  });
+
+  test("broken encoding in a query is refused", async () => {
+    for (const query of ["take=%zz", "%ff=1", "take=%"]) {
+      const { status, json } = await ask("GET", `/v1/aggregates?${query}`);
+      expect([status, json.code]).toEqual([400, "invalid_argument"]);
+    }
+  });
+
+  test("a POST takes no query", async () => {
+    const { status, json } = await ask("POST", "/v1/events?take=1", { body: {} });
+    expect([status, json.code]).toEqual([400, "invalid_argument"]);
+    expect(json.message).toContain("take");
+  });
+});
+
+test("every route was answered with success by a test above", () => {
+  const missing = routes
+    .map(({ method, path }) => `${method} ${path}`)
+    .filter((route) => !answered.has(route));
+  expect(missing).toEqual([]);
+});
