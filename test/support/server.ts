@@ -46,10 +46,13 @@ export async function startTestServer(
 ): Promise<TestServer> {
   const dir = tempDir();
   const { reload } = over;
-  const store = await openStore(dir.path, {
+  const opened = await openStore(dir.path, {
     ...(over.config === undefined ? {} : { config: over.config }),
     reload: reload === undefined ? null : () => reload(dir.path),
   });
+  // A test may close the store under the server; a store is closed once.
+  let closing: Promise<void> | undefined;
+  const store = { ...opened, close: () => (closing ??= opened.close()) };
   const lines: string[] = [];
   const log = createLog({
     least: over.least ?? "debug",

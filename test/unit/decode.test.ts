@@ -1,0 +1,157 @@
+// The gate's words: what is wrong with an input, and where. And the gate's order.
+
+import { describe, expect, test } from "bun:test";
+import { call } from "../../src/api/call.ts";
+import { decode } from "../../src/api/decode.ts";
+import { httpStatusOf } from "../../src/api/errors.ts";
+import { operations, type OperationName } from "../../src/api/operations.ts";
+import { routes } from "../../src/api/routes.ts";
+import { DbxError } from "../../src/model/error.ts";
+import { openStore } from "../support/store.ts";
+import { tempDir } from "../support/temp.ts";
+
+function faultOf(operation: OperationName, value: unknown): DbxError {
+  try {
+    decode(operations[operation].input, value);
+  } catch (error) {
+    if (error instanceof DbxError) return error;
+  }
+  throw new Error(`${JSON.stringify(value)} was taken`);
+}
+
+const event = { aggregate_type: "a", aggregate_id: "b", event_type: "c", payload: "1" };
+
+describe("decode", () => {
+  test.each<[OperationName, unknown, string, string]>([
+    ["appendEvent", null, "", "the input must be an object"],
+    ["appendEvent", [], "", "the input must be an object"],
+    ["appendEvent", {}, "/aggregate_type", "aggregate_type is missing"],
+    [
+      "appendEvent",
+      { ...event, aggregate_tpye: 1 },
+      "/aggregate_tpye",
+      "unknown member aggregate_tpye; did you mean aggregate_type?",
+    ],
+    ["appendEvent", { ...event, zzz: 1 }, "/zzz", "unknown member zzz"],
+    ["appendEvent", { ...event, note: 1 }, "/note", "note must be one of: string, null"],
+    [
+      "appendEvent",
+      { ...event, note: "x".repeat(129) },
+      "/note",
+      "note must have at most 128 characters, but has 129",
+    ],
+    [
+      "appendEvent",
+      { ...event, expected_version: -1 },
+      "/expected_version",
+      "expected_version must be an integer of at least 0",
+    ],
+    [
+      "appendEvent",
+      { ...event, event_id: "x" },
+      "/event_id",
+      "event_id must look like 45c3013e-9b95-4ed0-9af9-1a465f81d3cf",
+    ],
+    ["appendEvent", { ...event, event_id: 1 }, "/event_id", "event_id must be a string"],
+    ["appendEvents", { events: [] }, "/events", "events must be an array of 1 to 1000 entries"],
+    [
+      "appendEvents",
+      { events: [event, { ...event, "a/b~": 1 }] },
+      "/events/1/a~1b~0",
+      "unknown member events[1].a/b~",
+    ],
+    [
+      "issueToken",
+      { group: "a", user: "b", expiration_secs: 0 },
+      "/expiration_secs",
+      "expiration_secs must be an integer from 1 to 3155760000",
+    ],
+    [
+      "issueToken",
+      { group: "a", user: "b", keep_alive: "yes" },
+      "/keep_alive",
+      "keep_alive must be a boolean",
+    ],
+    ["health", { x: 1 }, "/x", "unknown member x"],
+  ])("%s of %j: %s: %s", (operation, value, path, message) => {
+    const error = faultOf(operation, value);
+    expect([error.code, error.details, error.message]).toEqual([
+      "invalid_argument",
+      { path },
+      message,
+    ]);
+  });
+
+  test("gives back the very value when it fits", () => {
+    const value: unknown = event;
+    expect<unknown>(decode(operations.appendEvent.input, value)).toBe(value);
+  });
+
+  test("looks at a bounded number of faults", () => {
+    const events = Array.from({ length: 200_000 }, () => 1);
+    expect(faultOf("appendEvents", { events }).details).toEqual({ path: "/events" });
+  });
+});
+
+describe("call", () => {
+  const anybody = { group: "g", user: "u", grants: [], token_id: null };
+
+  test("refuses a wrong input before a missing grant, and both as rejections", async () => {
+    using dir = tempDir();
+    await using store = await openStore(dir.path);
+    const ask = (input: unknown) =>
+      call(store.dbx, { operation: "listTokens", input, actor: anybody }).catch(
+        (error: DbxError) => error.code,
+      );
+    expect(await ask({ x: 1 })).toBe("invalid_argument");
+    expect(await ask({})).toBe("permission_denied");
+  });
+
+  test("every operation with a grant asks for it", async () => {
+    using dir = tempDir();
+    await using store = await openStore(dir.path);
+    const inputs: Partial<Record<OperationName, unknown>> = {
+      appendEvent: event,
+      appendEvents: { events: [event] },
+      createAggregate: { aggregate_type: "a", aggregate_id: "b" },
+      getAggregate: { aggregate_type: "a", aggregate_id: "b" },
+      listEvents: { aggregate_type: "a", aggregate_id: "b" },
+      verifyAggregate: { aggregate_type: "a", aggregate_id: "b" },
+      issueToken: { group: "a", user: "b" },
+      revokeToken: { token: "x" },
+      refreshToken: { token: "x" },
+    };
+    for (const operation of Object.keys(operations) as OperationName[]) {
+      const { grant } = operations[operation];
+      const asked = call(store.dbx, { operation, input: inputs[operation] ?? {}, actor: anybody });
+      const code = await asked.then(
+        () => null,
+        (error: DbxError) => [error.code, error.details["grant"]],
+      );
+      expect([operation, code]).toEqual([
+        operation,
+        grant === null ? null : ["permission_denied", grant],
+      ]);
+    }
+  });
+});
+
+test("every operation has a route, and only health is open", () => {
+  const routed = new Set(routes.map(({ operation }) => operation));
+  expect(Object.keys(operations).filter((name) => !routed.has(name as OperationName))).toEqual([]);
+  const open = Object.entries(operations).filter(([, { grant }]) => grant === null);
+  expect(open.map(([name]) => name)).toEqual(["health"]);
+});
+
+test.each([
+  ["request_timeout", 408],
+  ["method_not_allowed", 405],
+  ["unsupported_media_type", 415],
+  ["toString", 400],
+  [7, 400],
+  [undefined, 400],
+])("invalid_argument with reason %p is HTTP %d", (reason, status) => {
+  const wire = { message: "", code: "invalid_argument", details: { reason } } as const;
+  expect(httpStatusOf(wire)).toBe(status);
+  expect(httpStatusOf({ ...wire, code: "not_found" })).toBe(404);
+});
