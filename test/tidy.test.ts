@@ -134,12 +134,16 @@ const bansInSource: readonly text.Ban[] = [
   },
 ];
 
-const bansEverywhere: readonly text.Ban[] = [
+/** Tests may look into an answer of unknown shape; what is shipped or decides may not. */
+const bansOutsideTests: readonly text.Ban[] = [
   {
     pattern: /(?::|<|\bas|\||,)\s*any\b(?!\()|\bany\[\]/g,
     instead: "use unknown and decode",
   },
   { pattern: /\bas unknown as\b/g, instead: "decode" },
+];
+
+const bansEverywhere: readonly text.Ban[] = [
   {
     pattern: /@ts-(?:ignore|nocheck|expect-error)|(?:oxlint|eslint)-disable/g,
     instead: "fix the cause",
@@ -246,6 +250,9 @@ describe("banned calls", () => {
   });
   test("in tests", () => {
     expect(text.checkBans(tests, bansInTests)).toEqual([]);
+  });
+  test("in src and scripts", () => {
+    expect(text.checkBans([...source, ...scripts], bansOutsideTests)).toEqual([]);
   });
   test("anywhere", () => {
     expect(text.checkBans(written, bansEverywhere)).toEqual([]);

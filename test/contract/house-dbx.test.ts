@@ -24,8 +24,8 @@ const program = `// Stands in for dbx.
 import { word } from "./word.ts";
 const [how] = process.argv.slice(2);
 if (how === "wait") {
-  console.log("waiting", process.pid);
   process.on("SIGTERM", () => process.exit(9));
+  console.log("waiting", process.pid);
   setInterval(() => {}, 1000);
 } else {
   const stdin = await Bun.stdin.text();
