@@ -94,7 +94,7 @@ function sortMany(bytes: Buffer, table: Uint32Array, { base, limit, escaped }: S
 }
 
 /** The key that begins at `begin` as it is written, in quotes. */
-export function keyToken(bytes: Buffer, begin: number): string {
+function keyToken(bytes: Buffer, begin: number): string {
   let close = begin + 1;
   for (; bytes[close] !== quote; close++) if (bytes[close] === backslash) close++;
   return bytes.toString("utf8", begin, close + 1);

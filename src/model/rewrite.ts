@@ -5,6 +5,13 @@
 
 import { canonicalNumber } from "./decimal.ts";
 import { assert, invalidArgument } from "./error.ts";
+import {
+  escapedChar,
+  escapeLength,
+  isCanonicalEscape,
+  loneSurrogate,
+  writeChar,
+} from "./escape.ts";
 import { limits } from "./limits.ts";
 import { compareKeys, sortMembers, stride } from "./order.ts";
 
@@ -239,12 +246,23 @@ function string(): boolean {
     if (code === quote) break;
     if (code < 0x20) failString(read);
     if (code === backslash) {
-      const next = bytes[read + 1] ?? 0;
-      if (!isShortEscape(next)) return rewrittenString();
-      written[write++] = backslash;
-      written[write++] = next;
-      read += 2;
-      escaped = true;
+      const letter = bytes[read + 1] ?? 0;
+      if (isCanonicalEscape(letter)) {
+        written[write++] = backslash;
+        written[write++] = letter;
+        read += 2;
+        escaped = true;
+      } else {
+        const char = escapedChar(bytes, read);
+        if (char < 0) failEscape(char, read);
+        const start = write;
+        write = writeChar(written, write, char);
+        const length = escapeLength(bytes, read, char);
+        read += length;
+        if (written[start] === backslash) escaped = true;
+        // Of these only `\u000b` and its like may be canonical, and the last digit tells.
+        if (write - start !== length || written[write - 1] !== bytes[read - 1]) changed = true;
+      }
       long = read + longStringBytes;
     } else if (read >= long) {
       const special = nextSpecial(read);
@@ -274,37 +292,9 @@ function nextSpecial(from: number): number {
   return specialChars.test(inputChars) ? specialChars.lastIndex - 1 : inputEnd;
 }
 
-/** `\"`, `\\`, `\b`, `\f`, `\n`, `\r`, `\t`: each is the shortest way to write what it means. */
-const isShortEscape = (code: number): boolean =>
-  code === quote ||
-  code === backslash ||
-  code === 0x62 ||
-  code === 0x66 ||
-  code === 0x6e ||
-  code === 0x72 ||
-  code === 0x74;
-
-/** A string with an escape that may have to go: decoded and written again by the built-in functions. */
-function rewrittenString(): boolean {
-  let close = at + 1;
-  for (; input[close] !== quote; close++) {
-    if (input[close] === backslash) close++;
-    if (close >= inputEnd) failString(inputEnd);
-  }
-  const token = input.toString("utf8", at, close + 1);
-  let decoded: unknown;
-  try {
-    decoded = JSON.parse(token);
-  } catch {
-    fail("a string has a control character, or an escape that JSON does not know");
-  }
-  assert(typeof decoded === "string", "a string token decodes to a string");
-  if (!decoded.isWellFormed()) fail("a string must not contain a lone surrogate");
-  const written = JSON.stringify(decoded);
-  if (written !== token) changed = true;
-  end += output.write(written, end, "utf8");
-  at = close + 1;
-  return written.includes("\\");
+function failEscape(fault: number, byte: number): never {
+  if (fault === loneSurrogate) fail("a string must not contain a lone surrogate", byte);
+  fail("a string has an escape that JSON does not know", byte);
 }
 
 function failString(byte: number): never {
