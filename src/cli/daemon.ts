@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Type, type Static } from "@sinclair/typebox";
 import { decode } from "../api/decode.ts";
+import { permissionDenied } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { readDocument, replaceDocument } from "../storage/documents.ts";
 import { isLocked } from "../storage/sqlite/lock.ts";
@@ -107,12 +108,23 @@ export interface Stopped {
 export async function endServer(data_dir: string, { pid }: PidRecord): Promise<Stopped | null> {
   const ended = async () => (await readPidFile(data_dir))?.pid !== pid && !isLocked(data_dir);
   // The process itself is no sign: one that has ended but is not reaped yet still takes signals.
-  process.kill(pid, "SIGTERM");
+  sendSignal(pid, "SIGTERM");
   if (await becomesTrue(ended, limits.drain_ms + limits.stop_grace_ms)) return { killed: false };
-  process.kill(pid, "SIGKILL");
+  sendSignal(pid, "SIGKILL");
   const dead = await becomesTrue(async () => !isLocked(data_dir), limits.stop_grace_ms);
   if (dead) await removePidFile(data_dir);
   return dead ? { killed: true } : null;
+}
+
+function sendSignal(pid: number, signal: "SIGTERM" | "SIGKILL"): void {
+  try {
+    process.kill(pid, signal);
+  } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? cause.code : null;
+    // It ended by itself in this moment, which is what was wanted.
+    if (code === "ESRCH") return;
+    throw permissionDenied(`may not stop process ${pid}; it belongs to another user`, { pid });
+  }
 }
 
 /**

@@ -4,7 +4,6 @@
 import {
   chmodSync,
   closeSync,
-  existsSync,
   fstatSync,
   mkdirSync,
   openSync,
@@ -60,15 +59,17 @@ function openForAppend(path: string): number {
   return file;
 }
 
-/** `dbx.log` becomes `dbx-20241201T172243.log`; with the oldest beyond the bound removed. */
+/** `dbx.log` becomes `dbx-20241201T172243-000.log`; the oldest beyond the bound are removed. */
 function putAside(path: string, now: string): void {
   const folder = dirname(path);
   const stamp = now.slice(0, 19).replace(/[-:]/g, "");
-  let name = `dbx-${stamp}.log`;
-  for (let count = 1; existsSync(join(folder, name)); count++) {
-    name = `dbx-${stamp}-${String(count).padStart(3, "0")}.log`;
-  }
+  const aside = readdirSync(folder)
+    .filter((name) => /^dbx-\d{8}T\d{6}-\d{3,}\.log$/.test(name))
+    .sort();
+  // After the last of the same second, not in the place of one that was removed: names keep order.
+  const last = aside.findLast((name) => name.startsWith(`dbx-${stamp}-`));
+  const count = last === undefined ? 0 : Number(last.slice(-"000.log".length, -".log".length)) + 1;
+  const name = `dbx-${stamp}-${String(count).padStart(3, "0")}.log`;
   renameSync(path, join(folder, name));
-  const aside = readdirSync(folder).filter((entry) => /^dbx-\d{8}T.*\.log$/.test(entry));
-  for (const old of aside.sort().slice(0, -limits.log_files_max)) rmSync(join(folder, old));
+  for (const old of [...aside, name].slice(0, -limits.log_files_max)) rmSync(join(folder, old));
 }

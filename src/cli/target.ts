@@ -72,7 +72,7 @@ export async function connect(
     session = await buySession({
       ...{ host, port, machineKey, user: shell.user },
       nonce: realSystem.random(32),
-      idle_ms_max: limits.drain_ms,
+      idle_ms_max: limits.lock_wait_ms,
     });
   } catch (error) {
     if (error instanceof DbxError && error.code === "unavailable") return null;

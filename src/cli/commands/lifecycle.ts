@@ -7,10 +7,18 @@ import type { Output as Answer } from "../../api/operations.ts";
 import type { Config } from "../../model/config.ts";
 import { failedPrecondition, invalidArgument, unavailable } from "../../model/error.ts";
 
+import { limits } from "../../model/limits.ts";
 import { realSystem } from "../../system.ts";
 import { command } from "../command.ts";
 import { loadConfiguration } from "../configuration.ts";
-import { endServer, findServer, isInUse, removePidFile, type PidRecord } from "../daemon.ts";
+import {
+  becomesTrue,
+  endServer,
+  findServer,
+  isInUse,
+  removePidFile,
+  type PidRecord,
+} from "../daemon.ts";
 import type { Shell } from "../shell.ts";
 import { connect } from "../target.ts";
 
@@ -89,15 +97,20 @@ export const status = command({
     const { config } = configuration;
     const { output } = shell;
     const found = await findServer(config.data_dir);
-    if (found.state !== "running") {
+    const target =
+      found.state === "running"
+        ? await connect(found.record, { shell, configuration, token: undefined })
+        : null;
+    if (found.state !== "running" || (target === null && (await isEnding(config.data_dir)))) {
       if (output.json) await output.jsonValue({ running: false, data_dir: config.data_dir });
       else await output.data("dbx is not running");
       return notRunningExit;
     }
-    const target = await connect(found.record, { shell, configuration, token: undefined });
     if (target === null) {
       const { pid } = found.record;
-      throw unavailable(`dbx (pid ${pid}) does not answer: it is stopping, or it hangs`, { pid });
+      throw failedPrecondition(`dbx (pid ${pid}) does not answer: it is stopping, or it hangs`, {
+        pid,
+      });
     }
     try {
       const server = await target.ask("serverStatus", {});
@@ -112,6 +125,10 @@ export const status = command({
     }
   },
 });
+
+/** A process that was killed a moment ago still holds its lock for the next few milliseconds. */
+const isEnding = (data_dir: string): Promise<boolean> =>
+  becomesTrue(async () => (await findServer(data_dir)).state !== "running", limits.settle_ms);
 
 /** Never lets anybody believe that a key in the configuration encrypts what is on the disk. */
 function encryptionOf({ encrypted }: Answer<"serverStatus">, config: Config): string {
