@@ -108,13 +108,13 @@ export async function readAll(storage: Storage, page = 500): Promise<CommittedEv
 export async function recompute(storage: Storage): Promise<string[]> {
   const faults: string[] = await storage.check({ limit: 100 });
   const events = await readAll(storage);
-  const streams = new Map<string, { frontier: Frontier; state: typeof emptyState }>();
+  const streams = new Map<string, Folded>();
   const ids = new Set<string>();
   let log = emptyFrontier;
   for (const [index, stored] of events.entries()) {
     const at = `event ${stored.position}`;
     const key = keyText(stored);
-    const stream = streams.get(key) ?? { frontier: emptyFrontier, state: emptyState };
+    const stream = streams.get(key) ?? unwritten;
     if (stored.position !== index + 1) faults.push(`${at} stands at ${index + 1}`);
     if (stored.version !== stream.frontier.size + 1) faults.push(`${at} has a wrong version`);
     if (ids.has(stored.event_id)) faults.push(`${at} has the id of another`);
@@ -126,7 +126,8 @@ export async function recompute(storage: Storage): Promise<string[]> {
     if (!equal(hash, stored.hash)) faults.push(`${at} has another hash`);
     const frontier = growFrontier(stream.frontier, hash);
     if (!equal(rootOf(frontier), stored.merkle_root)) faults.push(`${at} has another root`);
-    streams.set(key, { frontier, state: evolve(stream.state, stored.payload) });
+    const state = evolve(stream.state, stored.payload);
+    streams.set(key, { frontier, state, updated_at: stored.created_at });
     log = growFrontier(log, hash);
   }
   const tail = await storage.readLogHead();
@@ -135,15 +136,25 @@ export async function recompute(storage: Storage): Promise<string[]> {
   const heads = await storage.readHeads({ after: null, skip: 0, limit: 100_000 });
   if (tail.streams !== heads.length) faults.push(`the log counts ${tail.streams} streams`);
   for (const head of heads) {
-    const stream = streams.get(keyText(head)) ?? { frontier: emptyFrontier, state: emptyState };
+    const stream = streams.get(keyText(head)) ?? unwritten;
     streams.delete(keyText(head));
     if (head.version !== stream.frontier.size) faults.push(`${keyText(head)} has another version`);
     if (!equal(rootOf(head.frontier), rootOf(stream.frontier)))
       faults.push(`${keyText(head)} has another root`);
     if (head.state !== stream.state) faults.push(`${keyText(head)} has another state`);
+    if (head.updated_at !== stream.updated_at) faults.push(`${keyText(head)} has another time`);
+    if (head.archived) faults.push(`${keyText(head)} is archived`);
   }
   for (const key of streams.keys()) faults.push(`${key} has no head`);
   return faults;
 }
+
+interface Folded {
+  readonly frontier: Frontier;
+  readonly state: typeof emptyState;
+  readonly updated_at: string;
+}
+
+const unwritten: Folded = { frontier: emptyFrontier, state: emptyState, updated_at: "" };
 
 const equal = (left: Uint8Array, right: Uint8Array): boolean => Buffer.compare(left, right) === 0;

@@ -1,0 +1,47 @@
+// A file that may not grow any further: the write fails, the store says so and takes no more, and everything
+// acknowledged before is there when there is room again.
+
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { readLines, type Acknowledged, type Failed } from "../support/fault-lines.ts";
+import { openWriting, readAll, recompute, withDirectory } from "../support/storage.ts";
+
+const script = join(import.meta.dir, "../support/fault-writer.ts");
+
+for (const mode of ["inline", "threads"]) {
+  test.skipIf(process.platform === "win32")(
+    `a full disk stops the store and loses nothing (${mode})`,
+    async () => {
+      await withDirectory(async (directory) => {
+        // The limit is in blocks of 512 bytes or 1 KiB, as the shell likes; without the trap the kernel
+        // would end the process instead of failing the call.
+        const command = `trap '' XFSZ; ulimit -f 3000; exec "$0" "$@"`;
+        const child = Bun.spawn(["sh", "-c", command, process.execPath, script, directory, mode], {
+          stdin: "ignore",
+          stdout: "pipe",
+          stderr: "inherit",
+        });
+        const acknowledged: Acknowledged[] = [];
+        const failures: Failed[] = [];
+        await readLines(child, (line) => {
+          if ("failed" in line) failures.push(line);
+          else acknowledged.push(line);
+        });
+
+        expect(failures).toEqual([
+          { failed: "unavailable", failure: "unavailable", again: "unavailable" },
+        ]);
+        expect(await child.exited).toBe(3);
+        expect(acknowledged.length).toBeGreaterThan(50);
+        const storage = await openWriting(directory);
+        const events = await readAll(storage);
+        const faults = await recompute(storage);
+        await storage.close();
+        expect(faults).toEqual([]);
+        const ids = new Set(events.map((event) => event.event_id));
+        expect(acknowledged.filter((each) => !ids.has(each.event_id))).toEqual([]);
+      });
+    },
+    60_000,
+  );
+}
