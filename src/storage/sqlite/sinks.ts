@@ -103,9 +103,14 @@ export async function createThreadSink(options: {
   };
 }
 
+/** In the compiled file all code lies in chunks at the top, while entry points keep their folders below src. */
+const threadInCompiled = "./storage/sqlite/thread.ts";
+
 /** A thread that answers requests in their order; after one failure it answers none. */
 function startThread(onDeath: (cause: unknown) => void) {
-  const worker = new Worker(new URL("./thread.ts", import.meta.url).href);
+  const source = new URL("./thread.ts", import.meta.url);
+  const compiled = new URL(threadInCompiled, import.meta.url);
+  const worker = new Worker((Bun.isStandaloneExecutable ? compiled : source).href);
   const waiting: PromiseWithResolvers<Reply>[] = [];
   let failed: unknown = null;
 
