@@ -13,8 +13,9 @@ export interface Request<Name extends OperationName> {
 }
 
 /**
- * Rejects with `invalid_argument` before `permission_denied`: who may not, still learns what was wrong. The
- * promise is the engine's own, because one of ours around it would cost every request three turns.
+ * Rejects with `invalid_argument` before `permission_denied`: who may not, still learns what was
+ * wrong. The promise is the engine's own, because one of ours around it would cost every request
+ * three turns.
  */
 export function call<Name extends OperationName>(
   dbx: Dbx,

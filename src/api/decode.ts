@@ -1,4 +1,5 @@
-// Checks a value against a schema once, at the gate, and says in words what is wrong with it, and where.
+// Checks a value against a schema once, at the gate, and says in words what is wrong with it, and
+// where.
 
 import type { Static, TSchema } from "@sinclair/typebox";
 import { TypeCompiler, type TypeCheck } from "@sinclair/typebox/compiler";
@@ -10,7 +11,10 @@ import { didYouMean } from "../model/nearest.ts";
 
 const compiled = new WeakMap<TSchema, TypeCheck<TSchema>>();
 
-/** The value, now known to fit. Throws `invalid_argument` with `details.path` (JSON pointer, RFC 6901). */
+/**
+ * The value, now known to fit. Throws `invalid_argument` with `details.path` (JSON pointer, RFC
+ * 6901).
+ */
 export function decode<Schema extends TSchema>(schema: Schema, value: unknown): Static<Schema> {
   const check = checkOf(schema);
   if (check.Check(value)) return value as Static<Schema>;
@@ -49,7 +53,10 @@ function explain(check: TypeCheck<TSchema>, error: ValueError): string {
   return `${where} ${expectation(schema, message)}`;
 }
 
-/** Of the choices of a union the only one that takes such values, if there is one: its words say more. */
+/**
+ * Of the choices of a union the only one that takes such values, if there is one: its words say
+ * more.
+ */
 function meant(schema: TSchema, value: unknown): TSchema {
   const choices: unknown = schema["anyOf"];
   if (!Array.isArray(choices)) return schema;

@@ -1,5 +1,5 @@
-// One row per error code: what each surface says for it, and whether trying again helps. `toWire` and
-// `fromWire` are inverses, so a client throws the very error the engine threw.
+// One row per error code: what each surface says for it, and whether trying again helps. `toWire`
+// and `fromWire` are inverses, so a client throws the very error the engine threw.
 
 import { DbxError, errorCodes, type Details, type ErrorCode } from "../model/error.ts";
 
@@ -96,8 +96,8 @@ export const statusOf = {
 } as const satisfies Record<ErrorCode, Status>;
 
 /**
- * HTTP says a few faults of a request more precisely than the closed list of codes does. They keep the code
- * `invalid_argument` and name themselves in `details.reason`, which decides the status.
+ * HTTP says a few faults of a request more precisely than the closed list of codes does. They keep
+ * the code `invalid_argument` and name themselves in `details.reason`, which decides the status.
  */
 export const httpReasons = {
   method_not_allowed: 405,
@@ -122,7 +122,10 @@ export interface WireError {
   readonly details: Details;
 }
 
-/** What may be told of any thrown value: a DbxError as it is, everything else as `internal` without its text. */
+/**
+ * What may be told of any thrown value: a DbxError as it is, everything else as `internal` without
+ * its text.
+ */
 export function toWire(thrown: unknown): WireError {
   if (thrown instanceof DbxError) {
     return { message: thrown.message, code: thrown.code, details: thrown.details };

@@ -1,11 +1,14 @@
-// JSON in and out by schema. Exact members (payload, state) pass through as canonical text, so no surface and
-// no client ever rounds a number; everything else is ordinary JavaScript.
+// JSON in and out by schema. Exact members (payload, state) pass through as canonical text, so no
+// surface and no client ever rounds a number; everything else is ordinary JavaScript.
 
 import type { TSchema } from "@sinclair/typebox";
 import { splitElements, splitMembers, type Canonical } from "../model/canonical.ts";
 import { isExactJson } from "../model/kinds.ts";
 
-/** In: canonical text. Out: what the schema describes, unchecked; unknown members are kept for the gate to refuse. */
+/**
+ * In: canonical text. Out: what the schema describes, unchecked; unknown members are kept for the
+ * gate to refuse.
+ */
 export function fromJson(schema: TSchema | undefined, text: Canonical): unknown {
   if (schema === undefined) return parse(text);
   if (isExactJson(schema)) return text;
@@ -94,8 +97,8 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
 const isSchema = (value: unknown): value is TSchema => isRecord(value);
 
 /**
- * In: names and values of a path or query, as strings. Out: the same, with integers and booleans where the
- * schema wants them; what does not convert stays a string for the gate to refuse.
+ * In: names and values of a path or query, as strings. Out: the same, with integers and booleans
+ * where the schema wants them; what does not convert stays a string for the gate to refuse.
  */
 export function fromStrings(
   schema: TSchema,

@@ -1,6 +1,7 @@
-// How the command line proves that it may read this machine's secret file, and how the server proves the same
-// back, without the secret crossing the connection: HMAC-SHA256 (RFC 2104) over the role and a fresh nonce.
-// Without the answering proof, whoever took over a dead server's port could feed the command line lies.
+// How the command line proves that it may read this machine's secret file, and how the server
+// proves the same back, without the secret crossing the connection: HMAC-SHA256 (RFC 2104) over the
+// role and a fresh nonce. Without the answering proof, whoever took over a dead server's port could
+// feed the command line lies.
 
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { Type, type Static } from "@sinclair/typebox";
@@ -29,8 +30,11 @@ export const SessionAnswer = Type.Object({
 });
 export type SessionAnswer = Static<typeof SessionAnswer>;
 
-/** In: the machine's secret. Out: 64 hex digits. What is bound for the server is also the token it hands out. */
-export const machineProof = (
+/**
+ * In: the machine's secret. Out: 64 hex digits. What is bound for the server is also the token it
+ * hands out.
+ */
+const machineProof = (
   secret: Uint8Array,
   words: readonly ["client" | "server", ...string[]],
 ): string => createHmac("sha256", secret).update(JSON.stringify(words)).digest("hex");

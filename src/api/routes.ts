@@ -1,6 +1,6 @@
-// Method and path of each operation. Names in braces are taken out of the input; the rest is the query of a
-// GET and the JSON body of anything else. An output with `next_cursor` is answered as its list alone, with the
-// cursor in the header `X-Next-Cursor`.
+// Method and path of each operation. Names in braces are taken out of the input; the rest is the
+// query of a GET and the JSON body of anything else. An output with `next_cursor` is answered as
+// its list alone, with the cursor in the header `X-Next-Cursor`.
 
 import type { OperationName } from "./operations.ts";
 
@@ -10,7 +10,10 @@ export interface Route {
   readonly operation: OperationName;
   /** HTTP status of success. */
   readonly status: 200 | 201 | 204;
-  /** Public routes belong to the REST surface; the others serve administration, whatever surfaces are on. */
+  /**
+   * Public routes belong to the REST surface; the others serve administration, whatever surfaces
+   * are on.
+   */
   readonly surface: "rest" | "admin";
 }
 

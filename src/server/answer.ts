@@ -1,4 +1,5 @@
-// What goes back over HTTP: JSON answers and the one error shape, with the headers that every answer has.
+// What goes back over HTTP: JSON answers and the one error shape, with the headers that every
+// answer has.
 
 import { httpStatusOf, type WireError } from "../api/errors.ts";
 import { limits } from "../model/limits.ts";
@@ -43,8 +44,17 @@ export function answerError(
 
 const printable = /^[\x21-\x7e]+$/;
 
-/** The client's own id where it is short and printable, so that its logs and ours can be joined. */
-export const requestIdOf = (header: string | null): string =>
-  header !== null && header.length <= limits.request_id_chars_max && printable.test(header)
-    ? header
-    : Bun.randomUUIDv7();
+/** In: the header `X-Request-Id`. Out: what the request is called in its answer and in the log. */
+export type NameRequest = (header: string | null) => string;
+
+/**
+ * The client's own id where it is short and printable, so that its logs and ours can be joined;
+ * otherwise a number of this server's. `prefix` tells one run of the server from the next.
+ */
+export function createRequestNames(prefix: string): NameRequest {
+  let count = 0;
+  return (header) =>
+    header !== null && header.length <= limits.request_id_chars_max && printable.test(header)
+      ? header
+      : `${prefix}-${(++count).toString(36)}`;
+}

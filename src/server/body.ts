@@ -1,13 +1,14 @@
-// Request bodies, bounded: nothing over its limit is ever held in memory, no client can take for ever, and
-// all large bodies together have a bound too. Whoever calls has authenticated the request.
+// Request bodies, bounded: nothing over its limit is ever held in memory, no client can take for
+// ever, and all large bodies together have a bound too. Whoever calls has authenticated the
+// request.
 
 import { invalidArgument, overloaded, tooLarge } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 
 export interface Bodies {
   /**
-   * All bytes of the body; none when there is no body. Throws `too_large` before reading what says it is;
-   * rejects with something else than a DbxError when the client goes away.
+   * All bytes of the body; none when there is no body. Throws `too_large` before reading what says
+   * it is; rejects with something else than a DbxError when the client goes away.
    */
   readonly read: (
     request: Request,
@@ -25,7 +26,8 @@ export function createBodies(): Bodies {
     options: { bytes_max: number; declared: number | null },
   ): Promise<Uint8Array> {
     const { bytes_max, declared } = options;
-    // A declared length is set aside before the first byte: whoever is refused is so before sending it all.
+    // A declared length is set aside before the first byte: whoever is refused is so before sending
+    // it all.
     let reserved = 0;
     const reserve = (bytes: number) => {
       if (held + bytes > limits.bodies_bytes_max) throw tooMany(held);
@@ -63,7 +65,8 @@ export function createBodies(): Bodies {
   return {
     held: () => held,
 
-    // Not an async function: the common case hands out Bun's own promise, and every turn less counts here.
+    // Not an async function: the common case hands out Bun's own promise, and every turn less
+    // counts here.
     read(request, { bytes_max }) {
       const declared = request.headers.get("content-length");
       const length = declared === null ? Infinity : Number(declared);

@@ -1,5 +1,5 @@
-// Which paths there are and which methods each takes: what the router cannot say about a request it has no
-// handler for.
+// Which paths there are and which methods each takes: what the router cannot say about a request it
+// has no handler for.
 
 interface PathMethod {
   readonly method: "GET" | "POST";
@@ -39,7 +39,9 @@ const fits = (pattern: readonly string[], parts: readonly string[]): boolean =>
 /** A path of the route table as Elysia writes it: `/v1/aggregates/:aggregate_type`. */
 export const patternOf = (path: string): string => path.replaceAll(/\{(\w+)\}/g, ":$1");
 
-/** The path of a URL, still encoded. A URL without host (a request without one) is a path already. */
+/**
+ * The path of a URL, still encoded. A URL without host (a request without one) is a path already.
+ */
 export function pathnameOf(url: string): string {
   const start = url.startsWith("/") ? 0 : url.indexOf("/", url.indexOf("//") + 2);
   const query = url.indexOf("?");

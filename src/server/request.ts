@@ -1,5 +1,6 @@
-// A request's input, gathered: names in the path, then the query of a GET or the JSON body of anything else.
-// Only shape is judged here (encoding, media type, names given twice); whether it fits is the gate's question.
+// A request's input, gathered: names in the path, then the query of a GET or the JSON body of
+// anything else. Only shape is judged here (encoding, media type, names given twice); whether it
+// fits is the gate's question.
 
 import { fromJson, fromStrings } from "../api/json.ts";
 import { operations, type OperationName } from "../api/operations.ts";
@@ -12,7 +13,9 @@ import type { Bodies } from "./body.ts";
 /** What the router found in the path, decoded. */
 export type PathValues = Readonly<Record<string, string>>;
 
-/** The two steps of reading a request's input, so that only the wait for its body is asynchronous. */
+/**
+ * The two steps of reading a request's input, so that only the wait for its body is asynchronous.
+ */
 export interface InputReader {
   /** The body where the route has one. Throws before reading what cannot be right. */
   readonly body: (request: Request) => Promise<Uint8Array> | Uint8Array | null;
@@ -54,7 +57,10 @@ export function inputOf(
   };
 }
 
-/** A payload above `payload_limit` is the engine's refusal; a body that cannot hold any smaller one is ours. */
+/**
+ * A payload above `payload_limit` is the engine's refusal; a body that cannot hold any smaller one
+ * is ours.
+ */
 function bytesMaxOf(operation: OperationName, payload_limit: () => number): () => number {
   if (operation === "appendEvents") return () => limits.batch_bytes_max;
   if (operation === "appendEvent") return () => payload_limit() + limits.envelope_bytes_max;
@@ -67,7 +73,9 @@ function queryOf(url: string): string {
   return at === -1 ? "" : url.slice(at + 1);
 }
 
-/** Names and values of a query. Throws `invalid_argument` for broken encoding and names given twice. */
+/**
+ * Names and values of a query. Throws `invalid_argument` for broken encoding and names given twice.
+ */
 function pairsOf(query: string): [string, string][] {
   const pairs: [string, string][] = [];
   const seen = new Set<string>();
@@ -100,8 +108,8 @@ const unknownParameter = (name: string) =>
 const replacement = "\ufffd";
 
 /**
- * The router decodes leniently: what is no UTF-8 became U+FFFD. So a value with that character counts only
- * where the path, decoded strictly, has it as well.
+ * The router decodes leniently: what is no UTF-8 became U+FFFD. So a value with that character
+ * counts only where the path, decoded strictly, has it as well.
  */
 function pathOf(url: string, path: PathValues | undefined, names: readonly string[]): PathValues {
   const values: Record<string, string> = {};

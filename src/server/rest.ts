@@ -1,5 +1,6 @@
-// The REST surface: binds api/routes.ts to Elysia. Every handler finds the actor, gathers the input, makes one
-// call and writes the answer. Elysia routes; it neither parses nor validates, because the gate does.
+// The REST surface: binds api/routes.ts to Elysia. Every handler finds the actor, gathers the
+// input, makes one call and writes the answer. Elysia routes; it neither parses nor validates,
+// because the gate does.
 
 import { Elysia } from "elysia";
 import { call } from "../api/call.ts";
@@ -14,7 +15,7 @@ import type { Actor } from "../model/actor.ts";
 import { canonicalize, decodeUtf8 } from "../model/canonical.ts";
 import { invalidArgument, notFound, unavailable } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
-import { answer, answerError, requestIdOf } from "./answer.ts";
+import { answer, answerError, type NameRequest } from "./answer.ts";
 import type { Bodies } from "./body.ts";
 import { tokenOf } from "./credentials.ts";
 import type { Figures } from "./figures.ts";
@@ -27,6 +28,7 @@ export interface RestOptions {
   readonly authenticate: (token: string) => Actor;
   /** Largest payload now: it may change while the server runs. */
   readonly payload_limit: () => number;
+  readonly nameRequest: NameRequest;
   readonly bodies: Bodies;
   readonly figures: Figures;
   readonly log: Log;
@@ -51,9 +53,9 @@ type Handler = (request: Request, params: PathValues | undefined) => Promise<Res
 const nobody: Actor = { group: "", user: "", grants: [], token_id: null };
 
 /**
- * Elysia reads the text of each handler to find out what it has to prepare: whoever takes the context as a
- * whole gets cookies, headers and a second Response, at a third of the throughput (measured). So the handlers
- * name the two things they use.
+ * Elysia reads the text of each handler to find out what it has to prepare: whoever takes the
+ * context as a whole gets cookies, headers and a second Response, at a third of the throughput
+ * (measured). So the handlers name the two things they use.
  */
 export function createRest(options: RestOptions) {
   const { openSession, surfaces } = options;
@@ -88,10 +90,10 @@ const unparsed = { parse: "none" } as const;
 
 /** Everything around an answer: draining, figures, the log line, and the one error shape. */
 function guard(options: RestOptions, operation: string, respond: Respond): Handler {
-  const { figures, log, draining } = options;
+  const { figures, log, draining, nameRequest } = options;
   return async (request, params) => {
     const started = performance.now();
-    const request_id = requestIdOf(request.headers.get("x-request-id"));
+    const request_id = nameRequest(request.headers.get("x-request-id"));
     figures.running++;
     let response: Response;
     try {
@@ -162,7 +164,9 @@ interface Written {
 // Answers of the administration may hold tokens, which no cache should keep.
 const uncached = { "Cache-Control": "no-store" } as const;
 
-/** How a route's output is written: as it is, not at all, or a list alone with its cursor beside it. */
+/**
+ * How a route's output is written: as it is, not at all, or a list alone with its cursor beside it.
+ */
 function writerOf(route: Route): (output: Output<OperationName>) => Written {
   const { output: schema } = operations[route.operation];
   if (route.status === 204) return () => ({ text: null });
@@ -190,7 +194,10 @@ function respondToSession(openSession: OpenSession, bodies: Bodies): Respond {
   };
 }
 
-/** A path or method that no route has. Where tokens are needed, only a token learns which of the two it is. */
+/**
+ * A path or method that no route has. Where tokens are needed, only a token learns which of the two
+ * it is.
+ */
 function respondToLost(paths: Paths, options: Pick<RestOptions, "authenticate">): Respond {
   return ({ request, request_id }) => {
     const { method, url, headers } = request;

@@ -1,12 +1,13 @@
-// Starts and drains the listeners: the public one, and one on loopback with every route, through which this
-// machine's own command line gets in whatever surfaces are on. Both ask for tokens.
+// Starts and drains the listeners: the public one, and one on loopback with every route, through
+// which this machine's own command line gets in whatever surfaces are on. Both ask for tokens.
 
 import type { Dbx } from "../api/dbx.ts";
 import type { Log } from "../log.ts";
 import type { Actor } from "../model/actor.ts";
 import type { Config } from "../model/config.ts";
-import { assert, DbxError, invalidArgument, unavailable } from "../model/error.ts";
+import { assert, invalidArgument, unavailable, type DbxError } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
+import { createRequestNames } from "./answer.ts";
 import { createBodies } from "./body.ts";
 import { createFigures } from "./figures.ts";
 import { createRest, type RestOptions } from "./rest.ts";
@@ -38,7 +39,10 @@ export interface Server {
 
 const loopback = "127.0.0.1";
 
-/** Listens when it returns. Throws `unavailable` or `invalid_argument`, naming the address, when it cannot. */
+/**
+ * Listens when it returns. Throws `unavailable` or `invalid_argument`, naming the address, when it
+ * cannot.
+ */
 export async function startServer(options: StartOptions): Promise<Server> {
   const { opened, config, log, version } = options;
   const { authenticate, settings, machineKey } = opened;
@@ -49,6 +53,8 @@ export async function startServer(options: StartOptions): Promise<Server> {
     dbx: withFigures(opened.dbx, () => ({ ...figures.read(), http_body_bytes: bodies.held() })),
     authenticate,
     payload_limit: () => settings().payload_limit,
+    // When the process began, to the millisecond: no two runs on one data directory share it.
+    nameRequest: createRequestNames(Math.floor(performance.timeOrigin).toString(36)),
     bodies,
     figures,
     log,

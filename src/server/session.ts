@@ -1,5 +1,6 @@
-// `POST /admin/session`: this machine's command line proves that it can read the machine's secret file, and
-// gets a short-lived token and the server's own proof back (api/machine.ts). Control listener only.
+// `POST /admin/session`: this machine's command line proves that it can read the machine's secret
+// file, and gets a short-lived token and the server's own proof back (api/machine.ts). Control
+// listener only.
 
 import { decode } from "../api/decode.ts";
 import {
@@ -19,7 +20,8 @@ export function createSessions(options: {
   readonly openSession: (user: string) => { readonly token: string; readonly expires_at: string };
 }): OpenSession {
   const { machineKey, openSession } = options;
-  // Oldest first. Whoever could listen on loopback needs none of this; it is cheap, so a proof works once.
+  // Oldest first. Whoever could listen on loopback needs none of this; it is cheap, so a proof
+  // works once.
   const used = new Set<string>();
 
   return (body) => {

@@ -1,5 +1,6 @@
-// Every error code that can occur is provoked on a live server and compared with the table, row by row: status,
-// shape, and that a client reads back the very error. Codes that cannot occur yet are named with the reason.
+// Every error code that can occur is provoked on a live server and compared with the table, row by
+// row: status, shape, and that a client reads back the very error. Codes that cannot occur yet are
+// named with the reason.
 
 import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, expect, test } from "bun:test";
@@ -196,7 +197,8 @@ test("every row of the table was provoked, or cannot be", () => {
     const seen = provoked.has(`${code} ${statusOf[code].http}`);
     expect([code, seen !== code in impossible]).toEqual([code, true]);
   }
-  // The slow body of `request_timeout` would take a minute: its status is held by the unit test of the table.
+  // The slow body of `request_timeout` would take a minute: its status is held by the unit test of
+  // the table.
   for (const [reason, status] of Object.entries(httpReasons)) {
     const seen = provoked.has(`invalid_argument ${status}`);
     expect([reason, seen]).toEqual([reason, reason !== "request_timeout"]);

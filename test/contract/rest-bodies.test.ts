@@ -1,4 +1,5 @@
-// What may be in a request body, how large it may be, and what the connection is good for afterwards.
+// What may be in a request body, how large it may be, and what the connection is good for
+// afterwards.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { limits } from "../../src/model/limits.ts";

@@ -1,5 +1,6 @@
-// Random requests, most of them malformed: always an answer, always the one error shape, never a 500, and the
-// server is well afterwards. What is not even HTTP is turned away by Bun's parser with a bare status line.
+// Random requests, most of them malformed: always an answer, always the one error shape, never a
+// 500, and the server is well afterwards. What is not even HTTP is turned away by Bun's parser with
+// a bare status line.
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import fc from "fast-check";

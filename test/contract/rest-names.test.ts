@@ -1,4 +1,5 @@
-// Names and numbers go through REST unharmed: ids of every kind in paths, numbers of every length in payloads.
+// Names and numbers go through REST unharmed: ids of every kind in paths, numbers of every length
+// in payloads.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { startTestServer, type TestServer } from "../support/server.ts";
@@ -46,7 +47,9 @@ describe("ids", () => {
     const aggregate = await server.ask("GET", path);
     expect([aggregate.status, aggregate.json.aggregate_id]).toEqual([200, id]);
     const events = await server.ask("GET", `${path}/events`);
-    expect(events.json.map((record: any) => record.aggregate_id)).toEqual([id]);
+    expect(events.json.map((record: { aggregate_id: string }) => record.aggregate_id)).toEqual([
+      id,
+    ]);
     expect((await server.ask("GET", `${path}/verify`)).status).toBe(200);
   });
 

@@ -113,7 +113,12 @@ test("a batch is appended whole or not at all", async () => {
     body: { events: [entry("a"), entry("b")] },
   });
   expect(good.status).toBe(200);
-  expect(good.json.map((record: any) => [record.aggregate_id, record.version])).toEqual([
+  expect(
+    good.json.map((record: { aggregate_id: string; version: number }) => [
+      record.aggregate_id,
+      record.version,
+    ]),
+  ).toEqual([
     ["a", 1],
     ["b", 1],
   ]);

@@ -1,5 +1,5 @@
-// A connection on which a test writes HTTP byte by byte and reads answers one by one, because `fetch` refuses
-// to send most of what a server must withstand.
+// A connection on which a test writes HTTP byte by byte and reads answers one by one, because
+// `fetch` refuses to send most of what a server must withstand.
 
 export interface RawAnswer {
   readonly status: number;

@@ -1,4 +1,5 @@
-// A real store behind real listeners on free ports, and the shortest way to ask it something over HTTP.
+// A real store behind real listeners on free ports, and the shortest way to ask it something over
+// HTTP.
 
 import { createLog, type LogLevel } from "../../src/log.ts";
 import { startServer, type Server } from "../../src/server/server.ts";
@@ -11,8 +12,8 @@ export interface Answer {
   readonly status: number;
   readonly headers: Headers;
   readonly text: string;
-  /** The body as JSON; undefined when there is none. */
-  readonly json: any;
+  /** The body as JSON; undefined when there is none. Tests look at what they expect it to be. */
+  readonly json: ReturnType<typeof JSON.parse>;
 }
 
 export interface Ask {
