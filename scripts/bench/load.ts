@@ -1,6 +1,6 @@
-// The load generator, run as a process of its own: keep-alive connections on raw sockets, one request at a time
-// on each, so that it takes as little as possible of the machine it shares with the server. In: a job as JSON in
-// the first argument. Out: one line of JSON.
+// The load generator, run as a process of its own: keep-alive connections on raw sockets, one
+// request at a time on each, so that it takes as little as possible of the machine it shares with
+// the server. In: a job as JSON in the first argument. Out: one line of JSON.
 
 import { argv } from "node:process";
 
@@ -180,8 +180,10 @@ function write(job: Job, line: string, body: object | null): Buffer {
   );
 }
 
-/** An object whose JSON has exactly `bytes` bytes: a few members of different kinds, then filling. */
-function payload(bytes: number, random: () => number): object {
+/**
+ * An object whose JSON has exactly `bytes` bytes: a few members of different kinds, then filling.
+ */
+export function payload(bytes: number, random: () => number): object {
   const facts = {
     status: ["open", "paid", "sent", "closed"][Math.floor(random() * 4)],
     amount: Math.round(random() * 1_000_000) / 100,
@@ -194,7 +196,7 @@ function payload(bytes: number, random: () => number): object {
 }
 
 /** Mulberry32: small, and the same numbers for the same seed. */
-function seeded(seed: number): () => number {
+export function seeded(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -207,7 +209,7 @@ function seeded(seed: number): () => number {
 const uniform = (job: Job, random: () => number) => () => Math.floor(random() * job.aggregates);
 
 /** Zipf with exponent 1, by its table of cumulated weights. */
-function zipf(count: number, random: () => number): () => number {
+export function zipf(count: number, random: () => number): () => number {
   const sums = new Float64Array(count);
   let sum = 0;
   for (let rank = 0; rank < count; rank++) sums[rank] = sum += 1 / (rank + 1);

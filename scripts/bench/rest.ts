@@ -1,12 +1,14 @@
-// Measures dbx over REST, beside an Elysia route that only parses and echoes the same body in the same run.
-// Server, echo and load generator are processes of their own; on a machine with two cores they share both.
-// Run: bun scripts/bench/rest.ts [--connections 1,16,64,256] [--seconds 5] [--rounds 1] [--json]
+// Measures dbx over REST, beside an Elysia route that only parses and echoes the same body in the
+// same run. Server, echo and load generator are processes of their own; on a machine with two cores
+// they share both. Run: bun scripts/bench/rest.ts [--connections 1,16,64,256] [--seconds 5]
+// [--rounds 1] [--json]
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { Job, Load } from "./load.ts";
+import { peakMemory, watchWal } from "./machine.ts";
 
 export interface RestOptions {
   readonly connections: readonly number[];
@@ -21,7 +23,9 @@ export interface RestRow extends Load {
   readonly connections: number;
   /** Per request one event, or as many as a batch or page has. */
   readonly events_per_second: number;
-  /** This row's rate as a part of the echo's at as many connections; null where nothing compares. */
+  /**
+   * This row's rate as a part of the echo's at as many connections; null where nothing compares.
+   */
   readonly of_echo: number | null;
 }
 
@@ -32,6 +36,8 @@ export interface RestReport {
   readonly rows: readonly RestRow[];
   /** Largest resident size of the server process. */
   readonly peak_memory_bytes: number;
+  /** Largest size of SQLite's log while it served. */
+  readonly wal_bytes_max: number;
 }
 
 const payload_bytes = 250;
@@ -46,13 +52,15 @@ export async function benchRest(options: RestOptions): Promise<RestReport> {
     servers.push(dbx);
     const echo = await serve("echo", directory);
     servers.push(echo);
+    const walMax = watchWal(directory);
     await fill(dbx);
     const rounds: RestRow[][] = [];
     for (let round = 0; round < options.rounds; round++) {
       rounds.push(await measureAll({ dbx, echo }, options, round));
     }
-    await Promise.all(servers.map(({ stop }) => stop()));
+    const wal_bytes_max = walMax();
     const peak_memory_bytes = dbx.peakMemory();
+    await Promise.all(servers.map(({ stop }) => stop()));
     const rows = medians(rounds);
     return {
       payload_bytes,
@@ -60,6 +68,7 @@ export async function benchRest(options: RestOptions): Promise<RestReport> {
       distribution: options.distribution,
       rows,
       peak_memory_bytes,
+      wal_bytes_max,
     };
   } finally {
     await Promise.all(servers.map(({ stop }) => stop()));
@@ -111,13 +120,39 @@ async function measureAll(
     const appends = await load(job(dbx, "append", connections));
     rows.push(row("append", appends, { connections, events: 1, echo: baseline }));
   }
+  const batch = { connections: 8, events: batch_events };
+  const batchEcho = await load(job(echo, "batch", 8));
+  rows.push(row("echo batch", batchEcho, { ...batch, echo: null }));
   const batches = await load(job(dbx, "batch", 8));
-  rows.push(row("batch of 100", batches, { connections: 8, events: batch_events, echo: null }));
+  rows.push(row("batch of 100", batches, { ...batch, echo: batchEcho }));
   for (const request of ["aggregate", "events", "list"] as const) {
+    await teach(echo, { kind: request, answer: await sample(dbx, request) });
+    const baseline = await load(job(echo, request, 64));
+    rows.push(row(`same ${request}`, baseline, { connections: 64, events: 1, echo: null }));
     const reads = await load(job(dbx, request, 64));
-    rows.push(row(`read ${request}`, reads, { connections: 64, events: 1, echo: null }));
+    rows.push(row(`read ${request}`, reads, { connections: 64, events: 1, echo: baseline }));
   }
   return rows;
+}
+
+/** What dbx answers for the most written aggregate, so that the echo sends as many bytes. */
+async function sample(dbx: Child, request: "aggregate" | "events" | "list"): Promise<string> {
+  const paths = {
+    aggregate: "/order/order-0",
+    events: "/order/order-0/events?take=100",
+    list: "?take=100",
+  };
+  const response = await fetch(`http://127.0.0.1:${dbx.port}/v1/aggregates${paths[request]}`, {
+    headers: { Authorization: `Bearer ${dbx.token}` },
+  });
+  if (!response.ok) throw new Error(await response.text());
+  return response.text();
+}
+
+async function teach(echo: Child, { kind, answer }: { kind: string; answer: string }) {
+  const url = `http://127.0.0.1:${echo.port}/sample/${kind}`;
+  const response = await fetch(url, { method: "POST", body: answer });
+  if (!response.ok) throw new Error(await response.text());
 }
 
 function row(
@@ -149,7 +184,7 @@ interface Child {
   readonly port: number;
   readonly token: string;
   readonly stop: () => Promise<void>;
-  /** After it has stopped. */
+  /** While it runs. */
   readonly peakMemory: () => number;
 }
 
@@ -168,7 +203,7 @@ async function serve(kind: "dbx" | "echo", directory: string): Promise<Child> {
       child.kill("SIGTERM");
       await child.exited;
     },
-    peakMemory: () => child.resourceUsage()?.maxRSS ?? 0,
+    peakMemory: () => peakMemory(child.pid) ?? 0,
   };
 }
 
@@ -213,7 +248,10 @@ export function printRest(report: RestReport): string {
       ].join(" "),
     );
   }
-  lines.push(`peak memory of the server: ${(report.peak_memory_bytes / 2 ** 20).toFixed(0)} MiB`);
+  lines.push(
+    `peak memory of the server: ${(report.peak_memory_bytes / 2 ** 20).toFixed(0)} MiB`,
+    `largest WAL: ${(report.wal_bytes_max / 2 ** 20).toFixed(0)} MiB`,
+  );
   return lines.join("\n");
 }
 

