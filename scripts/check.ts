@@ -40,6 +40,8 @@ async function main(args: readonly string[]): Promise<number> {
     skipped: counts.skips.length + skipped,
   };
   printDetails(counts, performance.now() - started);
+  const broken = checks.filter((_, index) => verdicts[index] === "failed");
+  if (broken.length > 0) print(`failed checks: ${broken.map(({ name }) => name).join(", ")}`);
   print(lastLine(total));
   return total.failed === 0 ? 0 : 1;
 }
@@ -160,7 +162,8 @@ function printDetails(counts: Counts, ms: number): void {
     print(`  ${taken.toFixed(1).padStart(6)} s  ${file}`);
   }
   if (counts.skips.length > 0) print(`\n${counts.skips.length} skipped:`);
-  for (const { file, name, reason } of counts.skips) print(`  ${file}: ${name} (${reason})`);
+  for (const { file, name, reason } of counts.skips)
+    print(`  ${reason.padEnd(20)}  ${file}: ${name}`);
   print(`\ntook ${seconds(ms)}`);
 }
 

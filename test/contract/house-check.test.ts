@@ -92,7 +92,8 @@ describe("scripts/test", () => {
     expect(ran.stdout).toMatch(/check format\s+failed/);
     expect(ran.stdout).toMatch(/check shell scripts\s+passed/);
     expect(ran.stdout).toContain("test/load.test.ts reported no test");
-    expect(ran.stdout).toContain("good.test.ts: b [needs c] (needs c)");
+    expect(ran.stdout).toContain("failed checks: types, format");
+    expect(ran.stdout).toContain("needs c               test/good.test.ts: b [needs c]");
     expect(ran.stdout.trimEnd().split("\n").at(-1)).toMatch(
       /^\d+ passed, [6-9] failed, 2 skipped$/,
     );
