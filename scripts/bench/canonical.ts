@@ -1,8 +1,8 @@
 // Canonical JSON against JSON.parse: what it costs to keep numbers exact and keys in order.
 // Run: bun scripts/bench/canonical.ts [--json <file>]
-// Each workload is many different texts of one shape, because engines remember a text they have just read.
-// The two are measured in turn, round by round, so that both meet the same machine; a ratio is the median
-// of the rounds' ratios.
+// Each workload is many different texts of one shape, because engines remember a text they have
+// just read. The two are measured in turn, round by round, so that both meet the same machine; a
+// ratio is the median of the rounds' ratios.
 
 import { parseArgs } from "node:util";
 import { canonicalize } from "../../src/model/canonical.ts";

@@ -12,7 +12,10 @@ export type State = Canonical;
 
 export const emptyState = "{}" as State;
 
-/** What a stream needs in order to grow, and what is told about it. The root follows from the frontier. */
+/**
+ * What a stream needs in order to grow, and what is told about it. The root follows from the
+ * frontier.
+ */
 export interface StreamHead extends StreamKey {
   readonly version: Version;
   /** Its size is the version. */
@@ -46,9 +49,9 @@ export const toAggregate = (head: StreamHead): Aggregate => ({
 });
 
 /**
- * The state after one more event. Top-level scalars become strings (null the empty one), objects and
- * arrays stay as they are, a payload that is no object counts as its own member `_value`, and later
- * members replace earlier ones.
+ * The state after one more event. Top-level scalars become strings (null the empty one), objects
+ * and arrays stay as they are, a payload that is no object counts as its own member `_value`, and
+ * later members replace earlier ones.
  */
 export function evolve(state: State, payload: Canonical): State {
   const added = payload.startsWith("{") ? payload : `{"_value":${payload}}`;

@@ -1,6 +1,7 @@
-// Canonical JSON: RFC 8785 with exact numbers (keys sorted by UTF-16 code units, shortest escapes, no white
-// space; a number is rewritten only where no value is lost). It is the one form in which payloads are
-// hashed, stored and given out. model/rewrite.ts makes it; here its parts are taken out and joined again.
+// Canonical JSON: RFC 8785 with exact numbers (keys sorted by UTF-16 code units, shortest
+// escapes, no white space; a number is rewritten only where no value is lost). It is the one form
+// in which payloads are hashed, stored and given out. model/rewrite.ts makes it; here its parts
+// are taken out and joined again.
 
 import { assert, invalidArgument } from "./error.ts";
 import { rewrite } from "./rewrite.ts";
@@ -19,13 +20,16 @@ const openBrace = 0x7b;
 const closeBrace = 0x7d;
 
 /**
- * In: one JSON value as text, without byte-order mark. Out: its canonical text.
- * Throws `invalid_argument` with `details.offset` (UTF-16 units) for anything but strict JSON, duplicate
+ * In: one JSON value as text, without byte-order mark. Out: its canonical text. Throws
+ * `invalid_argument` with `details.offset` (UTF-16 units) for anything but strict JSON, duplicate
  * keys, lone surrogates, more than 128 levels of nesting and number tokens over 1,100 characters.
  */
 export const canonicalize = (source: string): Canonical => rewrite(source) as Canonical;
 
-/** In: the bytes of a JSON text. Throws `invalid_argument` unless they are UTF-8 without byte-order mark. */
+/**
+ * In: the bytes of a JSON text. Throws `invalid_argument` unless they are UTF-8 without
+ * byte-order mark.
+ */
 export function decodeUtf8(bytes: Uint8Array): string {
   if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
     throw invalidArgument("JSON must not begin with a byte-order mark");
@@ -110,8 +114,8 @@ export function endOfString(list: string, start: number): number {
 }
 
 /**
- * Orders two keys by what they mean. They are given as canonical string tokens that begin at `left` of `a`
- * and `right` of `b`.
+ * Orders two keys by what they mean. They are given as canonical string tokens that begin at
+ * `left` of `a` and `right` of `b`.
  */
 export function compareKeyTokens(a: string, left: number, b: string, right: number): number {
   for (let i = left + 1, j = right + 1; ; i++, j++) {

@@ -1,5 +1,5 @@
-// Exact decimals: what a JSON number token is worth, and the one way it is written. Doubles are only ever
-// used to find the shortest spelling, never as the value.
+// Exact decimals: what a JSON number token is worth, and the one way it is written. Doubles are
+// only ever used to find the shortest spelling, never as the value.
 
 export interface Decimal {
   readonly negative: boolean;
@@ -10,8 +10,8 @@ export interface Decimal {
 }
 
 /**
- * In: a JSON number token. Out: `0` for zero, ECMAScript's Number::toString where that is the same exact
- * decimal, otherwise the token as it is.
+ * In: a JSON number token. Out: `0` for zero, ECMAScript's Number::toString where that is the
+ * same exact decimal, otherwise the token as it is.
  */
 export function canonicalNumber(token: string): string {
   const nearest = Number(token);
@@ -25,7 +25,10 @@ export function canonicalNumber(token: string): string {
   return rounded.digits === exact.digits && rounded.exponent === exact.exponent ? shortest : token;
 }
 
-/** The exact value of a JSON number token. Its exponent is Infinity where nobody could tell the difference. */
+/**
+ * The exact value of a JSON number token. Its exponent is Infinity where nobody could tell the
+ * difference.
+ */
 export function decimalOf(token: string): Decimal {
   const negative = token.startsWith("-");
   const [mantissa = "", power = "0"] = (negative ? token.slice(1) : token).toLowerCase().split("e");

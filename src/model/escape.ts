@@ -1,5 +1,6 @@
-// Escapes in JSON strings: what one stands for, and how canonical JSON writes that character. Many clients
-// escape everything that is not ASCII, so this runs in the hot loop of model/rewrite.ts, on its bytes.
+// Escapes in JSON strings: what one stands for, and how canonical JSON writes that character.
+// Many clients escape everything that is not ASCII, so this runs in the hot loop of
+// model/rewrite.ts, on its bytes.
 
 const backslash = 0x5c;
 const lowerU = 0x75;
@@ -54,7 +55,9 @@ function hexUnit(bytes: Uint8Array, at: number): number {
   return unit;
 }
 
-/** Writes a character as canonical JSON does; answers where the next one goes. At most six bytes. */
+/**
+ * Writes a character as canonical JSON does; answers where the next one goes. At most six bytes.
+ */
 export function writeChar(bytes: Uint8Array, at: number, char: number): number {
   let to = at;
   const letter = char < 0x80 ? (letters[char] ?? 0) : 0;

@@ -34,14 +34,17 @@ export const ExactJson = (description: string): TUnsafe<Canonical> =>
 export const isExactJson = (schema: TSchema): boolean => schema[Kind] === "ExactJson";
 export const isText = (schema: TSchema): schema is TextSchema => schema[Kind] === "Text";
 
-/** What is wrong with `value` as such a text, in words that follow the member's name; null if nothing. */
+/**
+ * What is wrong with `value` as such a text, in words that follow the member's name; null if
+ * nothing.
+ */
 export function textFault(schema: TextSchema, value: unknown): string | null {
   if (typeof value !== "string") return "must be a string";
   if (!value.isWellFormed()) return "must not contain a lone surrogate";
   const { minLength, maxLength, name } = schema;
-  // Code points never outnumber UTF-16 units, so most values need no counting.
+  // A code point is one or two UTF-16 units, so most values need no counting.
   const length =
-    value.length <= maxLength && value.length > minLength ? value.length : [...value].length;
+    value.length <= maxLength && value.length >= 2 * minLength ? value.length : [...value].length;
   if (length < minLength)
     return minLength === 1 ? "must not be empty" : `must have at least ${minLength} characters`;
   if (length > maxLength) return `must have at most ${maxLength} characters, but has ${length}`;

@@ -1,6 +1,6 @@
-// RFC 6962 section 2.1 (Certificate Transparency) Merkle tree hashes over SHA-256: leaf, node, and a
-// frontier that grows by one leaf in O(log n) without the old leaves. Not here: proofs.
-// The tests compare this with the RFC's recursive definition.
+// RFC 6962 section 2.1 (Certificate Transparency) Merkle tree hashes over SHA-256: leaf, node,
+// and a frontier that grows by one leaf in O(log n) without the old leaves. Not here: proofs. The
+// tests compare this with the RFC's recursive definition.
 
 import { assert } from "./error.ts";
 
@@ -51,8 +51,9 @@ export function growFrontier(frontier: Frontier, leaf: Digest): Frontier {
 }
 
 /**
- * The root of the tree a frontier stands for: its nodes folded from the right. Remembered per frontier,
- * because the root after one append is the previous root of the next. MUST NOT be written to.
+ * The root of the tree a frontier stands for: its nodes folded from the right. Remembered per
+ * frontier, because the root after one append is the previous root of the next. MUST NOT be
+ * written to.
  */
 export function rootOf(frontier: Frontier): Digest {
   const { nodes } = frontier;

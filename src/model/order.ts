@@ -1,22 +1,24 @@
-// The order of an object's members in canonical JSON: by key as UTF-16 code units, worked out on the UTF-8
-// that model/rewrite.ts has just written. Duplicate keys are found on the way: no sort can do without
-// comparing every two members that end up as neighbours.
+// The order of an object's members in canonical JSON: by key as UTF-16 code units, worked out on
+// the UTF-8 that model/rewrite.ts has just written. Duplicate keys are found on the way: no sort
+// can do without comparing every two members that end up as neighbours.
 
 /**
- * A member is three entries of a table: where it begins and ends in `bytes`, and where it began in the
- * text it came from.
+ * A member is three entries of a table: where it begins and ends in `bytes`, and where it began in
+ * the text it came from.
  */
 export const stride = 3;
 
 const quote = 0x22;
 const backslash = 0x5c;
 
-/** Up to here insertion is the fastest sort; most objects are smaller, and many are nearly sorted. */
+/**
+ * Up to here insertion is the fastest sort; most objects are smaller, and many are nearly sorted.
+ */
 const insertionMembersMax = 24;
 
 /**
- * Compares two keys without escapes that begin, with their quotes, at `left` and `right`. The closing quote
- * ends the comparison: such a key has no other one.
+ * Compares two keys without escapes that begin, with their quotes, at `left` and `right`. The
+ * closing quote ends the comparison: such a key has no other one.
  */
 export function compareKeys(bytes: Uint8Array, left: number, right: number): number {
   let a = left + 1;
@@ -34,8 +36,8 @@ export function compareKeys(bytes: Uint8Array, left: number, right: number): num
 }
 
 /**
- * UTF-8 and UTF-16 order differ in one case: four-byte characters (first byte 0xf0 to 0xf4) are surrogates
- * in UTF-16 and come before U+E000 to U+FFFF (first byte 0xee or 0xef).
+ * UTF-8 and UTF-16 order differ in one case: four-byte characters (first byte 0xf0 to 0xf4) are
+ * surrogates in UTF-16 and come before U+E000 to U+FFFF (first byte 0xee or 0xef).
  */
 const utf16Rank = (byte: number): number =>
   byte < 0xee ? byte : byte >= 0xf0 ? byte - 2 : byte + 16;
@@ -50,7 +52,7 @@ interface Span {
 /** Sorts members by key. Answers where one whose key appears twice began in the text, or -1. */
 export function sortMembers(bytes: Buffer, table: Uint32Array, span: Span): number {
   const { base, limit, escaped } = span;
-  if (escaped || limit - base > insertionMembersMax * stride) return sortMany(bytes, table, span);
+  if (escaped || limit - base > insertionMembersMax * stride) return sortByText(bytes, table, span);
   for (let index = base + stride; index < limit; index += stride) {
     const begin = table[index] ?? 0;
     const end = table[index + 1] ?? 0;
@@ -71,31 +73,35 @@ export function sortMembers(bytes: Buffer, table: Uint32Array, span: Span): numb
   return -1;
 }
 
-/** The same for many members, or for keys with escapes, which do not sort as they are written. */
-function sortMany(bytes: Buffer, table: Uint32Array, { base, limit, escaped }: Span): number {
-  const list: { key: string; begin: number; end: number; origin: number }[] = [];
-  for (let index = base; index < limit; index += stride) {
-    const [begin = 0, end = 0, origin = 0] = table.subarray(index, index + stride);
-    const key = escaped ? String(JSON.parse(keyToken(bytes, begin))) : "";
-    list.push({ key, begin, end, origin });
+/**
+ * The same for many members, or for keys with escapes, which do not sort as they are written. The
+ * built-in sort of strings is by UTF-16 code units.
+ */
+function sortByText(bytes: Buffer, table: Uint32Array, { base, limit }: Span): number {
+  const before = table.slice(base, limit);
+  const members = new Map<string, number>();
+  for (let index = 0; index < before.length; index += stride) {
+    const key = keyAt(bytes, before[index] ?? 0);
+    if (members.has(key)) return before[index + 2] ?? 0;
+    members.set(key, index);
   }
-  let twice = -1;
-  list.sort((left, right) => {
-    const order = escaped
-      ? Number(left.key > right.key) - Number(left.key < right.key)
-      : compareKeys(bytes, left.begin, right.begin);
-    if (order === 0) twice = Math.max(left.origin, right.origin);
-    return order;
-  });
-  list.forEach(({ begin, end, origin }, index) =>
-    table.set([begin, end, origin], base + index * stride),
-  );
-  return twice;
+  let to = base;
+  for (const key of [...members.keys()].sort()) {
+    const from = members.get(key) ?? 0;
+    for (let entry = 0; entry < stride; entry++) table[to++] = before[from + entry] ?? 0;
+  }
+  return -1;
 }
 
-/** The key that begins at `begin` as it is written, in quotes. */
-function keyToken(bytes: Buffer, begin: number): string {
+/** What the key means that begins, with its quote, at `begin`. */
+function keyAt(bytes: Buffer, begin: number): string {
+  let escaped = false;
   let close = begin + 1;
-  for (; bytes[close] !== quote; close++) if (bytes[close] === backslash) close++;
-  return bytes.toString("utf8", begin, close + 1);
+  for (; bytes[close] !== quote; close++) {
+    if (bytes[close] !== backslash) continue;
+    escaped = true;
+    close++;
+  }
+  if (!escaped) return bytes.toString("utf8", begin + 1, close);
+  return String(JSON.parse(bytes.toString("utf8", begin, close + 1)));
 }

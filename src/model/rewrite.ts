@@ -1,7 +1,7 @@
-// The machine behind `canonicalize`: one pass over the UTF-8 of a JSON text. Every value is written to
-// `output` in canonical form as it is read, and the members of an object are put in order when it closes.
-// If nothing had to change, the text itself is the answer.
-// Not built on JSON.parse, which rounds numbers and forgets duplicate keys.
+// The machine behind `canonicalize`: one pass over the UTF-8 of a JSON text. Every value is
+// written to `output` in canonical form as it is read, and the members of an object are put in
+// order when it closes. If nothing had to change, the text itself is the answer. Not built on
+// JSON.parse, which rounds numbers and forgets duplicate keys.
 
 import { canonicalNumber } from "./decimal.ts";
 import { assert, invalidArgument } from "./error.ts";
@@ -28,7 +28,10 @@ const closeBracket = 0x5d;
 const openBrace = 0x7b;
 const closeBrace = 0x7d;
 
-/** In: one JSON value. Out: its canonical text. Throws `invalid_argument` where `canonicalize` promises to. */
+/**
+ * In: one JSON value. Out: its canonical text. Throws `invalid_argument` where `canonicalize`
+ * promises to.
+ */
 export function rewrite(source: string): string {
   begin(source);
   blanks();
@@ -42,12 +45,15 @@ export function rewrite(source: string): string {
   return result;
 }
 
-// The machine's state. It is synchronous and not re-entrant, so one set for the module is enough. Hot
-// loops copy it into local variables, which the compiler can keep in registers.
+// The machine's state. It is synchronous and not re-entrant, so one set for the module is enough.
+// Hot loops copy it into local variables, which the compiler can keep in registers.
 
 /** Buffers above this are given back: one huge payload must not hold its memory for ever. */
 const keptBytesMax = 262_144;
-/** The text's bytes, then a zero: a byte no JSON may contain, so that no loop has to look for the end. */
+/**
+ * The text's bytes, then a zero: a byte no JSON may contain, so that no loop has to look for the
+ * end.
+ */
 let input = Buffer.alloc(keptBytesMax);
 let inputEnd = 0;
 let text = "";
@@ -184,7 +190,10 @@ function growMembers(): void {
   members = larger;
 }
 
-/** Whether the key of the member at `left` comes before that of the next one. Equal keys are for `arrange`. */
+/**
+ * Whether the key of the member at `left` comes before that of the next one. Equal keys are for
+ * `arrange`.
+ */
 const isBefore = (left: number): boolean =>
   compareKeys(output, members[left] ?? 0, members[left + stride] ?? 0) < 0;
 
@@ -201,19 +210,20 @@ function arrange(base: number, escaped: boolean): void {
     const from = members[member] ?? 0;
     const until = members[member + 1] ?? 0;
     if (from - first !== to - end) changed = true;
-    copy(output, from, until, to);
+    output.copyWithin(to, from, until);
     to += until - from;
     output[to++] = comma;
   }
   assert(to - 1 - end === size, "members take the same room in any order");
-  copy(output, end, to - 1, first);
+  output.copyWithin(first, end, to - 1);
 }
 
-/** Copies bytes to `to` of the output. A few are copied faster here than by the built-in function. */
-function copy(source: Buffer, from: number, until: number, to: number): void {
-  const target = output;
-  if (until - from > 64) source.copy(target, to, from, until);
-  else for (let read = from, write = to; read < until;) target[write++] = source[read++] ?? 0;
+/** Copies bytes of the input to `to` of the output. A few are copied faster here than by a call. */
+function copy(from: number, until: number, to: number): void {
+  const bytes = input;
+  const written = output;
+  if (until - from > 24) bytes.copy(written, to, from, until);
+  else for (let read = from, write = to; read < until;) written[write++] = bytes[read++] ?? 0;
 }
 
 /** Passes white space. */
@@ -266,7 +276,7 @@ function string(): boolean {
       long = read + longStringBytes;
     } else if (read >= long) {
       const special = nextSpecial(read);
-      copy(bytes, read, special, write);
+      copy(read, special, write);
       write += special - read;
       read = special;
       long = read + longStringBytes;
@@ -281,7 +291,10 @@ function string(): boolean {
   return escaped;
 }
 
-/** From here on a string is searched by the regular expression engine, which looks at many bytes at once. */
+/**
+ * From here on a string is searched by the regular expression engine, which looks at many bytes
+ * at once.
+ */
 const longStringBytes = 64;
 const specialChars = /["\\\u0000-\u001f]/g;
 
@@ -312,9 +325,10 @@ function number(): void {
   digits();
   const wholeDigits = at - whole;
   if (input[whole] === zero && wholeDigits > 1) fail("a number must not begin with 0", start);
-  // A token is rewritten only to another spelling of its exact value. ECMAScript spells without exponent
-  // from 0.000001 to 21 digits, and a value has one such spelling without needless zeros. Beyond 21 digits
-  // no value with decimals has a spelling of 17 digits, which is all that ECMAScript ever writes.
+  // A token is rewritten only to another spelling of its exact value. ECMAScript spells without
+  // exponent from 0.000001 to 21 digits, and a value has one such spelling without needless
+  // zeros. Beyond 21 digits no value with decimals has a spelling of 17 digits, which is all that
+  // ECMAScript ever writes.
   let plain = wholeDigits <= 21 && (input[whole] !== zero || whole === start);
   if (input[at] === point) {
     at++;
@@ -334,13 +348,13 @@ function number(): void {
   if (length > limits.json_number_chars_max)
     fail(`a number must have at most ${limits.json_number_chars_max} characters`, start);
   if (!plain) return rewrittenNumber(start);
-  copy(input, start, at, end);
+  copy(start, at, end);
   end += length;
 }
 
 /**
- * Whether ECMAScript writes zeros out, not an exponent, for a number below 1 with these decimals: down to
- * 0.000001.
+ * Whether ECMAScript writes zeros out, not an exponent, for a number below 1 with these decimals:
+ * down to 0.000001.
  */
 const isWrittenOut = (fraction: number): boolean => {
   for (let place = 0; place < 6; place++) if (input[fraction + place] !== zero) return true;
@@ -361,7 +375,7 @@ function rewrittenNumber(start: number): void {
     text.length === inputEnd ? text.slice(start, at) : input.toString("latin1", start, at);
   const written = canonicalNumber(token);
   if (written === token) {
-    copy(input, start, at, end);
+    copy(start, at, end);
     end += token.length;
     return;
   }

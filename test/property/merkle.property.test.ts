@@ -35,7 +35,7 @@ const trees = fc.array(fc.string({ unit: "grapheme", maxLength: 5 }), { maxLengt
 const grow = (leaves: readonly string[], from: Frontier = emptyFrontier): Frontier =>
   leaves.reduce((frontier, leaf) => growFrontier(frontier, leafHash(leaf)), from);
 
-test("a frontier has the root of the recursive definition and one node per set bit of its size", () => {
+test("a frontier has the recursive definition's root and one node per set bit of its size", () => {
   fc.assert(
     fc.property(trees, (leaves) => {
       let frontier = emptyFrontier;

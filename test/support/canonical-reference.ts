@@ -1,6 +1,6 @@
-// Canonical JSON done slowly and plainly, to compare the real one with: a recursive reader that keeps
-// number tokens, and a writer. It shares no code and no technique with src/model: strings are decoded
-// unit by unit, and numbers are compared as whole numbers of a power of ten.
+// Canonical JSON done slowly and plainly, to compare the real one with: a recursive reader that
+// keeps number tokens, and a writer. It shares no code and no technique with src/model: strings
+// are decoded unit by unit, and numbers are compared as whole numbers of a power of ten.
 
 type Node =
   | { readonly kind: "word" | "number"; readonly token: string }

@@ -1,5 +1,6 @@
-// JSON texts as arbitrary clients might send them: white space anywhere, every kind of escape, numbers of
-// all shapes, keys that sort differently in UTF-8 and UTF-16, integer-like keys, keys met twice.
+// JSON texts as arbitrary clients might send them: white space anywhere, every kind of escape,
+// numbers of all shapes, keys that sort differently in UTF-8 and UTF-16, integer-like keys, keys
+// met twice.
 
 import fc from "fast-check";
 

@@ -146,7 +146,8 @@ describe("texts", () => {
 
   test("RFC 8785 section 3.2.3: keys are sorted as UTF-16, where an emoji precedes U+FB33", () => {
     const source = `{
-      "\\u20ac": "Euro Sign", "\\r": "Carriage Return", "\\ufb33": "Hebrew Letter Dalet With Dagesh",
+      "\\u20ac": "Euro Sign", "\\r": "Carriage Return",
+      "\\ufb33": "Hebrew Letter Dalet With Dagesh",
       "1": "One", "\\ud83d\\ude00": "Emoji: Grinning Face", "\\u0080": "Control",
       "\\u00f6": "Latin Small Letter O With Diaeresis"
     }`;
@@ -285,9 +286,10 @@ describe("size", () => {
 
   test("numbers that grow find room, in small texts and large ones", () => {
     for (const count of [1, 100, 60_000]) {
-      const source = `{"b":[${Array(count).fill("1e20").join(",")}],"a":[${Array(count).fill("1e5")}]}`;
-      const written = `{"a":[${Array(count).fill("100000")}],"b":[${Array(count).fill("1e20")}]}`;
-      expect(canonicalize(source) as string).toBe(written.replaceAll("1e20", `1${"0".repeat(20)}`));
+      const list = (token: string) => `[${Array(count).fill(token).join(",")}]`;
+      expect(canonicalize(`{"b":${list("1e20")},"a":${list("1e5")}}`) as string).toBe(
+        `{"a":${list("100000")},"b":${list(`1${"0".repeat(20)}`)}}`,
+      );
     }
   });
 
