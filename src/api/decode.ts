@@ -35,13 +35,13 @@ function faultOf(check: TypeCheck<TSchema>, value: unknown): DbxError {
   // An unknown member is the best clue: the missing one it stands for follows from it.
   const error = errors.find(({ message }) => message === "Unexpected property") ?? errors[0];
   if (error === undefined) return invalidArgument("the input does not fit", { path: "" });
-  return invalidArgument(explain(check, error), { path: error.path });
+  return invalidArgument(explain(check, error), { path: shorten(error.path) });
 }
 
 function explain(check: TypeCheck<TSchema>, error: ValueError): string {
   const { value, path, message } = error;
   const schema = meant(error.schema, value);
-  const where = nameOf(path);
+  const where = shorten(nameOf(path));
   if (typeof schema["fault"] === "string" && value !== undefined) return schema["fault"];
   if (message === "Unexpected property") {
     const known = memberNames(check.Schema(), path);
@@ -52,6 +52,10 @@ function explain(check: TypeCheck<TSchema>, error: ValueError): string {
   if (isText(schema)) return `${where} ${textFault(schema, value) ?? "does not fit"}`;
   return `${where} ${expectation(schema, message)}`;
 }
+
+/** A client may name a member with megabytes; nobody wants them back. */
+const shorten = (name: string): string =>
+  name.length <= limits.name_chars_max ? name : `${name.slice(0, limits.name_chars_max)}…`;
 
 /**
  * Of the choices of a union the only one that takes such values, if there is one: its words say

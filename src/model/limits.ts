@@ -28,8 +28,8 @@ export const limits = {
   body_inline_bytes_max: 65_536,
   /** Streamed request bodies in memory at a time, all together. */
   bodies_bytes_max: 268_435_456,
-  /** How long a streamed request body may take: ends clients that send a byte now and then. */
-  body_ms_max: 60_000,
+  /** How long a streamed request body may take: 16 MiB at 56 KB/s. Bun itself ends slower clients. */
+  body_ms_max: 300_000,
   /** Faults of an input that are looked at to find the one worth telling. */
   input_faults_max: 100,
   /** A connection on which nothing moves for so long is closed. */
@@ -60,8 +60,8 @@ export const limits = {
   scan_rows_max: 1_000,
   /** How long an offline command waits for another one to finish. */
   lock_wait_ms: 5_000,
-  /** How long a stopping server waits for running requests. */
-  drain_ms: 10_000,
+  /** How long a stopping server waits for running requests: leaves two of ten seconds to close. */
+  drain_ms: 8_000,
   /** What `dbx stop` grants beyond the drain time before it kills, and then for the dead to let go. */
   stop_grace_ms: 5_000,
   /** How long `dbx start` waits for its daemon to listen: a long log is replayed first. */

@@ -18,7 +18,8 @@ export interface Bodies {
   readonly held: () => number;
 }
 
-export function createBodies(): Bodies {
+/** In: how long a streamed body may take, and how much they may hold all together. */
+export function createBodies(bounds: { body_ms_max: number; bytes_max: number }): Bodies {
   let held = 0;
 
   async function readStream(
@@ -30,7 +31,7 @@ export function createBodies(): Bodies {
     // it all.
     let reserved = 0;
     const reserve = (bytes: number) => {
-      if (held + bytes > limits.bodies_bytes_max) throw tooMany(held);
+      if (held + bytes > bounds.bytes_max) throw tooMany({ held, limit: bounds.bytes_max });
       held += bytes;
       reserved += bytes;
     };
@@ -42,11 +43,11 @@ export function createBodies(): Bodies {
     const timer = setTimeout(() => {
       late = true;
       void reader.cancel();
-    }, limits.body_ms_max);
+    }, bounds.body_ms_max);
     try {
       for (;;) {
         const { done, value } = await reader.read();
-        if (late) throw tooSlow();
+        if (late) throw tooSlow(bounds.body_ms_max);
         if (done) break;
         if (total + value.length > bytes_max) throw overLimit(bytes_max);
         if (declared === null) reserve(value.length);
@@ -87,13 +88,8 @@ const overLimit = (limit: number, actual?: number) =>
     ...(actual === undefined ? {} : { actual }),
   });
 
-const tooMany = (held: number) =>
-  overloaded("too many large requests at once; try again", {
-    held,
-    limit: limits.bodies_bytes_max,
-  });
+const tooMany = (details: { held: number; limit: number }) =>
+  overloaded("too many large requests at once; try again", details);
 
-const tooSlow = () =>
-  invalidArgument(`the request body took longer than ${limits.body_ms_max} ms`, {
-    reason: "request_timeout",
-  });
+const tooSlow = (ms: number) =>
+  invalidArgument(`the request body took longer than ${ms} ms`, { reason: "request_timeout" });

@@ -47,7 +47,10 @@ export async function startServer(options: StartOptions): Promise<Server> {
   const { opened, config, log, version } = options;
   const { authenticate, settings, machineKey } = opened;
   const figures = createFigures();
-  const bodies = createBodies();
+  const bodies = createBodies({
+    body_ms_max: limits.body_ms_max,
+    bytes_max: limits.bodies_bytes_max,
+  });
   let draining = false;
   const shared = {
     dbx: withFigures(opened.dbx, () => ({ ...figures.read(), http_body_bytes: bodies.held() })),

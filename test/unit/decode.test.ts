@@ -87,6 +87,12 @@ describe("decode", () => {
     expect<unknown>(decode(operations.appendEvent.input, value)).toBe(value);
   });
 
+  test("does not give a huge name back", () => {
+    const { message, details } = faultOf("appendEvent", { ...event, ["k".repeat(100_000)]: 1 });
+    expect(message.length).toBeLessThan(320);
+    expect(JSON.stringify(details).length).toBeLessThan(320);
+  });
+
   test("looks at a bounded number of faults", () => {
     const events = Array.from({ length: 200_000 }, () => 1);
     expect(faultOf("appendEvents", { events }).details).toEqual({ path: "/events" });
