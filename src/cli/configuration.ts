@@ -101,7 +101,9 @@ function fromFile(options: {
     for (const spelling of spellingsOf(key)) {
       known.add(spelling);
       const value = lookUp(table, spelling);
-      if (value !== undefined) put(key, value, spelling);
+      // A blank secret counts as absent: that is how older files leave it out.
+      const blank = key.secret && typeof value === "string" && value.trim() === "";
+      if (value !== undefined && !blank) put(key, value, spelling);
     }
   }
   warnings.push(...unknownKeys(table, { known, text, path }));

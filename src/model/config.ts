@@ -8,6 +8,9 @@ import { limits } from "./limits.ts";
 
 const reserved = { reserved: true } as const;
 
+/** 32 bytes are 43 signs, of which the last carries four bits, and a filler that many tools leave out. */
+export const dataKeyPattern = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=?$";
+
 export const Config = Type.Object(
   {
     port: Type.Integer({
@@ -78,6 +81,8 @@ export const Config = Type.Object(
       Type.String({
         secret: true,
         aliases: ["dek"],
+        pattern: dataKeyPattern,
+        fault: "must be base64 of exactly 32 bytes",
         description: "Data encryption key: base64 of 32 bytes.",
       }),
     ),

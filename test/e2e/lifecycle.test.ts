@@ -131,7 +131,10 @@ describe("in the foreground", () => {
   });
 
   test("Ctrl-C drains as well, and a token of the store is never in the log", async () => {
-    await using server = await startForeground({ home, env: { EVENTDBX_DEK: "x".repeat(43) } });
+    await using server = await startForeground({
+      home,
+      env: { EVENTDBX_DEK: `${"x".repeat(42)}Y=` },
+    });
     const { stdout } = await run(["token", "generate", "--group", "app", "--user", "u", "--json"]);
     const { token } = JSON.parse(stdout);
     await http(server.port, "/v1/aggregates", { token });

@@ -125,6 +125,11 @@ describe("spellings", () => {
     });
   });
 
+  test("a blank secret counts as absent", async () => {
+    const config = await load({ file: 'data_encryption_key = " "\n' });
+    expect("data_encryption_key" in config).toBe(false);
+  });
+
   test("a path means the same from everywhere", async () => {
     expect((await load({ file: 'data_dir = "~/db"\n' })).data_dir).toBe("/home/me/db");
     expect((await load({ file: 'data_dir = "db"\n' })).data_dir).toBe("DIR/db");
@@ -151,6 +156,7 @@ describe("complaints name the place", () => {
     [{ env: { EVENTDBX_PORT: "x" } }, "EVENTDBX_PORT must be an integer from 0 to 65535"],
     [{ env: { EVENTDBX_API: "x" } }, "EVENTDBX_API: invalid api value 'x'"],
     [{ env: { EVENTDBX_API_REST: "maybe" } }, "EVENTDBX_API_REST must be a boolean"],
+    [{ file: 'dek = "c2VjcmV0"\n' }, "config.toml, line 1: dek must be base64 of exactly 32 bytes"],
     [{ flags: { port: -1 } }, "--port must be an integer from 0 to 65535"],
   ];
   test.each(rows)("%j", async (sources, wanted) => {

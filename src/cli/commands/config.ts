@@ -1,7 +1,7 @@
 // `dbx config`: print the settings, or keep new ones.
 
 import { Type, type Static, type TSchema } from "@sinclair/typebox";
-import { Config } from "../../model/config.ts";
+import { Config, dataKeyPattern } from "../../model/config.ts";
 import { invalidArgument } from "../../model/error.ts";
 import { command, flagName } from "../command.ts";
 import { keepInFile, loadConfiguration, type Configuration, type Given } from "../configuration.ts";
@@ -164,9 +164,7 @@ function refuseIncompleteSetup({ config: current, path }: Configuration, secrets
 }
 
 function checkedKey(dek: string): string {
-  const padded = /^[A-Za-z0-9+/]{43}=?$/.test(dek);
-  if (padded && Buffer.from(dek, "base64").length === 32)
-    return dek.endsWith("=") ? dek : `${dek}=`;
+  if (new RegExp(dataKeyPattern).test(dek)) return dek.endsWith("=") ? dek : `${dek}=`;
   throw invalidArgument("--dek must be base64 of exactly 32 bytes", { flag: "--dek" });
 }
 
