@@ -1,9 +1,10 @@
 /**
- * The storage port alone: events per second and the time of a commit, per implementation and batch size,
- * beside bun:sqlite inserting the same rows into the same tables in transactions of that size.
+ * The storage port alone: events per second and the time of a commit, per implementation and batch
+ * size, beside bun:sqlite inserting the same rows into the same tables in transactions of that
+ * size.
  *
- *   bun scripts/bench/storage.ts [--events=60000] [--streams=10000] [--sizes=1,8,64,512] [--only=threads]
- *     [--preload=0] [--depth=1] [--json]
+ *   bun scripts/bench/storage.ts [--events=60000] [--streams=10000] [--sizes=1,8,64,512]
+ *     [--only=threads] [--preload=0] [--depth=1] [--json]
  */
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,5 +1,6 @@
-// Small JSON and TOML files (configuration, tokens, schemas, ...) replaced as a whole: after a crash there is
-// the old text or the new one, never a mixture. Not for anything that grows with the log.
+// Small JSON and TOML files (configuration, tokens, schemas, ...) replaced as a whole: after a
+// crash there is the old text or the new one, never a mixture. Not for anything that grows with the
+// log.
 
 import { randomBytes } from "node:crypto";
 import { open, readFile, realpath, rename, rm } from "node:fs/promises";
@@ -23,8 +24,8 @@ export async function readDocument(path: string): Promise<string | null> {
 }
 
 /**
- * Puts `text` in place of what the file held, durably when resolved. `mode` holds for the new file whatever
- * the umask and the old file's mode were. A link is followed, so that it stays a link.
+ * Puts `text` in place of what the file held, durably when resolved. `mode` holds for the new file
+ * whatever the umask and the old file's mode were. A link is followed, so that it stays a link.
  */
 export async function replaceDocument(
   path: string,
@@ -33,8 +34,8 @@ export async function replaceDocument(
 ): Promise<void> {
   try {
     const target = await linkTarget(path);
-    // In the same directory, because a rename is atomic only within one file system; random, because
-    // another process may replace the same file at this moment.
+    // In the same directory, because a rename is atomic only within one file system; random,
+    // because another process may replace the same file at this moment.
     const fresh = join(
       dirname(target),
       `.${basename(target)}.${randomBytes(6).toString("hex")}.tmp`,

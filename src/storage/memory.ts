@@ -1,5 +1,5 @@
-// The reference implementation: maps and arrays, obviously right, nothing durable. The oracle of the property
-// tests, and what a data directory that does not exist yet reads as.
+// The reference implementation: maps and arrays, obviously right, nothing durable. The oracle of
+// the property tests, and what a data directory that does not exist yet reads as.
 
 import type { StreamHead } from "../model/aggregate.ts";
 import type { TokenId } from "../model/actor.ts";

@@ -1,5 +1,6 @@
 // The port: how streams and the log are remembered, in domain words. Every implementation MUST pass
-// test/conformance/storage.ts. No SQL, handles, iterators or open transactions cross it; every read is bounded.
+// test/conformance/storage.ts. No SQL, handles, iterators or open transactions cross it; every read
+// is bounded.
 
 import type { TokenId } from "../model/actor.ts";
 import type { StreamHead } from "../model/aggregate.ts";
@@ -35,16 +36,18 @@ export interface LogHead {
 }
 
 /**
- * At most one process commits to a database at a time; opening for writing MUST take and hold a lock that
- * the operating system releases when the process dies.
+ * At most one process commits to a database at a time; opening for writing MUST take and hold a
+ * lock that the operating system releases when the process dies. A page may end before `limit` where
+ * its rows are large (limits.page_bytes_max); only an empty page is the end.
  */
 export interface Storage {
   /**
-   * Reads what is asked for, calls `plan` exactly once with it, and writes the result in one transaction.
-   * MUST NOT resolve before the result is durable. MUST assign gapless positions in outcome order, and see
-   * commits in the order of the calls. A plan that changes nothing writes nothing. If `plan` throws, nothing
-   * is written. `plan` is synchronous and pure: it may not call back into the storage.
-   * Rejects with `unavailable` on an I/O error; every later commit is then refused the same way.
+   * Reads what is asked for, calls `plan` exactly once with it, and writes the result in one
+   * transaction. MUST NOT resolve before the result is durable. MUST assign gapless positions in
+   * outcome order, and see commits in the order of the calls. A plan that changes nothing writes
+   * nothing. If `plan` throws, nothing is written. `plan` is synchronous and pure: it may not call
+   * back into the storage. Rejects with `unavailable` on an I/O error; every later commit is then
+   * refused the same way.
    */
   commit(ask: Ask, plan: (known: Known) => Plan): Promise<Committed>;
 
@@ -60,7 +63,10 @@ export interface Storage {
   /** The head, or undefined for a stream that was never written nor created. */
   readHead(key: StreamKey): Promise<StreamHead | undefined>;
 
-  /** Heads in key order (type, then id, UTF-8 bytes): those above `after`, `skip` passed over, at most `limit`. */
+  /**
+   * Heads in key order (type, then id, UTF-8 bytes): those above `after`, `skip` passed over, at
+   * most `limit`.
+   */
   readHeads(options: {
     after: StreamKey | null;
     skip: number;
@@ -75,8 +81,9 @@ export interface Storage {
   readTokenUses(token_ids: readonly TokenId[]): Promise<TokenUse[]>;
 
   /**
-   * Faults of the database itself, which no event can show: damaged pages, rows that belong to nothing,
-   * events without body, bodies without event. Empty when sound; at most `limit`. May take long; reads only.
+   * Faults of the database itself, which no event can show: damaged pages, rows that belong to
+   * nothing, events without body, bodies without event. Empty when sound; at most `limit`. May take
+   * long; reads only.
    */
   check(options: { limit: number }): Promise<string[]>;
 

@@ -1,4 +1,5 @@
-// SQLite against the port's rules: with the usual cache, and with one so small that every head is read again.
+// SQLite against the port's rules: with the usual cache, and with one so small that every head is
+// read again.
 
 import type { Storage } from "../../src/storage/storage.ts";
 import { openWriting, withDirectory } from "../support/storage.ts";

@@ -1,5 +1,6 @@
-// kill -9 under 32 concurrent writers: what was acknowledged is there, in order, and verifies. The kernel
-// survives such a kill, so this proves order and atomicity; storage-syscall.test.ts proves the fsync.
+// kill -9 under 32 concurrent writers: what was acknowledged is there, in order, and verifies. The
+// kernel survives such a kill, so this proves order and atomicity; storage-syscall.test.ts proves
+// the fsync.
 
 import { expect, test } from "bun:test";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
-// A file that may not grow any further: the write fails, the store says so and takes no more, and everything
-// acknowledged before is there when there is room again.
+// A file that may not grow any further: the write fails, the store says so and takes no more, and
+// everything acknowledged before is there when there is room again.
 
 import { expect, test } from "bun:test";
 import { join } from "node:path";
@@ -10,11 +10,11 @@ const script = join(import.meta.dir, "../support/fault-writer.ts");
 
 for (const mode of ["inline", "threads"]) {
   test.skipIf(process.platform === "win32")(
-    `a full disk stops the store and loses nothing (${mode})`,
+    `a full disk stops the store and loses nothing (${mode}) [needs a POSIX shell]`,
     async () => {
       await withDirectory(async (directory) => {
-        // The limit is in blocks of 512 bytes or 1 KiB, as the shell likes; without the trap the kernel
-        // would end the process instead of failing the call.
+        // The limit is in blocks of 512 bytes or 1 KiB, as the shell likes; without the trap the
+        // kernel would end the process instead of failing the call.
         const command = `trap '' XFSZ; ulimit -f 3000; exec "$0" "$@"`;
         const child = Bun.spawn(["sh", "-c", command, process.execPath, script, directory, mode], {
           stdin: "ignore",

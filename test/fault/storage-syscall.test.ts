@@ -1,5 +1,6 @@
-// Every file call of one append, first listed, then failed one at a time: no acknowledgement without an fsync
-// between the last write of the log and the answer, no half event, and the store opens again and verifies.
+// Every file call of one append, first listed, then failed one at a time: no acknowledgement
+// without an fsync between the last write of the log and the answer, no half event, and the store
+// opens again and verifies.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
@@ -42,7 +43,7 @@ function reasonToSkip(): string | null {
 const skipped = reasonToSkip();
 if (skipped !== null) console.log(`syscall faults skipped: ${skipped}`);
 
-describe.skipIf(skipped !== null)("system calls of an append", () => {
+describe.skipIf(skipped !== null)("system calls of an append [needs strace]", () => {
   let root = "";
   let runs = 0;
   beforeAll(async () => {

@@ -1,5 +1,6 @@
-// Files that were cut or changed at any place: the store opens with a prefix of what was committed, or says
-// that the data is damaged. Wrong data that looks right is the one outcome that must not be.
+// Files that were cut or changed at any place: the store opens with a prefix of what was committed,
+// or says that the data is damaged. Wrong data that looks right is the one outcome that must not
+// be.
 
 import { expect, test } from "bun:test";
 import { copyFile, mkdir, open, readFile, stat, truncate } from "node:fs/promises";

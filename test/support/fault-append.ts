@@ -1,5 +1,6 @@
-// A process that opens a store, says so through a file name the tracer sees, appends one event, says so
-// again, and tells the outcome. It ends without closing, like a crash right after the answer.
+// A process that opens a store, says so through a file name the tracer sees, appends one event,
+// says so again, and tells the outcome. It ends without closing, like a crash right after the
+// answer.
 //
 //   bun fault-append.ts DIRECTORY inline|threads
 
@@ -18,7 +19,8 @@ const appendOne = (): Promise<string> =>
   );
 
 const storage = await openWriting(directory, { threads: mode === "threads" });
-// Asking for a file that is not there is a system call like the others, so the trace shows the order.
+// Asking for a file that is not there is a system call like the others, so the trace shows the
+// order.
 existsSync(join(directory, "begin"));
 const outcome = await appendOne();
 existsSync(join(directory, "answer"));

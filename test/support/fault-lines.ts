@@ -1,4 +1,5 @@
-// Reads a child's standard output line by line, as JSON, and the last whole line survives its death.
+// Reads a child's standard output line by line, as JSON, and the last whole line survives its
+// death.
 
 import type { Subprocess } from "bun";
 
@@ -15,7 +16,10 @@ export interface Failed {
   readonly again: string;
 }
 
-/** Calls `each` for every line until the output ends; a cut last line was never acknowledged to anybody. */
+/**
+ * Calls `each` for every line until the output ends; a cut last line was never acknowledged to
+ * anybody.
+ */
 export async function readLines(
   child: Subprocess<"ignore", "pipe", "inherit">,
   each: (line: Acknowledged | Failed) => void,

@@ -1,5 +1,6 @@
-// A process to be killed or starved: appends with 32 writers at once until its input ends or a write fails.
-// One line of JSON per acknowledged event, printed after the acknowledgement and never before.
+// A process to be killed or starved: appends with 32 writers at once until its input ends or a
+// write fails. One line of JSON per acknowledged event, printed after the acknowledgement and never
+// before.
 //
 //   bun fault-writer.ts DIRECTORY inline|threads
 

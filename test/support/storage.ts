@@ -1,5 +1,5 @@
-// What storage tests share: temporary data directories, transactions in a few words, and an independent
-// recomputation of every hash and root of a log.
+// What storage tests share: temporary data directories, transactions in a few words, and an
+// independent recomputation of every hash and root of a log.
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,5 +1,6 @@
-// Connections to the main file: pragmas set, read back and compared, the file's format checked and brought
-// up to date. A setting that silently did not take would be a durability promise nobody keeps.
+// Connections to the main file: pragmas set, read back and compared, the file's format checked and
+// brought up to date. A setting that silently did not take would be a durability promise nobody
+// keeps.
 
 import { Database } from "bun:sqlite";
 import { dataCorrupted, failedPrecondition, unavailable } from "../../model/error.ts";
@@ -20,7 +21,9 @@ export type Durability = "full" | "normal";
 
 /** STRICT tables (3.37) and JSON always there (3.38); everything else we use is older. */
 const versionMin = "3.38.0";
-/** Before this, a checkpoint on one connection could lose a commit on another (the WAL-reset bug). */
+/**
+ * Before this, a checkpoint on one connection could lose a commit on another (the WAL-reset bug).
+ */
 const versionConcurrentCheckpoints = "3.51.3";
 
 /** Fewer bytes into the log per changed row than the usual 4096; measured in DESIGN.md. */
@@ -60,8 +63,8 @@ export interface Connection {
 }
 
 /**
- * Copied by the writer itself at a commit that finds so many pages in the log: where no thread does it, and
- * the one safe way before SQLite 3.51.3.
+ * Copied by the writer itself at a commit that finds so many pages in the log: where no thread does
+ * it, and the one safe way before SQLite 3.51.3.
  */
 export const pagesPerCheckpoint = 16_384;
 
@@ -116,7 +119,7 @@ export const hasConcurrentCheckpoints = (): boolean =>
   Bun.semver.order(libraryVersion(), versionConcurrentCheckpoints) >= 0;
 
 let version: string | undefined;
-export function libraryVersion(): string {
+function libraryVersion(): string {
   if (version === undefined) {
     const database = new Database(":memory:");
     version = readOne<{ version: string }>(database, sqliteVersion)?.version ?? "0.0.0";
@@ -173,7 +176,9 @@ function requireOurs(database: Database, path: string): void {
   }
 }
 
-/** The first row of a statement used once. Finalized at once: an open statement keeps the file open. */
+/**
+ * The first row of a statement used once. Finalized at once: an open statement keeps the file open.
+ */
 export function readOne<Row>(database: Database, sql: string): Row | null {
   using statement = database.prepare<Row, []>(sql);
   return statement.get();

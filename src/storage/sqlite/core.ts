@@ -1,6 +1,6 @@
-// Commits, seen in call order: each is planned against what the ones before it will leave, also while those
-// are still being written. Nothing resolves before it, and all before it, is durable; after one failed
-// write nothing is taken any more, because later plans would stand on it.
+// Commits, seen in call order: each is planned against what the ones before it will leave, also
+// while those are still being written. Nothing resolves before it, and all before it, is durable;
+// after one failed write nothing is taken any more, because later plans would stand on it.
 
 import { assert, type DbxError } from "../../model/error.ts";
 import type { StreamHead } from "../../model/aggregate.ts";
@@ -256,7 +256,9 @@ function begin(tail: Tail, batch: Batch): void {
   tail.log = batch.after;
 }
 
-/** The batch is durable: the database knows it now, and only what later batches changed stays here. */
+/**
+ * The batch is durable: the database knows it now, and only what later batches changed stays here.
+ */
 function settle(tail: Tail, batch: Batch): void {
   for (const stored of batch.created) tail.heads.settle(keyText(stored.head), stored);
   for (const stored of batch.changed) tail.heads.settle(keyText(stored.head), stored);

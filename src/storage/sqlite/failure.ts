@@ -1,5 +1,5 @@
-// What SQLite's errors mean in dbx's words. Damaged pages are data_corrupted; everything the machine did to
-// us is unavailable; the rest is a mistake of ours and stays as it is.
+// What SQLite's errors mean in dbx's words. Damaged pages are data_corrupted; everything the
+// machine did to us is unavailable; the rest is a mistake of ours and stays as it is.
 
 import { SQLiteError } from "bun:sqlite";
 import { DbxError, dataCorrupted, unavailable } from "../../model/error.ts";

@@ -1,5 +1,5 @@
-// Heads kept in memory: those a running commit has changed but not yet made durable, and, below them, the
-// least recently used of the durable ones, bounded in number and in size.
+// Heads kept in memory: those a running commit has changed but not yet made durable, and, below
+// them, the least recently used of the durable ones, bounded in number and in size.
 
 import type { StreamHead } from "../../model/aggregate.ts";
 

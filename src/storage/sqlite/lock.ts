@@ -1,6 +1,7 @@
-// The single writer: a transaction held open on a tiny database of its own. SQLite locks that file the way
-// each system wants it, and the system releases it when the process dies, so no lock is ever stale.
-// Nothing else may open that file: on POSIX, closing any handle to it would drop the lock.
+// The single writer: a transaction held open on a tiny database of its own. SQLite locks that file
+// the way each system wants it, and the system releases it when the process dies, so no lock is
+// ever stale. Nothing else may open that file: on POSIX, closing any handle to it would drop the
+// lock.
 
 import { Database } from "bun:sqlite";
 import { existsSync } from "node:fs";
@@ -14,7 +15,9 @@ export const lockName = "lock.db";
 /** Short against a person's patience, long against the cost of asking. */
 const lockPollMs = 20;
 
-/** Resolves with the lock's release, or rejects with `unavailable` once `lock_wait_ms` have passed. */
+/**
+ * Resolves with the lock's release, or rejects with `unavailable` once `lock_wait_ms` have passed.
+ */
 export async function takeLock({
   directory,
   lock_wait_ms,

@@ -1,7 +1,9 @@
-// Opens a data directory: takes the writer's lock, connects, and puts the parts of the storage together.
+// Opens a data directory: takes the writer's lock, connects, and puts the parts of the storage
+// together.
 //
-//   dbx.db      everything that is remembered     dbx.db-wal, dbx.db-shm  SQLite's log and its index
-//   lock.db     held by the one process that writes
+//   dbx.db                  everything that is remembered
+//   dbx.db-wal, dbx.db-shm  SQLite's write-ahead log and its index
+//   lock.db                 held by the one process that writes
 
 import { closeSync, existsSync, openSync, statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
@@ -128,7 +130,10 @@ function fileFigures(path: string): Record<string, number | string> {
   };
 }
 
-/** 0700, because it holds everybody's payloads; an existing directory keeps the mode somebody gave it. */
+/**
+ * 0700, because it holds everybody's payloads; an existing directory keeps the mode somebody gave
+ * it.
+ */
 async function createDirectory(directory: string): Promise<void> {
   const first = await mkdir(directory, { recursive: true, mode: 0o700 });
   if (first === undefined) return;
@@ -138,8 +143,9 @@ async function createDirectory(directory: string): Promise<void> {
 }
 
 /**
- * Makes an empty file of mode 0600; SQLite gives its other files the mode of the first. False if it was
- * there: it is then left alone, because closing a handle of ours would drop SQLite's locks on it.
+ * Makes an empty file of mode 0600; SQLite gives its other files the mode of the first. False if it
+ * was there: it is then left alone, because closing a handle of ours would drop SQLite's locks on
+ * it.
  */
 function createFile(path: string): boolean {
   try {

@@ -1,10 +1,14 @@
-// Where the events of a stream lie in the log. An index over (stream, version) would cost every append a
-// page at random; instead the stream's row, which an append rewrites anyway, carries the positions of its
-// last events, and every 64 of them move together into a `run` row that never changes again.
+// Where the events of a stream lie in the log. An index over (stream, version) would cost every
+// append a page at random; instead the stream's row, which an append rewrites anyway, carries the
+// positions of its last events, and every 64 of them move together into a `run` row that never
+// changes again.
 
 import { assert } from "../../model/error.ts";
 
-/** Versions per run: run r holds the positions of versions 64 r + 1 to 64 r + 64. Part of the format. */
+/**
+ * Versions per run: run r holds the positions of versions 64 r + 1 to 64 r + 64. Part of the
+ * format.
+ */
 export const runVersions = 64;
 /** Big-endian unsigned, so that positions up to 2^53 fit. Part of the format. */
 export const positionBytes = 8;
@@ -15,7 +19,10 @@ export interface Run {
   readonly positions: Uint8Array;
 }
 
-/** The rest of a stream's positions and the runs that became full when `added` follow version `version`. */
+/**
+ * The rest of a stream's positions and the runs that became full when `added` follow version
+ * `version`.
+ */
 export function growPositions(
   { stream_id, version, positions }: { stream_id: number; version: number; positions: Uint8Array },
   added: readonly number[],

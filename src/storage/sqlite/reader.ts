@@ -1,5 +1,5 @@
-// Every read, on a read-only connection. Statements are prepared once; none stays open after its call, so
-// that no reader ever keeps the write-ahead log from being reused.
+// Every read, on a read-only connection. Statements are prepared once; none stays open after its
+// call, so that no reader ever keeps the write-ahead log from being reused.
 
 import type { Database } from "bun:sqlite";
 import { dataCorrupted } from "../../model/error.ts";

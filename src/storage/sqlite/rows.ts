@@ -1,5 +1,5 @@
-// Rows to domain values. What SQLite gives back is checked here for shape (lengths, presence), because a
-// damaged file can hold anything; whether the values are true is verify's business.
+// Rows to domain values. What SQLite gives back is checked here for shape (lengths, presence),
+// because a damaged file can hold anything; whether the values are true is verify's business.
 
 import type { State, StreamHead } from "../../model/aggregate.ts";
 import type { Canonical } from "../../model/canonical.ts";
@@ -139,7 +139,7 @@ export function toLogTail(row: LogRow): LogTail {
 }
 
 /** A frontier has one node for each set bit of its size; sizes exceed 32 bits, so no bit tricks. */
-export function bitsOf(size: number): number {
+function bitsOf(size: number): number {
   let bits = 0;
   for (let rest = size; rest > 0; rest = Math.floor(rest / 2)) bits += rest % 2;
   return bits;

@@ -1,5 +1,5 @@
-// Where planned batches are written: in the caller's thread (commands that open the store for a moment), or in
-// a thread of their own beside another one that checkpoints (servers).
+// Where planned batches are written: in the caller's thread (commands that open the store for a
+// moment), or in a thread of their own beside another one that checkpoints (servers).
 
 import type { Database } from "bun:sqlite";
 import { assert, DbxError } from "../../model/error.ts";
@@ -35,7 +35,10 @@ export function createInlineSink(database: Database): BatchSink {
   };
 }
 
-/** A log of this size is copied into the database: large enough that pages written often are copied once. */
+/**
+ * A log of this size is copied into the database: large enough that pages written often are copied
+ * once.
+ */
 const copyBytes = 48 * 1024 * 1024;
 /** How much further the log grows before another try, when readers kept it from starting over. */
 const copyAgainBytes = 16 * 1024 * 1024;
@@ -103,7 +106,10 @@ export async function createThreadSink(options: {
   };
 }
 
-/** In the compiled file all code lies in chunks at the top, while entry points keep their folders below src. */
+/**
+ * In the compiled file all code lies in chunks at the top, while entry points keep their folders
+ * below src.
+ */
 const threadInCompiled = "./storage/sqlite/thread.ts";
 
 /** A thread that answers requests in their order; after one failure it answers none. */

@@ -4,12 +4,13 @@
 export const applicationId = 0x64627801;
 
 /**
- * One list of statements per format, from 1 on; `user_version` holds the last one applied. A released
- * entry never changes: a directory of any release must open for ever.
+ * One list of statements per format, from 1 on; `user_version` holds the last one applied. A
+ * released entry never changes: a directory of any release must open for ever.
  *
- * `event` rows never change and never leave; `body` rows may one day move or be erased, each along its
- * marked path. Triggers refuse everything else, also from other programs: `INSERT OR REPLACE` deletes
- * without asking the DELETE trigger unless `recursive_triggers` is on, so INSERT over a key is refused too.
+ * `event` rows never change and never leave; `body` rows may one day move or be erased, each along
+ * its marked path. Triggers refuse everything else, also from other programs: `INSERT OR REPLACE`
+ * deletes without asking the DELETE trigger unless `recursive_triggers` is on, so INSERT over a key
+ * is refused too.
  */
 export const migrations: readonly (readonly string[])[] = [
   [
@@ -123,14 +124,15 @@ export const insertEvent = `
 export const insertBody = `INSERT INTO body (position, salt, note, payload) VALUES (?, ?, ?, ?)`;
 
 export const insertStream = `
-  INSERT INTO stream (stream_id, aggregate_type, aggregate_id, version, archived, updated_at, frontier,
-    positions, state)
+  INSERT INTO stream (stream_id, aggregate_type, aggregate_id, version, archived, updated_at,
+    frontier, positions, state)
   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
 export const insertRun = `INSERT INTO run (stream_id, run, positions) VALUES (?, ?, ?)`;
 
 export const updateStream = `
-  UPDATE stream SET version = ?, archived = ?, updated_at = ?, frontier = ?, positions = ?, state = ?
+  UPDATE stream SET
+    version = ?, archived = ?, updated_at = ?, frontier = ?, positions = ?, state = ?
   WHERE stream_id = ?`;
 
 export const insertSnapshot = `
@@ -142,7 +144,9 @@ export const writeTokenUse = `
   ON CONFLICT (token_id) DO UPDATE SET
     writes = excluded.writes, expires_at = excluded.expires_at, term = excluded.term`;
 
-/** The old size in the condition: a log that somebody else has grown is noticed, not overwritten. */
+/**
+ * The old size in the condition: a log that somebody else has grown is noticed, not overwritten.
+ */
 export const updateLog = `
   UPDATE log SET size = ?, frontier = ?, streams = ? WHERE one = 1 AND size = ? AND streams = ?`;
 
@@ -153,8 +157,8 @@ export const lastStreamId = `SELECT coalesce(max(stream_id), 0) AS stream_id FRO
 /** LEFT JOIN: an event whose stream or body is missing must be reported, not passed over. */
 const eventColumns = `
   SELECT event.position, stream.aggregate_type, stream.aggregate_id, event.version, event.event_id,
-    event.event_type, event.created_at, event.issued_group, event.issued_user, body.payload, body.note,
-    body.salt, event.content_digest, event.hash, event.merkle_root, event.stream_id
+    event.event_type, event.created_at, event.issued_group, event.issued_user, body.payload,
+    body.note, body.salt, event.content_digest, event.hash, event.merkle_root, event.stream_id
   FROM event
   LEFT JOIN stream ON stream.stream_id = event.stream_id
   LEFT JOIN body ON body.position = event.position`;
@@ -209,7 +213,8 @@ export const orphanChecks: readonly string[] = [
     WHERE NOT EXISTS (SELECT 1 FROM event WHERE event.position = body.position) LIMIT ?`,
   `SELECT 'event ' || position || ' has no stream' AS fault FROM event
     WHERE NOT EXISTS (SELECT 1 FROM stream WHERE stream.stream_id = event.stream_id) LIMIT ?`,
-  `SELECT 'snapshot at version ' || version || ' of stream ' || stream_id || ' has no event' AS fault
+  `SELECT 'snapshot at version ' || version || ' of stream ' || stream_id
+      || ' has no event' AS fault
     FROM snapshot WHERE version < 1 OR NOT EXISTS (SELECT 1 FROM stream
       WHERE stream.stream_id = snapshot.stream_id AND stream.version >= snapshot.version) LIMIT ?`,
   `SELECT 'stream ' || aggregate_type || '/' || aggregate_id || ' is at version ' || version

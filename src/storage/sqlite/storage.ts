@@ -1,5 +1,5 @@
-// The port on bun:sqlite: reads go to the read-only connection, commits to core.ts. What is read is always
-// durable already; plans alone see further.
+// The port on bun:sqlite: reads go to the read-only connection, commits to core.ts. What is read is
+// always durable already; plans alone see further.
 
 import type { Database } from "bun:sqlite";
 import { failedPrecondition, type DbxError } from "../../model/error.ts";
@@ -10,7 +10,10 @@ import type { Reader } from "./reader.ts";
 import { integrityCheck, orphanChecks } from "./sql.ts";
 
 export interface SqliteStorage extends Storage {
-  /** Resolves when a write has failed and no more are taken: whoever serves must stop. Never rejects. */
+  /**
+   * Resolves when a write has failed and no more are taken: whoever serves must stop. Never
+   * rejects.
+   */
   readonly failure: Promise<DbxError>;
   /** The pragmas as read back, for the start log. */
   readonly settings: Readonly<Record<string, string | number>>;
@@ -52,7 +55,10 @@ export function createSqliteStorage(parts: Parts): SqliteStorage {
   };
 }
 
-/** Storage opened for reading: a mistake of the caller's, but one a person can cause and must understand. */
+/**
+ * Storage opened for reading: a mistake of the caller's, but one a person can cause and must
+ * understand.
+ */
 export async function refuseWrite(): Promise<never> {
   throw failedPrecondition("the database is open for reading only");
 }

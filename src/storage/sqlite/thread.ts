@@ -1,6 +1,7 @@
-// The two threads of a server's storage, started by threads.ts. The writing one executes planned batches, so
-// that the main thread answers and plans meanwhile; the other copies the write-ahead log into the database
-// while writing goes on. The writer alone lets the log start over, when little of it is left to copy.
+// The two threads of a server's storage, started by threads.ts. The writing one executes planned
+// batches, so that the main thread answers and plans meanwhile; the other copies the write-ahead
+// log into the database while writing goes on. The writer alone lets the log start over, when
+// little of it is left to copy.
 
 import type { Database } from "bun:sqlite";
 import { DbxError } from "../../model/error.ts";
@@ -48,9 +49,13 @@ export interface WireError {
 
 /** What the writer itself copies in one go at most: some milliseconds of standing still. */
 const restBytesMax = 2 * 1024 * 1024;
-/** Each round leaves what was written during it; a writer that keeps up with the disk never ends. */
+/**
+ * Each round leaves what was written during it; a writer that keeps up with the disk never ends.
+ */
 const copyRoundsMax = 6;
-/** How long the writer waits for readers to leave the log before it goes on without starting over. */
+/**
+ * How long the writer waits for readers to leave the log before it goes on without starting over.
+ */
 const restartWaitMs = 50;
 /** Beyond this the writer stands still until the log is copied: the bound that always holds. */
 const forcedBytes = limits.wal_bytes_max * 0.75;

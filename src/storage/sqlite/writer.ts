@@ -1,5 +1,5 @@
-// Writes what a plan decided: one transaction, in the order of the log. It decides nothing; every value is
-// final when it comes here.
+// Writes what a plan decided: one transaction, in the order of the log. It decides nothing; every
+// value is final when it comes here.
 
 import type { Database } from "bun:sqlite";
 import { assert } from "../../model/error.ts";
