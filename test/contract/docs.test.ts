@@ -13,6 +13,8 @@ import { commands } from "../../src/cli/cli.ts";
 import type { Command, Group } from "../../src/cli/command.ts";
 import { configKeys } from "../../src/cli/keys.ts";
 import { canonicalize } from "../../src/model/canonical.ts";
+import { emptyRoot } from "../../src/model/merkle.ts";
+import { contentDigest, eventHash } from "../../src/model/plan.ts";
 import { blocksOf, type Block } from "../support/readme.ts";
 import { openStore, root as actor } from "../support/store.ts";
 import { tempDir } from "../support/temp.ts";
@@ -151,6 +153,28 @@ describe("published formats", () => {
       expect(prose).toContain(kept);
       expect(String(canonicalize(kept))).toBe(kept);
     }
+  });
+  test("the vector is what dbx itself computes", () => {
+    const shell = blocks.find(({ text }) => text.startsWith("salt="))?.text ?? "";
+    const [salt = "", content = "", members = ""] = [
+      /^salt='(.+)'$/m,
+      /printf '%s' '(\{.+\})'/,
+      /^leaf='(.+)'$/m,
+    ].map((pattern) => pattern.exec(shell)?.[1] ?? "");
+    const bytes = salt.split("\\").slice(1);
+    const { note }: { note: null } = JSON.parse(content);
+    const payload = canonicalize(/"payload":(.+)\}$/.exec(content)?.[1] ?? "");
+    const content_digest = contentDigest({
+      salt: Uint8Array.from(bytes, (octal) => Number.parseInt(octal, 8)),
+      note,
+      payload,
+    });
+    const leaf = JSON.parse(members.replaceAll(/'\$\w+'/g, ""));
+    const hash = eventHash({ ...leaf, content_digest, previous_root: emptyRoot });
+
+    expect(bytes).toHaveLength(16);
+    const shown = `content_digest ${hex(content_digest)}\nhash           ${hex(hash)}`;
+    expect(blocks.map(({ text }) => text)).toContain(shown);
   });
   test("a record is verified by the page's recipe alone, without code of dbx", async () => {
     using place = tempDir();

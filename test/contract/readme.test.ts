@@ -4,15 +4,24 @@
  * takes a free one (EVENTDBX_PORT=0), and 7070 is replaced by it in each block and its output.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join, relative } from "node:path";
 import { root } from "../../scripts/root.ts";
 import { canonicalize } from "../../src/model/canonical.ts";
 import { run, type Ran } from "../support/checkout.ts";
 import { blocksOf, isShell, type Block } from "../support/readme.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
 
-const page = blocksOf(readFileSync(join(root, "README.md"), "utf8"));
+const readme = readFileSync(join(root, "README.md"), "utf8");
+const page = blocksOf(readme);
 const runnable = page.filter((block) => isShell(block) && block.notRun === null);
 const tools = ["sh", "curl", "openssl", "sha256sum"].filter((tool) => Bun.which(tool) === null);
 
@@ -149,6 +158,21 @@ describe.skipIf(tools.length > 0)(`README.md [needs ${tools.join(", ") || "nothi
       else expect(printed(output.language, stdout)).toMatch(patternOf(output));
     });
   }
+
+  test("the data directory then holds the files that the page lists, with their modes", () => {
+    const row = /^\| ([^|]+) \| (0\d{3}) \|/gm;
+    const listed = [...readme.matchAll(row)].flatMap(([, names = "", mode = ""]) =>
+      [...names.matchAll(/`([^`]+)`/g)].map(([, name = ""]) => `${mode} ${name}`),
+    );
+    const folder = join(place.path, "home/.eventdbx");
+    const files = readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map(({ parentPath, name }) => join(parentPath, name))
+      .map((path) => `0${(statSync(path).mode & 0o777).toString(8)} ${relative(folder, path)}`);
+    expect(files.length).toBeGreaterThan(7);
+    expect(files.filter((file) => !listed.includes(file))).toEqual([]);
+    expect(`0${(statSync(folder).mode & 0o777).toString(8)}`).toBe("0700");
+  });
 
   test("at the end the log holds what the page has shown being appended", async () => {
     const asked = await run(
