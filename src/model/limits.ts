@@ -46,7 +46,7 @@ export const limits = {
   queue_bytes_max: 134_217_728,
   /** Upper end of `page_limit`. */
   page_rows_max: 100_000,
-  /** Payload bytes of one page: a page ends early, but never empty, rather than fill the memory. */
+  /** Payload bytes of one page. A larger one is refused: cut short it would look like the last. */
   page_bytes_max: 67_108_864,
   /** Tokens in `tokens.json`: every one is kept in memory. */
   tokens_max: 100_000,
