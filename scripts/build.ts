@@ -1,7 +1,7 @@
 /**
- * Compiles dbx into one file for the machine it runs on. The file never reads the .env, bunfig.toml,
- * tsconfig.json or package.json of the folder it is started in: a database must not run what
- * happens to lie there.
+ * Compiles dbx into one file for the machine it runs on. The file never reads the .env,
+ * bunfig.toml, tsconfig.json or package.json of the folder it is started in: a database must not
+ * run what happens to lie there.
  */
 import { mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";

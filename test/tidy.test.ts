@@ -112,6 +112,15 @@ const bansInSource: readonly text.Ban[] = [
     except: ["src/system.ts"],
   },
   {
+    pattern: /\bJSON\.parse\b|\.json\(\)/g,
+    instead: "it rounds numbers and forgets duplicate keys; use canonicalize and fromJson",
+    // Text that dbx wrote itself and that holds no payload: documents, cursors, errors, sessions.
+    except: [
+      ...["src/model", "src/api/json.ts", "src/engine/tokens.ts", "src/engine/cursor.ts"],
+      ...["src/cli/daemon.ts", "src/client", "src/server/rest.ts"],
+    ],
+  },
+  {
     pattern: /\bcatch\s*(?:\([^)]*\)\s*)?\{\s*\}/g,
     instead: "say why nothing is lost",
     in: "text",
