@@ -37,8 +37,8 @@ export interface LogHead {
 
 /**
  * At most one process commits to a database at a time; opening for writing MUST take and hold a
- * lock that the operating system releases when the process dies. A page may end before `limit` where
- * its rows are large (limits.page_bytes_max); only an empty page is the end.
+ * lock that the operating system releases when the process dies. A page may end before `limit`
+ * where its rows are large (limits.page_bytes_max); only an empty page is the end.
  */
 export interface Storage {
   /**

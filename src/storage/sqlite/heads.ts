@@ -27,36 +27,67 @@ export interface Heads {
   readonly count: () => number;
 }
 
+/** A durable head between the one used before it and the one used after it. */
+interface Link {
+  readonly key: string;
+  stored: StoredHead;
+  older: Link | null;
+  newer: Link | null;
+}
+
 export function createHeads({ heads_max }: { heads_max: number }): Heads {
   const running = new Map<string, StoredHead>();
-  const durable = new Map<string, StoredHead>();
+  // Links instead of the map's own order: a map that is reordered at every use is full of deleted entries, and
+  // looking for its first one passes over all of them.
+  const durable = new Map<string, Link>();
+  let oldest: Link | null = null;
+  let newest: Link | null = null;
   let chars = 0;
 
-  const forget = (key: string): void => {
-    const old = durable.get(key);
-    if (old === undefined) return;
-    durable.delete(key);
-    chars -= sizeOf(old);
+  const unlink = (link: Link): void => {
+    if (link.older === null) oldest = link.newer;
+    else link.older.newer = link.newer;
+    if (link.newer === null) newest = link.older;
+    else link.newer.older = link.older;
+  };
+  const append = (link: Link): void => {
+    link.older = newest;
+    link.newer = null;
+    if (newest === null) oldest = link;
+    else newest.newer = link;
+    newest = link;
+  };
+  const use = (link: Link): void => {
+    if (link === newest) return;
+    unlink(link);
+    append(link);
   };
   const remember = (key: string, stored: StoredHead): void => {
-    forget(key);
-    durable.set(key, stored);
+    const known = durable.get(key);
+    if (known === undefined) {
+      const link = { key, stored, older: null, newer: null };
+      durable.set(key, link);
+      append(link);
+    } else {
+      chars -= sizeOf(known.stored);
+      known.stored = stored;
+      use(known);
+    }
     chars += sizeOf(stored);
-    for (const eldest of durable.keys()) {
-      if (durable.size <= heads_max && chars <= headCharsMax) break;
-      forget(eldest);
+    while (oldest !== null && (durable.size > heads_max || chars > headCharsMax)) {
+      durable.delete(oldest.key);
+      chars -= sizeOf(oldest.stored);
+      unlink(oldest);
     }
   };
   return {
     latest: (key) => {
       const changed = running.get(key);
       if (changed !== undefined) return changed;
-      const stored = durable.get(key);
-      if (stored === undefined) return undefined;
-      // A map iterates in the order of insertion, so this makes it the most recently used.
-      durable.delete(key);
-      durable.set(key, stored);
-      return stored;
+      const link = durable.get(key);
+      if (link === undefined) return undefined;
+      use(link);
+      return link.stored;
     },
     remember,
     change: (key, stored) => running.set(key, stored),

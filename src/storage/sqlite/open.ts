@@ -28,7 +28,7 @@ import { createSqliteStorage, refuseWrite, type SqliteStorage } from "./storage.
 
 export type { SqliteStorage };
 
-export const databaseName = "dbx.db";
+const databaseName = "dbx.db";
 
 export interface OpenOptions {
   readonly directory: string;

@@ -1,0 +1,279 @@
+// What only SQLite can do or get wrong: the lock, the format, the triggers, the files, the settings.
+
+import { Database } from "bun:sqlite";
+import { expect, test } from "bun:test";
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { canonicalOf } from "../../src/model/canonical.ts";
+import { isLocked } from "../../src/storage/sqlite/lock.ts";
+import {
+  append,
+  event,
+  openReading,
+  openWriting,
+  readAll,
+  recompute,
+  transaction,
+  withDirectory,
+} from "../support/storage.ts";
+
+const jane = { aggregate_type: "patient", aggregate_id: "p-001" };
+
+const filled = async (directory: string): Promise<void> => {
+  const storage = await openWriting(directory);
+  await append(storage, [transaction([event(jane), event(jane)])]);
+  await storage.close();
+};
+
+test("a second writer is refused with a clear message until the first closes", () =>
+  withDirectory(async (directory) => {
+    const first = await openWriting(directory);
+    expect(isLocked(directory)).toBe(true);
+
+    const second = openWriting(directory);
+
+    await expect(second).rejects.toMatchObject({
+      code: "unavailable",
+      message: expect.stringContaining("in use by another dbx process"),
+    });
+    await first.close();
+    expect(isLocked(directory)).toBe(false);
+    await (await openWriting(directory)).close();
+  }));
+
+test("a writer waits for another one that closes in time", () =>
+  withDirectory(async (directory) => {
+    const first = await openWriting(directory);
+    const second = openWriting(directory, { lock_wait_ms: 10_000 });
+
+    await first.close();
+
+    await append(await second, [transaction([event(jane)])]);
+    await (await second).close();
+  }));
+
+test("reading needs no lock and sees what was committed since", () =>
+  withDirectory(async (directory) => {
+    const writing = await openWriting(directory);
+    await append(writing, [transaction([event(jane)])]);
+    const reading = await openReading(directory);
+    expect(await readAll(reading)).toHaveLength(1);
+
+    await append(writing, [transaction([event(jane)])]);
+
+    expect(await readAll(reading)).toHaveLength(2);
+    expect(await recompute(reading)).toEqual([]);
+    const refused = append(reading, [transaction([event(jane)])]);
+    await expect(refused).rejects.toMatchObject({ code: "failed_precondition" });
+    await reading.close();
+    await writing.close();
+  }));
+
+test("a directory that does not exist reads as empty and is not made", () =>
+  withDirectory(async (root) => {
+    const directory = join(root, "none");
+
+    const storage = await openReading(directory);
+
+    expect(await readAll(storage)).toEqual([]);
+    expect(isLocked(directory)).toBe(false);
+    const refused = storage.createStream(jane);
+    await expect(refused).rejects.toMatchObject({ code: "failed_precondition" });
+    await storage.close();
+    expect(existsSync(directory)).toBe(false);
+  }));
+
+test("closing leaves one database file, no log", () =>
+  withDirectory(async (directory) => {
+    for (const threads of [false, true]) {
+      const storage = await openWriting(directory, { threads });
+      await append(storage, [transaction([event(jane)])]);
+      await storage.close();
+
+      expect(readdirSync(directory).sort()).toEqual(["dbx.db", "lock.db"]);
+    }
+  }));
+
+test.skipIf(process.platform === "win32")(
+  "a new directory is 0700 and its files are 0600 [needs POSIX modes]",
+  () =>
+    withDirectory(async (root) => {
+      const directory = join(root, "a", "b");
+      const storage = await openWriting(directory);
+      await append(storage, [transaction([event(jane)])]);
+
+      expect(statSync(directory).mode & 0o777).toBe(0o700);
+      for (const name of ["dbx.db", "dbx.db-wal", "dbx.db-shm", "lock.db"]) {
+        expect(statSync(join(directory, name)).mode & 0o777).toBe(0o600);
+      }
+      await storage.close();
+    }),
+);
+
+test("the settings are read back from SQLite", () =>
+  withDirectory(async (directory) => {
+    for (const [durability, synchronous] of [
+      ["full", 2],
+      ["normal", 1],
+    ] as const) {
+      const storage = await openWriting(directory, { durability });
+      expect(storage.settings).toMatchObject({
+        journal_mode: "wal",
+        synchronous,
+        recursive_triggers: 1,
+        trusted_schema: 0,
+        cell_size_check: 1,
+      });
+      await storage.close();
+    }
+  }));
+
+test("a database of a newer format is refused, for writing and for reading", () =>
+  withDirectory(async (directory) => {
+    await filled(directory);
+    const database = new Database(join(directory, "dbx.db"));
+    database.run("PRAGMA user_version = 999");
+    database.close();
+
+    for (const open of [openWriting, openReading]) {
+      await expect(open(directory)).rejects.toMatchObject({
+        code: "failed_precondition",
+        message: expect.stringContaining("format 999"),
+      });
+    }
+    expect(isLocked(directory)).toBe(false);
+  }));
+
+test("a file that is no dbx database is refused and left alone", () =>
+  withDirectory(async (root) => {
+    const foreign = join(root, "foreign");
+    mkdirSync(foreign);
+    const database = new Database(join(foreign, "dbx.db"));
+    database.run("CREATE TABLE t (a)");
+    database.close();
+    const text = join(root, "text");
+    mkdirSync(text);
+    writeFileSync(join(text, "dbx.db"), "not a database at all, but long enough. ".repeat(99));
+
+    for (const directory of [foreign, text]) {
+      const before = await Bun.file(join(directory, "dbx.db")).bytes();
+      await expect(openWriting(directory)).rejects.toMatchObject({ code: "data_corrupted" });
+      expect(await Bun.file(join(directory, "dbx.db")).bytes()).toEqual(before);
+    }
+  }));
+
+test("no program can change, delete or replace an event, its body or its place", () =>
+  withDirectory(async (directory) => {
+    const storage = await openWriting(directory);
+    const events = Array.from({ length: 70 }, () => event(jane));
+    await append(storage, [transaction(events)]);
+    await storage.close();
+    const columns =
+      "stream_id, version, event_id, event_type, created_at, issued_group, issued_user";
+    const digests = "content_digest, hash, merkle_root";
+    // A connection without our pragmas, as another program would have it.
+    const database = new Database(join(directory, "dbx.db"));
+
+    for (const [sql, reason] of [
+      ["UPDATE event SET event_type = 'x' WHERE position = 1", "never changes"],
+      ["UPDATE event SET position = 999 WHERE position = 1", "never changes"],
+      ["DELETE FROM event WHERE position = 70", "never deleted"],
+      ["DELETE FROM event", "never deleted"],
+      ["INSERT OR REPLACE INTO event SELECT * FROM event WHERE position = 1", "never replaced"],
+      [
+        `INSERT OR REPLACE INTO event (position, ${columns}, ${digests})
+          SELECT 71, ${columns}, ${digests} FROM event WHERE position = 1`,
+        "never replaced",
+      ],
+      ["UPDATE body SET payload = '{}' WHERE position = 1", "never changes"],
+      ["DELETE FROM body WHERE position = 1", "never deleted"],
+      ["REPLACE INTO body SELECT * FROM body WHERE position = 1", "never replaced"],
+      ["UPDATE run SET positions = x'00'", "never change"],
+      ["DELETE FROM run", "never deleted"],
+      ["REPLACE INTO run SELECT * FROM run", "never replaced"],
+      ["DELETE FROM stream", "never deleted"],
+      ["UPDATE stream SET aggregate_id = 'p-002'", "keeps its key"],
+    ] as const) {
+      expect(() => database.run(sql)).toThrow(reason);
+    }
+    database.close();
+    const again = await openReading(directory);
+    expect(await recompute(again)).toEqual([]);
+    await again.close();
+  }));
+
+test("a row that somebody removed, moved or added is told", () =>
+  withDirectory(async (root) => {
+    const changes = [
+      ["DROP TRIGGER event_delete", "DELETE FROM event WHERE position = 5"],
+      ["DROP TRIGGER body_delete", "DELETE FROM body WHERE position = 5"],
+      ["DROP TRIGGER event_update", "UPDATE event SET stream_id = 2 WHERE position = 5"],
+      ["DROP TRIGGER event_update", "UPDATE event SET version = 7 WHERE position = 5"],
+      ["DROP TRIGGER run_delete", "DELETE FROM run"],
+      ["UPDATE stream SET positions = zeroblob(length(positions)) WHERE stream_id = 1"],
+      ["UPDATE stream SET version = version + 1 WHERE stream_id = 1"],
+      ["UPDATE log SET size = size - 1"],
+      ["UPDATE log SET streams = 7"],
+      ["INSERT INTO body VALUES (999, zeroblob(16), NULL, '{}')"],
+    ];
+    for (const [index, statements] of changes.entries()) {
+      const directory = join(root, String(index));
+      const storage = await openWriting(directory);
+      const john = { ...jane, aggregate_id: "p-002" };
+      const events = Array.from({ length: 70 }, () => [event(jane), event(john)]).flat();
+      await append(storage, [transaction(events)]);
+      await storage.close();
+      const database = new Database(join(directory, "dbx.db"));
+      for (const statement of statements) database.run(statement);
+      database.close();
+
+      const reading = await openReading(directory);
+      const told = await Promise.all([
+        recompute(reading),
+        reading.readStream(jane, { after: 0, limit: 200 }),
+        reading.readStream(john, { after: 0, limit: 200 }),
+      ]).then(
+        ([faults]) => faults.join(),
+        (error: unknown) => `${Object(error).code} ${error}`,
+      );
+      await reading.close();
+
+      expect(`${statements.join()}: ${told}`).not.toBe(`${statements.join()}: `);
+      expect(told).not.toContain("undefined");
+    }
+  }));
+
+test("a page of large rows ends early, but never empty", () =>
+  withDirectory(async (directory) => {
+    const storage = await openWriting(directory);
+    const payload = canonicalOf("x".repeat(30_000_000));
+    for (let index = 0; index < 3; index++) {
+      await append(storage, [transaction([event(jane, { payload })])]);
+    }
+
+    const first = await storage.readLog({ after: 0, limit: 10 });
+    const rest = await storage.readStream(jane, { after: 2, limit: 10 });
+
+    expect(first.map(({ position }) => position)).toEqual([1, 2]);
+    expect(rest.map(({ version }) => version)).toEqual([3]);
+    await storage.close();
+  }));
+
+test("the log is copied while writes go on, and starts over", () =>
+  withDirectory(async (directory) => {
+    const storage = await openWriting(directory, { threads: true, durability: "normal" });
+    const payload = canonicalOf("x".repeat(1_000_000));
+    let bytesMax = 0;
+    for (let index = 0; index < 220; index++) {
+      await append(storage, [transaction([event(jane, { payload })])]);
+      bytesMax = Math.max(bytesMax, statSync(join(directory, "dbx.db-wal")).size);
+    }
+
+    const { checkpoints, log_bytes_max } = await storage.figures();
+
+    // 220 MB were written: without starting over the log would hold them all, twice over for heads.
+    expect(checkpoints).toBeGreaterThan(1);
+    expect(Number(log_bytes_max)).toBeLessThan(256 * 1024 * 1024);
+    expect(bytesMax).toBeLessThan(256 * 1024 * 1024);
+    await storage.close();
+  }));
