@@ -96,20 +96,22 @@ export const statusOf = {
 } as const satisfies Record<ErrorCode, Status>;
 
 /**
- * HTTP says a few faults of a request more precisely than the closed list of codes does. They keep
- * the code `invalid_argument` and name themselves in `details.reason`, which decides the status.
+ * HTTP says a few refusals more precisely than the closed list of codes does. They keep their code
+ * and name themselves in `details.reason`, which then decides the status.
  */
 export const httpReasons = {
-  method_not_allowed: 405,
-  request_timeout: 408,
-  unsupported_media_type: 415,
-} as const;
+  method_not_allowed: { code: "invalid_argument", http: 405 },
+  request_timeout: { code: "invalid_argument", http: 408 },
+  unsupported_media_type: { code: "invalid_argument", http: 415 },
+  /** The expected version stood in `If-Match`. */
+  precondition_failed: { code: "version_conflict", http: 412 },
+} as const satisfies Record<string, { code: ErrorCode; http: number }>;
 
 /** The HTTP status of an error as a client sees it. */
 export function httpStatusOf(error: WireError): number {
   const reason = error.details["reason"];
-  if (error.code === "invalid_argument" && isHttpReason(reason)) return httpReasons[reason];
-  return statusOf[error.code].http;
+  const row = isHttpReason(reason) ? httpReasons[reason] : undefined;
+  return row?.code === error.code ? row.http : statusOf[error.code].http;
 }
 
 const isHttpReason = (reason: unknown): reason is keyof typeof httpReasons =>

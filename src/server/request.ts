@@ -9,6 +9,7 @@ import { canonicalize, decodeUtf8 } from "../model/canonical.ts";
 import { invalidArgument } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import type { Bodies } from "./body.ts";
+import { withCondition } from "./condition.ts";
 
 /** What the router found in the path, decoded. */
 export type PathValues = Readonly<Record<string, string>>;
@@ -52,7 +53,9 @@ export function inputOf(
     input(request, path, bytes) {
       const empty = bytes.length === 0 && optional;
       const body = empty ? {} : fromJson(schema, canonicalize(decodeUtf8(bytes)));
-      return names.length === 0 ? body : withPath(body, pathOf(request.url, path, names));
+      if (names.length > 0) return withPath(body, pathOf(request.url, path, names));
+      const condition = operation === "appendEvent" ? request.headers.get("if-match") : null;
+      return condition === null ? body : withCondition(body, condition);
     },
   };
 }

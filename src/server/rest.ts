@@ -17,6 +17,7 @@ import { invalidArgument, notFound, unavailable } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { answer, answerError, type NameRequest } from "./answer.ts";
 import type { Bodies } from "./body.ts";
+import { asPrecondition, etagOf } from "./condition.ts";
 import { tokenOf } from "./credentials.ts";
 import type { Figures } from "./figures.ts";
 import { createPaths, pathnameOf, patternOf, type Paths } from "./paths.ts";
@@ -100,7 +101,7 @@ function guard(options: RestOptions, operation: string, respond: Respond): Handl
       if (draining()) throw unavailable("dbx is stopping");
       response = await respond({ request, params, request_id });
     } catch (thrown) {
-      response = refuse(thrown, { request_id, operation, log });
+      response = refuse(thrown, { request, request_id, operation, log });
     }
     figures.running--;
     const { status } = response;
@@ -113,10 +114,11 @@ function guard(options: RestOptions, operation: string, respond: Respond): Handl
 
 function refuse(
   thrown: unknown,
-  options: { request_id: string; operation: string; log: Log },
+  options: { request: Request; request_id: string; operation: string; log: Log },
 ): Response {
-  const { request_id, operation, log } = options;
-  const error = toWire(isGone(thrown) ? goneAway(thrown) : thrown);
+  const { request, request_id, operation, log } = options;
+  const told = toWire(isGone(thrown) ? goneAway(thrown) : thrown);
+  const error = request.headers.has("if-match") ? asPrecondition(told) : told;
   const fields = { request_id, operation, code: error.code };
   if (error.code === "internal") {
     const stack = thrown instanceof Error ? thrown.stack : String(thrown);
@@ -178,9 +180,13 @@ function writerOf(route: Route): (output: Output<OperationName>) => Written {
       return next_cursor === null ? { text } : { text, headers: { "X-Next-Cursor": next_cursor } };
     }
     const text = toJson(schema, output);
+    if (isAggregate(output)) return { text, headers: { ETag: etagOf(output.version) } };
     return route.surface === "admin" ? { text, headers: uncached } : { text };
   };
 }
+
+const isAggregate = (output: Output<OperationName>): output is Output<"getAggregate"> =>
+  typeof output === "object" && output !== null && "state" in output;
 
 const isPage = (output: Output<OperationName>): output is Output<"listAggregates"> =>
   typeof output === "object" && output !== null && "next_cursor" in output;
@@ -203,8 +209,12 @@ function respondToLost(paths: Paths, options: Pick<RestOptions, "authenticate">)
     const { method, url, headers } = request;
     const path = pathnameOf(url);
     if (paths.needToken(path)) options.authenticate(tokenOf(headers.get("authorization")));
-    const allow = paths.methodsOf(path).join(", ");
-    if (allow === "") throw notFound("no such path", { method, path: path.slice(0, 200) });
+    const methods = paths.methodsOf(path);
+    const allow = methods.join(", ");
+    // A method that the path takes comes here when the path was written with `..` in it.
+    if (allow === "" || (method !== "OPTIONS" && methods.includes(method))) {
+      throw notFound("no such path", { method, path: path.slice(0, 200) });
+    }
     if (method === "OPTIONS")
       return answer(null, { status: 204, request_id, headers: { Allow: allow } });
     throw invalidArgument(`this path takes ${allow}, not ${method}`, {

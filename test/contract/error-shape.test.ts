@@ -126,6 +126,14 @@ test("version_conflict: says what the version is", async () => {
   expect(answer.json.details).toMatchObject({ expected: 3, actual: 0 });
 });
 
+test("version_conflict: with the status that If-Match asks for", async () => {
+  const headers = { "If-Match": '"3"' };
+  const body = event({ aggregate_id: "fresh" });
+  const answer = await server.ask("POST", "/v1/events", { body, headers });
+  expectShape(answer, "version_conflict", 412);
+  expect(answer.json.details).toMatchObject({ expected: 3, actual: 0 });
+});
+
 test("failed_precondition: nobody gave this server a configuration to read again", async () => {
   expectShape(await server.ask("POST", "/admin/config/reload"), "failed_precondition");
 });
@@ -197,10 +205,9 @@ test("every row of the table was provoked, or cannot be", () => {
     const seen = provoked.has(`${code} ${statusOf[code].http}`);
     expect([code, seen !== code in impossible]).toEqual([code, true]);
   }
-  // The slow body of `request_timeout` would take a minute: its status is held by the unit test of
-  // the table.
-  for (const [reason, status] of Object.entries(httpReasons)) {
-    const seen = provoked.has(`invalid_argument ${status}`);
+  // A body that is too slow would take minutes here: test/contract/rest-slow.test.ts has it.
+  for (const [reason, { code, http }] of Object.entries(httpReasons)) {
+    const seen = provoked.has(`${code} ${http}`);
     expect([reason, seen]).toEqual([reason, reason !== "request_timeout"]);
   }
 });

@@ -145,6 +145,34 @@ describe("paths that no route has", () => {
   });
 });
 
+describe("odd request lines", () => {
+  const answerTo = async (line: string, host: string | null = "x") => {
+    using connection = await connectRaw(server.port);
+    const fields = host === null ? "" : `Host: ${host}\r\n`;
+    connection.write(`${line}\r\n${fields}Authorization: Bearer ${server.token}\r\n\r\n`);
+    const { status, body } = await connection.read();
+    return [status, body === "" ? null : (JSON.parse(body).code ?? "ok")];
+  };
+
+  test.each([
+    ["GET /v1/events?take=0 HTTP/1.0", null, 200, "ok"],
+    ["GET /v1/events?take=0 HTTP/1.1", "a b", 200, "ok"],
+    ["GET /nope HTTP/1.1", "a/b?c", 404, "not_found"],
+    ["GET http://other.example/v1/events?take=0 HTTP/1.1", "x", 200, "ok"],
+    ["GET /v1/x/../events HTTP/1.1", "x", 404, "not_found"],
+    ["GET /v1/x/../aggregates/a/%zz HTTP/1.1", "x", 404, "not_found"],
+    ["TRACE /v1/events HTTP/1.1", "x", 405, "invalid_argument"],
+    ["PROPFIND /v1/events HTTP/1.1", "x", 405, "invalid_argument"],
+    ["CONNECT a:1 HTTP/1.1", "x", 404, "not_found"],
+    // What Bun's parser turns away has no body.
+    ["OPTIONS * HTTP/1.1", "x", 400, null],
+    ["GET /v1/events HTTP/1.1", null, 400, null],
+    [`GET /${"x".repeat(20_000)} HTTP/1.1`, "x", 431, null],
+  ])("%# is answered", async (line, host, status, code) => {
+    expect([line, ...(await answerTo(line, host))]).toEqual([line, status, code]);
+  });
+});
+
 describe("numbers", () => {
   test.each([
     ["9007199254740993", "9007199254740993"],

@@ -138,6 +138,43 @@ test("an aggregate without events can be made once", async () => {
   expect((await ask("POST", "/v1/aggregates", { body })).status).toBe(409);
 });
 
+describe("If-Match", () => {
+  const body = { aggregate_type: "match", aggregate_id: "m", event_type: "x", payload: 1 };
+  const append = (match: string, over: object = {}) =>
+    ask("POST", "/v1/events", { body: { ...body, ...over }, headers: { "If-Match": match } });
+
+  test("is the expected version, and the ETag of an aggregate is its version", async () => {
+    expect((await append("*")).status).toBe(412);
+    expect((await append('"0"')).status).toBe(200);
+    expect((await append("*")).status).toBe(200);
+    const { headers } = await ask("GET", "/v1/aggregates/match/m");
+    expect(headers.get("etag")).toBe('"2"');
+    const etag = headers.get("etag") ?? "";
+    expect((await append(etag)).json.version).toBe(3);
+    const late = await append(etag);
+    expect([late.status, late.json.details.actual]).toEqual([412, 3]);
+    // The same refusal without the header keeps its usual status.
+    const plain = await ask("POST", "/v1/events", { body: { ...body, expected_version: 2 } });
+    expect(plain.status).toBe(409);
+  });
+
+  test.each(["x", '"1", "2"', 'W/"1"', "-1", "01", "9007199254740992", '"1"x'])(
+    "%j is refused",
+    async (match) => {
+      const { status, json } = await append(match);
+      expect([status, json.code]).toEqual([400, "invalid_argument"]);
+    },
+  );
+
+  test("beside expected_version it is refused, and a bad body keeps its own fault", async () => {
+    const both = await append('"3"', { expected_version: 3 });
+    expect([both.status, both.json.details.path]).toEqual([400, "/expected_version"]);
+    expect((await append('"3"', { aggregate_id: 7 })).json.details.path).toBe("/aggregate_id");
+    const list = await ask("POST", "/v1/events", { body: "[]", headers: { "If-Match": "*" } });
+    expect(list.json.message).toBe("the input must be an object");
+  });
+});
+
 test("the log comes in order of position, from after the one that was asked for", async () => {
   const all = await ask("GET", "/v1/events");
   const positions = all.json.map((record: { position: number }) => record.position);

@@ -6,7 +6,7 @@ import { decode } from "../../src/api/decode.ts";
 import { httpStatusOf } from "../../src/api/errors.ts";
 import { operations, type OperationName } from "../../src/api/operations.ts";
 import { routes } from "../../src/api/routes.ts";
-import { DbxError } from "../../src/model/error.ts";
+import { DbxError, type ErrorCode } from "../../src/model/error.ts";
 import { openStore } from "../support/store.ts";
 import { tempDir } from "../support/temp.ts";
 
@@ -149,15 +149,16 @@ test("every operation has a route, and only health is open", () => {
   expect(open.map(([name]) => name)).toEqual(["health"]);
 });
 
-test.each([
-  ["request_timeout", 408],
-  ["method_not_allowed", 405],
-  ["unsupported_media_type", 415],
-  ["toString", 400],
-  [7, 400],
-  [undefined, 400],
-])("invalid_argument with reason %p is HTTP %d", (reason, status) => {
-  const wire = { message: "", code: "invalid_argument", details: { reason } } as const;
-  expect(httpStatusOf(wire)).toBe(status);
-  expect(httpStatusOf({ ...wire, code: "not_found" })).toBe(404);
+test.each<[unknown, ErrorCode, number]>([
+  ["request_timeout", "invalid_argument", 408],
+  ["method_not_allowed", "invalid_argument", 405],
+  ["unsupported_media_type", "invalid_argument", 415],
+  ["precondition_failed", "version_conflict", 412],
+  ["precondition_failed", "invalid_argument", 400],
+  ["method_not_allowed", "not_found", 404],
+  ["toString", "invalid_argument", 400],
+  [7, "invalid_argument", 400],
+  [undefined, "version_conflict", 409],
+])("reason %p of %s is HTTP %d", (reason, code, status) => {
+  expect(httpStatusOf({ message: "", code, details: { reason } })).toBe(status);
 });
