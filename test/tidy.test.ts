@@ -34,6 +34,8 @@ const mayImport: graph.ImportTable = {
     ...["storage/documents.ts", ...everywhere],
     // The secret file by which the command line proves that it is on the server's machine.
     "engine/machine-key.ts",
+    // Whether the data directory is in use: the one fact that outlives no crash.
+    "storage/sqlite/lock.ts",
   ],
   "open.ts": [
     ...["model", "api", "wire", "storage", "engine", "plugins", "client", "replication", "server"],
