@@ -152,9 +152,8 @@ function report(
     for (const line of detailLines(wire)) output.words(line);
     const hint = hintFor(wire, path);
     if (hint !== null) output.words(`       hint:  ${hint}`);
-  }
-  // A defect: whoever reports it needs the stack.
-  if (!(error instanceof DbxError)) {
+  } else {
+    // A defect: whoever reports it needs the stack.
     const trace = error instanceof Error ? (error.stack ?? error.message) : String(error);
     output.words(`${output.label("error:")} ${trace} (internal)`);
   }

@@ -16,7 +16,8 @@ export const callFlags = {
     Type.String({
       hint: "value",
       minLength: 1,
-      description: "Act with this token; else EVENTDBX_TOKEN, else this machine's secret.",
+      description:
+        "Act with this token; else EVENTDBX_TOKEN (not seen by others), else as this machine.",
     }),
   ),
   json: Type.Optional(Type.Boolean({ description: "Print JSON." })),

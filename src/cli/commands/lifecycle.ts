@@ -94,8 +94,9 @@ export const status = command({
   exits: { 3: "no server is running" },
   run: async (_flags, shell) => {
     const configuration = await loadConfiguration(shell, {});
-    const { config } = configuration;
+    const { config, warnings } = configuration;
     const { output } = shell;
+    for (const warning of warnings) output.words(`warning: ${warning}`);
     const found = await findServer(config.data_dir);
     const target =
       found.state === "running"

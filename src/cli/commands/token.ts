@@ -4,10 +4,10 @@ import { Type } from "@sinclair/typebox";
 import { operations, type Output } from "../../api/operations.ts";
 import { invalidArgument } from "../../model/error.ts";
 import { command, type Group } from "../command.ts";
-import { loadConfiguration } from "../configuration.ts";
 import { pairs } from "../output.ts";
 import type { Shell } from "../shell.ts";
-import { withTarget, type Target } from "../target.ts";
+import type { Target } from "../target.ts";
+import { asking } from "./key-flags.ts";
 
 const issued = operations.issueToken.input.properties;
 const json = Type.Optional(Type.Boolean({ description: "Print JSON." }));
@@ -149,17 +149,13 @@ const refresh = command({
     }),
 });
 
-/**
- * `--token` names the token to act on here, so that the caller's own can only come by the
- * environment.
- */
+/** `--token` names the token to act on here, so the caller's own can only come by environment. */
 async function withTokens<Result>(
   shell: Shell,
   access: "read" | "write",
   use: (target: Target) => Promise<Result>,
 ): Promise<void> {
-  const configuration = await loadConfiguration(shell, {});
-  await withTarget({ shell, configuration, access, token: undefined }, use);
+  await asking({ shell, access, token: undefined }, use);
 }
 
 async function given(word: string): Promise<string> {
