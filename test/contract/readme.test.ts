@@ -23,7 +23,7 @@ import { tempDir, type TempDir } from "../support/temp.ts";
 const readme = readFileSync(join(root, "README.md"), "utf8");
 const page = blocksOf(readme);
 const runnable = page.filter((block) => isShell(block) && block.notRun === null);
-const tools = ["sh", "curl", "openssl", "sha256sum"].filter((tool) => Bun.which(tool) === null);
+const lacking = ["curl", "openssl", "sha256sum"].some((tool) => Bun.which(tool) === null);
 
 /** What one block leaves for the next: its directory and its exported variables, and no more. */
 const session = `set -eu
@@ -144,10 +144,11 @@ test("every block that shows an output follows one that runs", () => {
   expect(strays.map(({ line }) => `README.md:${line}`)).toEqual([]);
 });
 
-describe.skipIf(tools.length > 0)(`README.md [needs ${tools.join(", ") || "nothing"}]`, () => {
+describe("a reader of README.md", () => {
   for (const block of runnable) {
     const output = page[page.indexOf(block) + 1];
-    test(`line ${block.line}: ${block.text.split("\n")[0]}`, async () => {
+    const name = `line ${block.line}: ${block.text.split("\n")[0]}`;
+    test.skipIf(lacking)(`${name} [needs curl, openssl, sha256sum]`, async () => {
       if (block.text.trim().endsWith("--foreground")) return startForeground(block);
 
       const { code, stdout, stderr } = await runBlock(block);
@@ -159,7 +160,7 @@ describe.skipIf(tools.length > 0)(`README.md [needs ${tools.join(", ") || "nothi
     });
   }
 
-  test("the data directory then holds the files that the page lists, with their modes", () => {
+  test.skipIf(lacking)("has the files that the page lists, with their modes [needs curl]", () => {
     const row = /^\| ([^|]+) \| (0\d{3}) \|/gm;
     const listed = [...readme.matchAll(row)].flatMap(([, names = "", mode = ""]) =>
       [...names.matchAll(/`([^`]+)`/g)].map(([, name = ""]) => `${mode} ${name}`),
@@ -174,7 +175,7 @@ describe.skipIf(tools.length > 0)(`README.md [needs ${tools.join(", ") || "nothi
     expect(`0${(statSync(folder).mode & 0o777).toString(8)}`).toBe("0700");
   });
 
-  test("at the end the log holds what the page has shown being appended", async () => {
+  test.skipIf(lacking)("finds in the log what the page appends [needs curl]", async () => {
     const asked = await run(
       [join(root, "scripts/dbx"), "aggregate", "replay", "patient", "p-001"],
       {
