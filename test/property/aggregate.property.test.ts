@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { emptyState, evolve, type State } from "../../src/model/aggregate.ts";
 import { canonicalize, type Canonical } from "../../src/model/canonical.ts";
 import { referenceCanonical } from "../support/canonical-reference.ts";
-import { jsonTexts, runs } from "../support/json-texts.ts";
+import { jsonTexts, runs, runs_ms_max } from "../support/json-texts.ts";
 
 /** Few keys, so that states and payloads share many; with escapes and beyond the basic plane. */
 const keys = fc.oneof(
@@ -45,42 +45,50 @@ function fold(state: Map<string, string>, members: readonly Member[]): Map<strin
 const textOf = (members: Map<string, string>): string =>
   `{${[...members].map(([key, text]) => `${JSON.stringify(key)}:${text}`).join(",")}}`;
 
-test("a history of payloads folds to the same state as plain values do", () => {
-  fc.assert(
-    fc.property(fc.array(payloads, { maxLength: 8 }), (history) => {
-      let state: State = emptyState;
-      let expected = new Map<string, string>();
-      for (const payload of history) {
-        const members = isMembers(payload)
-          ? [...new Map(payload)]
-          : typeof payload === "object" && payload !== null && !Array.isArray(payload)
-            ? Object.entries(payload)
-            : [["_value", payload] as const];
-        const sent = isMembers(payload)
-          ? textOf(new Map(members.map(([key, value]) => [key, JSON.stringify(value)])))
-          : JSON.stringify(payload);
-        state = evolve(state, canonicalize(sent));
-        expected = fold(expected, members);
-        expect(state as string).toBe(referenceCanonical(textOf(expected)) ?? "refused");
-      }
-    }),
-    runs(1_500),
-  );
-});
+test(
+  "a history of payloads folds to the same state as plain values do",
+  () => {
+    fc.assert(
+      fc.property(fc.array(payloads, { maxLength: 8 }), (history) => {
+        let state: State = emptyState;
+        let expected = new Map<string, string>();
+        for (const payload of history) {
+          const members = isMembers(payload)
+            ? [...new Map(payload)]
+            : typeof payload === "object" && payload !== null && !Array.isArray(payload)
+              ? Object.entries(payload)
+              : [["_value", payload] as const];
+          const sent = isMembers(payload)
+            ? textOf(new Map(members.map(([key, value]) => [key, JSON.stringify(value)])))
+            : JSON.stringify(payload);
+          state = evolve(state, canonicalize(sent));
+          expected = fold(expected, members);
+          expect(state as string).toBe(referenceCanonical(textOf(expected)) ?? "refused");
+        }
+      }),
+      runs(1_500),
+    );
+  },
+  runs_ms_max,
+);
 
-test("a state is canonical whatever was sent, and the same payload again changes nothing", () => {
-  fc.assert(
-    fc.property(jsonTexts, jsonTexts, (first, second) => {
-      const sent: Canonical[] = [];
-      for (const text of [first, second]) {
-        const canonical = referenceCanonical(text);
-        if (canonical !== null) sent.push(canonicalize(canonical));
-      }
-      const state = sent.reduce(evolve, emptyState);
-      expect(referenceCanonical(state)).toBe(state);
-      const last = sent.at(-1);
-      if (last !== undefined) expect(evolve(state, last)).toBe(state);
-    }),
-    runs(1_000),
-  );
-});
+test(
+  "a state is canonical whatever was sent, and the same payload again changes nothing",
+  () => {
+    fc.assert(
+      fc.property(jsonTexts, jsonTexts, (first, second) => {
+        const sent: Canonical[] = [];
+        for (const text of [first, second]) {
+          const canonical = referenceCanonical(text);
+          if (canonical !== null) sent.push(canonicalize(canonical));
+        }
+        const state = sent.reduce(evolve, emptyState);
+        expect(referenceCanonical(state)).toBe(state);
+        const last = sent.at(-1);
+        if (last !== undefined) expect(evolve(state, last)).toBe(state);
+      }),
+      runs(1_000),
+    );
+  },
+  runs_ms_max,
+);

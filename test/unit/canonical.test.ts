@@ -180,6 +180,7 @@ describe("texts", () => {
     ['{"\\n":1,"a":2}', '{"\\n":1,"a":2}'],
     ['"\\/\\u002f\\u0041\\u00e9"', '"//Aé"'],
     ['"\\u001F\\u007f\\u2028"', '"\\u001f\u007f\u2028"'],
+    ['"\\u001F"', '"\\u001f"'],
     ['"\\u0008\\u0009\\u000a\\u000c\\u000d"', '"\\b\\t\\n\\f\\r"'],
     ['"\\ud83d\\uDE00"', '"😀"'],
     ['"\u2028\u0080"', '"\u2028\u0080"'],
@@ -243,6 +244,10 @@ describe("texts", () => {
     '"\\ud800"',
     '"\\udc00\\ud800"',
     '"\\ud83dx"',
+    '"\\ud83d\\u0041"',
+    '"\\ud83d\\ud7ff"',
+    '"\\ud83d\\ue000"',
+    '"\\ud83d\\n"',
   ])("the lone surrogate in %j is refused", (source) => {
     expect(refusal(source).message).toContain("lone surrogate");
   });

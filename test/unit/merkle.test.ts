@@ -70,6 +70,11 @@ describe("a frontier", () => {
     expect(seven.size).toBe(7);
   });
 
+  test("has its root computed once, since an append needs the root before it again", () => {
+    const seven = grow(leaves.slice(0, 7));
+    expect(rootOf(seven)).toBe(rootOf(seven));
+  });
+
   test("that comes back from a storage as a Buffer is not written to", () => {
     const stored = { size: 7, nodes: Buffer.from(grow(leaves.slice(0, 7)).nodes) };
     const before = stored.nodes.toHex();
