@@ -8,7 +8,7 @@ import type { Input, IssuedToken, Token } from "../api/operations.ts";
 import type { Log } from "../log.ts";
 import { grants, grantsOf, Group, User, type Actor, type TokenId } from "../model/actor.ts";
 import {
-  DbxError,
+  type DbxError,
   failedPrecondition,
   invalidArgument,
   notFound,

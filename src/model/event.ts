@@ -22,7 +22,7 @@ export const EventId = Type.String({
 });
 export type EventId = Static<typeof EventId>;
 
-export const Note = Text({
+const Note = Text({
   description: "A remark kept beside the payload.",
   minLength: 0,
   maxLength: limits.note_chars_max,
@@ -44,7 +44,7 @@ export const Event = Type.Object(
 );
 export type Event = Static<typeof Event>;
 
-export const Metadata = Type.Object({
+const Metadata = Type.Object({
   event_id: EventId,
   created_at: Type.String({
     description: "UTC, six digits of a second: 2024-12-01T17:22:43.512345Z.",
