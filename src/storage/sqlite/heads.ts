@@ -37,8 +37,8 @@ interface Link {
 
 export function createHeads({ heads_max }: { heads_max: number }): Heads {
   const running = new Map<string, StoredHead>();
-  // Links instead of the map's own order: a map that is reordered at every use is full of deleted entries, and
-  // looking for its first one passes over all of them.
+  // Links instead of the map's own order: a map that is reordered at every use is full of deleted
+  // entries, and looking for its first one passes over all of them.
   const durable = new Map<string, Link>();
   let oldest: Link | null = null;
   let newest: Link | null = null;

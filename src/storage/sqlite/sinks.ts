@@ -138,7 +138,7 @@ function startThread(onDeath: (cause: unknown) => void) {
       if (failed !== null) throw failed;
       const reply = Promise.withResolvers<Reply>();
       waiting.push(reply);
-      worker.postMessage(request, request.kind === "write" ? [request.packed.bytes.buffer] : []);
+      worker.postMessage(request);
       return await reply.promise;
     },
     hasFailed: (): boolean => failed !== null,
