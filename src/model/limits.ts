@@ -32,6 +32,8 @@ export const limits = {
   body_ms_max: 300_000,
   /** Faults of an input that are looked at to find the one worth telling. */
   input_faults_max: 100,
+  /** Requests being answered at a time; beyond this the caller is told to come back. */
+  requests_running_max: 4_096,
   /** A connection on which nothing moves for so long is closed. */
   idle_seconds_max: 30,
   /** A request id that a client chose: it is written into every log line of the request. */

@@ -1,5 +1,5 @@
-// HTTP's own way to say which version is expected (RFC 9110, section 13.1.1): `If-Match` on an append
-// stands for `expected_version`, and the `ETag` of an aggregate is its version.
+// HTTP's own way to say which version is expected (RFC 9110, section 13.1.1): `If-Match` on an
+// append stands for `expected_version`, and the `ETag` of an aggregate is its version.
 
 import type { WireError } from "../api/errors.ts";
 import { invalidArgument } from "../model/error.ts";

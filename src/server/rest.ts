@@ -13,7 +13,7 @@ import { routes, type Route } from "../api/routes.ts";
 import type { Log } from "../log.ts";
 import type { Actor } from "../model/actor.ts";
 import { canonicalize, decodeUtf8 } from "../model/canonical.ts";
-import { invalidArgument, notFound, unavailable } from "../model/error.ts";
+import { invalidArgument, notFound, overloaded, unavailable } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { answer, answerError, type NameRequest } from "./answer.ts";
 import type { Bodies } from "./body.ts";
@@ -48,6 +48,8 @@ interface Asked {
 }
 /** Makes the answer of a request that may be answered; what it throws becomes the error shape. */
 type Respond = (asked: Asked) => Promise<Response> | Response;
+/** Lets the connection of a request be silent for so many seconds; 0 for as long as it takes. */
+type Silence = (request: Request, seconds: number) => void;
 type Handler = (request: Request, params: PathValues | undefined) => Promise<Response>;
 
 /** Operations that need no grant are open to everybody; nobody in particular asks for them. */
@@ -62,8 +64,10 @@ export function createRest(options: RestOptions) {
   const { openSession, surfaces } = options;
   const served = routes.filter(({ surface }) => surfaces.includes(surface));
   const app = new Elysia({ normalize: false, strictPath: true });
+  const silence: Silence = (request, seconds) => app.server?.timeout(request, seconds);
   for (const route of served) {
-    const handler = guard(options, route.operation, respondTo(route, options));
+    const respond = respondTo(route, { ...options, silence });
+    const handler = guard(options, route.operation, respond);
     app.route(
       route.method,
       patternOf(route.path),
@@ -139,22 +143,35 @@ const isGone = (thrown: unknown): boolean =>
 const goneAway = (cause: unknown) =>
   invalidArgument("the request ended before its body did", {}, { cause });
 
-function respondTo(route: Route, options: RestOptions): Respond {
-  const { dbx, authenticate } = options;
+function respondTo(route: Route, options: RestOptions & { silence: Silence }): Respond {
+  const { dbx, authenticate, silence, figures } = options;
   const { operation, status } = route;
   const open = operations[operation].grant === null;
   const reader = inputOf(route, options);
   const write = writerOf(route);
   return async ({ request, params, request_id }) => {
     const actor = open ? nobody : authenticate(tokenOf(request.headers.get("authorization")));
+    if (!open && figures.running > limits.requests_running_max) throw tooBusy(figures.running);
     const body = reader.body(request);
     const bytes = body === null ? nothing : await body;
     const input = reader.input(request, params, bytes);
-    const output = await call(dbx, { operation, input, actor });
-    const { text, headers } = write(output);
-    return answer(text, { status, request_id, ...(headers === undefined ? {} : { headers }) });
+    // Silence ends idle clients, never the work that one waits for: `verify` may take minutes.
+    silence(request, 0);
+    try {
+      const output = await call(dbx, { operation, input, actor });
+      const { text, headers } = write(output);
+      return answer(text, { status, request_id, ...(headers === undefined ? {} : { headers }) });
+    } finally {
+      silence(request, limits.idle_seconds_max);
+    }
   };
 }
+
+const tooBusy = (running: number) =>
+  overloaded("too many requests at once; try again", {
+    running,
+    limit: limits.requests_running_max,
+  });
 
 const nothing = new Uint8Array();
 

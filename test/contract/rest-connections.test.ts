@@ -4,11 +4,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { clientProof, serverProof } from "../../src/api/machine.ts";
 import { DbxError } from "../../src/model/error.ts";
+import { limits } from "../../src/model/limits.ts";
 import { silentLog } from "../../src/log.ts";
 import { startServer } from "../../src/server/server.ts";
 import { testConfig } from "../support/store.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
-import { connectRaw, requestText } from "../support/server-raw.ts";
+import { connectRaw, requestText, type RawConnection } from "../support/server-raw.ts";
 
 let server: TestServer;
 beforeAll(async () => {
@@ -115,6 +116,33 @@ test("many at once: every append of one aggregate gets a version of its own", as
   const versions = answers.map(({ json }) => json.version).sort((a, b) => a - b);
   expect(versions).toEqual(Array.from({ length: 300 }, (_, n) => n + 1));
 });
+
+test("requests at a time have a bound, and health answers beyond it", async () => {
+  await using busy = await startTestServer({ least: "info" });
+  const text = requestText("POST", "/v1/events", { token: busy.token, body: body("busy") });
+  const holding: RawConnection[] = [];
+  for (let count = 0; count < limits.requests_running_max; count++) {
+    const connection = await connectRaw(busy.port);
+    connection.write(text.slice(0, -1));
+    holding.push(connection);
+  }
+  // One too many: each asks until the ones before it have all been counted.
+  let answer = await busy.ask("GET", "/v1/events?take=0");
+  while (answer.status === 200) answer = await busy.ask("GET", "/v1/events?take=0");
+  expect([answer.status, answer.json.code]).toEqual([429, "overloaded"]);
+  expect(answer.json.details).toEqual({
+    running: limits.requests_running_max + 1,
+    limit: limits.requests_running_max,
+  });
+  expect((await busy.ask("GET", "/v1/events", { token: null })).status).toBe(401);
+  expect((await busy.ask("GET", "/health")).status).toBe(200);
+
+  for (const connection of holding) connection.write(text.slice(-1));
+  const answers = await Promise.all(holding.map((connection) => connection.read()));
+  expect(answers.every(({ status }) => status === 200)).toBe(true);
+  for (const connection of holding) connection[Symbol.dispose]();
+  expect((await busy.ask("GET", "/v1/aggregates/c/busy")).json.version).toBe(answers.length);
+}, 30_000);
 
 describe("request ids", () => {
   test("the client's own comes back and stands in the log", async () => {

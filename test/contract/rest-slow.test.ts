@@ -1,5 +1,5 @@
-// Clients that are too slow for their own good: they end after a bounded time, and what they held is
-// given back. The bounds are handed in small here; the server uses those of model/limits.ts.
+// Clients that are too slow for their own good: they end after a bounded time, and what they held
+// is given back. The bounds are handed in small here; the server uses those of model/limits.ts.
 
 import { expect, test } from "bun:test";
 import { toWire, httpStatusOf } from "../../src/api/errors.ts";
