@@ -107,6 +107,11 @@ function workloads(): Workload[] {
     make("100 doubles", 200, (n) =>
       JSON.stringify(Array.from({ length: 100 }, (_, i) => fraction(n * 100 + i) * 1_000)),
     ),
+    make(
+      "100 floats like 60.0",
+      200,
+      (n) => `[${Array.from({ length: 100 }, (_, i) => `${n * i}.0`).join(",")}]`,
+    ),
     make("100 integers", 200, (n) =>
       JSON.stringify(Array.from({ length: 100 }, (_, i) => n * i * 37)),
     ),

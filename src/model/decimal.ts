@@ -18,6 +18,9 @@ export function canonicalNumber(token: string): string {
   const shortest = String(nearest);
   // Most tokens were written by a program that writes them shortest.
   if (shortest === token) return token;
+  // Decimals of up to 15 digits survive the way to a normal double and back.
+  const magnitude = Math.abs(nearest);
+  if (token.length <= 15 && magnitude > 1e-290 && magnitude < 1e290) return shortest;
   const exact = decimalOf(token);
   if (exact.digits === "") return "0";
   if (!Number.isFinite(nearest) || nearest === 0) return token;

@@ -28,10 +28,7 @@ const closeBracket = 0x5d;
 const openBrace = 0x7b;
 const closeBrace = 0x7d;
 
-/**
- * In: one JSON value. Out: its canonical text. Throws `invalid_argument` where `canonicalize`
- * promises to.
- */
+/** In: one JSON value. Out: its canonical text. Refuses what `canonicalize` says it refuses. */
 export function rewrite(source: string): string {
   begin(source);
   blanks();
@@ -48,35 +45,36 @@ export function rewrite(source: string): string {
 // The machine's state. It is synchronous and not re-entrant, so one set for the module is enough.
 // Hot loops copy it into local variables, which the compiler can keep in registers.
 
-/** Buffers above this are given back: one huge payload must not hold its memory for ever. */
-const keptBytesMax = 262_144;
-/**
- * The text's bytes, then a zero: a byte no JSON may contain, so that no loop has to look for the
- * end.
- */
-let input = Buffer.alloc(keptBytesMax);
+/** For texts of common size. Larger buffers are made for one text and given back after it. */
+const commonBytes = 262_144;
+const commonInput = Buffer.alloc(commonBytes);
+const commonOutput = Buffer.alloc(commonBytes);
+const commonMembers = new Uint32Array(4_096 * stride);
+/** The text's bytes, then a zero: no JSON may contain one, so no loop has to look for the end. */
+let input = commonInput;
 let inputEnd = 0;
 let text = "";
 let at = 0;
 /** The input with one character per byte, made when a long string is met. */
 let inputChars: string | null = null;
 /** What is written so far. Behind `end` there is always room for the rest of the input. */
-let output = Buffer.alloc(keptBytesMax);
+let output = commonOutput;
 let end = 0;
 /** Whether the output differs from the input. */
 let changed = false;
 let depth = 0;
 /** The members of the objects being read, as model/order.ts wants them. */
-const membersKept = 4_096 * stride;
-let members = new Uint32Array(membersKept);
+let members = commonMembers;
 let membersEnd = 0;
 const encoder = new TextEncoder();
 
 function begin(source: string): void {
   if (!source.isWellFormed()) throw invalidArgument("JSON must not contain a lone surrogate");
-  // UTF-8 takes at most three bytes for a UTF-16 unit.
-  const needed = source.length * 3 + 1;
-  if (needed > input.length) input = Buffer.alloc(needed);
+  // UTF-8 takes at most three bytes for a UTF-16 unit, so most texts need no counting.
+  if (source.length * 3 >= commonBytes) {
+    const needed = Buffer.byteLength(source) + 1;
+    if (needed > commonBytes) input = Buffer.allocUnsafe(needed);
+  }
   inputEnd = encoder.encodeInto(source, input).written;
   input[inputEnd] = 0;
   text = source;
@@ -86,19 +84,21 @@ function begin(source: string): void {
   reserve(0);
 }
 
+/** Lets go of the text and of large buffers. */
 function finish(): void {
   text = "";
   inputChars = null;
-  if (input.length > keptBytesMax) input = Buffer.alloc(keptBytesMax);
-  if (output.length > keptBytesMax) output = Buffer.alloc(keptBytesMax);
-  if (members.length > membersKept) members = new Uint32Array(membersKept);
+  input = commonInput;
+  output = commonOutput;
+  members = commonMembers;
 }
 
 /** Makes room for the rest of the input and `bytes` more. */
 function reserve(bytes: number): void {
   const needed = end + (inputEnd - at) + bytes;
   if (needed <= output.length) return;
-  const larger = Buffer.alloc(needed * 2);
+  // Twice as much where it grows once, because then it may grow again.
+  const larger = Buffer.allocUnsafe(end === 0 ? needed : needed * 2);
   output.copy(larger, 0, 0, end);
   output = larger;
 }
@@ -190,10 +190,7 @@ function growMembers(): void {
   members = larger;
 }
 
-/**
- * Whether the key of the member at `left` comes before that of the next one. Equal keys are for
- * `arrange`.
- */
+/** Whether a member's key comes before that of the next one. Equal keys are for `arrange`. */
 const isBefore = (left: number): boolean =>
   compareKeys(output, members[left] ?? 0, members[left + stride] ?? 0) < 0;
 
@@ -311,10 +308,8 @@ function failEscape(fault: number, byte: number): never {
 }
 
 function failString(byte: number): never {
-  fail(
-    byte < inputEnd ? "control characters in strings must be escaped" : "a string is not closed",
-    byte,
-  );
+  if (byte < inputEnd) fail("control characters in strings must be escaped", byte);
+  fail("a string is not closed", byte);
 }
 
 /** Copies a number, or writes it as `canonicalNumber` does. */
@@ -336,20 +331,31 @@ function number(): void {
     digits();
     plain = input[at - 1] !== zero && (input[whole] !== zero || isWrittenOut(fraction));
   }
-  const code = input[at];
-  if (code === 0x65 || code === 0x45) {
+  const code = input[at] ?? 0;
+  const exponent = code === 0x65 || code === 0x45;
+  // Up to 15 digits a double keeps the value, so that zeros at the end can go: 60.0, 12.50.
+  if (!plain && !exponent && input[whole] !== zero && at - whole <= 16) return trimmed(start);
+  if (exponent) {
     at++;
-    const sign = input[at];
-    if (sign === minus || sign === 0x2b) at++;
+    if (input[at] === minus || input[at] === 0x2b) at++;
     digits();
-    plain = false;
   }
   const length = at - start;
   if (length > limits.json_number_chars_max)
     fail(`a number must have at most ${limits.json_number_chars_max} characters`, start);
-  if (!plain) return rewrittenNumber(start);
+  if (!plain || exponent) return rewrittenNumber(start);
   copy(start, at, end);
   end += length;
+}
+
+/** Copies a number with decimals, without the zeros at its end. */
+function trimmed(start: number): void {
+  let until = at;
+  while (input[until - 1] === zero) until--;
+  if (input[until - 1] === point) until--;
+  copy(start, until, end);
+  end += until - start;
+  changed = true;
 }
 
 /**
@@ -388,5 +394,6 @@ function rewrittenNumber(start: number): void {
 /** Refuses the text for what stands at a byte of the input; the caller is told a character. */
 function fail(problem: string, byte = at): never {
   const offset = input.toString("utf8", 0, byte).length;
+  finish();
   throw invalidArgument(`invalid JSON at character ${offset + 1}: ${problem}`, { offset });
 }

@@ -61,6 +61,23 @@ describe("numbers keep their exact value", () => {
     ["9007199254740992", "9007199254740992"],
     ["1e20", "100000000000000000000"],
     ["1.5e300", "1.5e+300"],
+    ["60.0", "60"],
+    ["-100.000", "-100"],
+    ["0.50", "0.5"],
+    ["-0.0500", "-0.05"],
+    ["12345678901234.50", "12345678901234.5"],
+    ["1234567890123456.50", "1234567890123456.5"],
+    ["1234567890123456.70", "1234567890123456.70"],
+    ["12345678901234567.0", "12345678901234567.0"],
+    ["100000000000000000000000.0", "1e+23"],
+    ["1.00000000000000000010", "1.00000000000000000010"],
+    ["1.0e0", "1"],
+    ["12.50", "12.5"],
+    ["1e-290", "1e-290"],
+    ["2.20e-308", "2.2e-308"],
+    ["2.5e-323", "2.5e-323"],
+    ["3e-323", "3e-323"],
+    ["1.00e307", "1e+307"],
   ])("%s is written as %s", (token, written) => {
     expect(canonicalize(token) as string).toBe(written);
     expect(canonicalize(`{"a":[${token}, ${token}]}`) as string).toBe(
@@ -296,6 +313,13 @@ describe("size", () => {
         `{"a":${list("100000")},"b":${list(`1${"0".repeat(20)}`)}}`,
       );
     }
+  });
+
+  test("a refusal of a text that needs larger buffers leaves nothing behind either", () => {
+    const long = "x".repeat(500_000);
+    expect(refusal(`{"é":"${long}`)).toMatchObject({ offset: 500_006 });
+    expect(canonicalize(`{"b":"${long}","a":"é"}`) as string).toBe(`{"a":"é","b":"${long}"}`);
+    expect(canonicalize('{"b":1,"a":2}') as string).toBe('{"a":2,"b":1}');
   });
 
   test("an object of 20,000 members is sorted, and a small text afterwards is as well", () => {
