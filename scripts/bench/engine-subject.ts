@@ -29,6 +29,8 @@ export interface EngineJob {
 
 export interface EngineResult {
   readonly per_second: number;
+  /** Of all threads, per event: tells more than the rate where others use the machine too. */
+  readonly cpu_us: number;
   /** From the call to the answer; of whole transactions where there are no callers. */
   readonly p50_ms: number;
   readonly p99_ms: number;
@@ -68,28 +70,33 @@ export async function openForBench(
   return { opened, actor: opened.authenticate(token), settings };
 }
 
-/** Lets `callers` append events one after the other, each waiting for its answer. */
+/** Events made before a measurement, used round and round: a heap full of them would slow down dbx's own. */
+const events_prepared = 20_000;
+
+/** Lets `callers` append `count` events one after the other, each waiting for its answer. */
 export async function appendConcurrently(
   opened: Opened,
   actor: Actor,
-  options: { callers: number; events: readonly Appended[] },
-): Promise<{ seconds: number; latencies: Float64Array }> {
-  const { callers, events } = options;
-  const latencies = new Float64Array(events.length);
+  options: { callers: number; events: readonly Appended[]; count: number },
+): Promise<{ seconds: number; cpu: NodeJS.CpuUsage; latencies: Float64Array }> {
+  const { callers, events, count } = options;
+  const latencies = new Float64Array(count);
   let next = 0;
   const call = async () => {
-    while (next < events.length) {
+    while (next < count) {
       const index = next++;
-      const event = events[index];
+      const event = events[index % events.length];
       if (event === undefined) throw new Error("there is an event for every call");
       const started = performance.now();
       await opened.dbx.appendEvent(actor, event);
       latencies[index] = performance.now() - started;
     }
   };
+  const cpu = process.cpuUsage();
   const started = performance.now();
   await Promise.all(Array.from({ length: callers }, call));
-  return { seconds: (performance.now() - started) / 1000, latencies };
+  const seconds = (performance.now() - started) / 1000;
+  return { seconds, cpu: process.cpuUsage(cpu), latencies };
 }
 
 async function main(job: EngineJob): Promise<EngineResult> {
@@ -116,7 +123,7 @@ async function fill(job: EngineJob): Promise<void> {
 function eventsOf(job: EngineJob): Appended[] {
   const random = seeded(job.seed);
   const pick = zipf(job.aggregates, random);
-  return Array.from({ length: job.events }, () => ({
+  return Array.from({ length: Math.min(job.events, events_prepared) }, () => ({
     aggregate_type: "order",
     aggregate_id: `order-${pick()}`,
     event_type: "order-changed",
@@ -128,10 +135,12 @@ async function measureDbx(job: EngineJob): Promise<EngineResult> {
   const events = eventsOf(job);
   const { opened, actor } = await openForBench(job.directory, { threads: true });
   const walMax = watchWal(job.directory);
-  const { seconds, latencies } = await appendConcurrently(opened, actor, { ...job, events });
+  const measured = await appendConcurrently(opened, actor, {
+    ...{ callers: job.callers, events, count: job.events },
+  });
   const wal_bytes_max = walMax();
   await opened.close();
-  return result({ events: job.events, seconds, latencies, wal_bytes_max });
+  return result({ ...measured, events: job.events, wal_bytes_max });
 }
 
 async function measureRaw(job: EngineJob): Promise<EngineResult> {
@@ -157,6 +166,7 @@ async function measureRaw(job: EngineJob): Promise<EngineResult> {
   );
   const latencies = new Float64Array(prepared.length);
   const walMax = watchWal(copy);
+  const cpuBefore = process.cpuUsage();
   const started = performance.now();
   prepared.forEach((calls, index) => {
     const begun = performance.now();
@@ -164,10 +174,11 @@ async function measureRaw(job: EngineJob): Promise<EngineResult> {
     latencies[index] = performance.now() - begun;
   });
   const seconds = (performance.now() - started) / 1000;
+  const cpu = process.cpuUsage(cpuBefore);
   const wal_bytes_max = walMax();
   for (const statement of statements.values()) statement.finalize();
   database.close();
-  return result({ events: job.events, seconds, latencies, wal_bytes_max });
+  return result({ events: job.events, seconds, cpu, latencies, wal_bytes_max });
 }
 
 /** Fields of "storage open" that are not settings of SQLite, or are set otherwise above. */
@@ -187,10 +198,16 @@ async function record(
   const restore = noteStatements(calls);
   const { opened, actor, settings } = await openForBench(job.directory, { threads: false });
   const transactions: Call[][] = [];
-  for (let first = 0; first < events.length; first += job.callers) {
+  for (let first = 0; first < job.events; first += job.callers) {
     calls.length = 0;
-    const group = events.slice(first, first + job.callers);
-    await Promise.all(group.map((event) => opened.dbx.appendEvent(actor, event)));
+    const length = Math.min(job.callers, job.events - first);
+    const group = Array.from({ length }, (_, index) => events[(first + index) % events.length]);
+    await Promise.all(
+      group.map((event) => {
+        if (event === undefined) throw new Error("there is an event for every call");
+        return opened.dbx.appendEvent(actor, event);
+      }),
+    );
     transactions.push([...calls]);
   }
   await opened.close();
@@ -225,11 +242,14 @@ function noteStatements(calls: Call[]): () => void {
 function result(measured: {
   events: number;
   seconds: number;
+  cpu: NodeJS.CpuUsage;
   latencies: Float64Array;
   wal_bytes_max: number;
 }): EngineResult {
+  const { cpu } = measured;
   return {
     per_second: measured.events / measured.seconds,
+    cpu_us: (cpu.user + cpu.system) / measured.events,
     p50_ms: quantile(measured.latencies, 0.5),
     p99_ms: quantile(measured.latencies, 0.99),
     wal_bytes_max: measured.wal_bytes_max,

@@ -83,6 +83,7 @@ function figuresOf(
   };
   const plain = { baseline: null, ratio: null, aim: null };
   const rawRates = results.map(({ raw }) => raw.per_second);
+  const rawCpu = results.map(({ raw }) => raw.cpu_us);
   const wal = Math.max(...results.map(({ dbx }) => dbx.wal_bytes_max));
   const memory = of("peak memory", "MiB", (each) => (each.peak_memory_bytes ?? NaN) / 2 ** 20);
   return [
@@ -98,6 +99,12 @@ function figuresOf(
         callers === callersMost && callers >= 512
           ? { text: `at least ${ratioAim * 100} %`, met: ratio >= ratioAim }
           : null,
+    },
+    {
+      ...of("CPU time per append", "µs", ({ cpu_us }) => cpu_us),
+      baseline: { name: "raw bun:sqlite", value: median(rawCpu), raw: rawCpu },
+      ratio: median(results.map(({ dbx, raw }) => dbx.cpu_us / raw.cpu_us)),
+      aim: null,
     },
     { ...of("append p50", "ms", ({ p50_ms }) => p50_ms), ...plain },
     { ...of("append p99", "ms", ({ p99_ms }) => p99_ms), ...plain },

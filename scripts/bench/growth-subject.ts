@@ -113,8 +113,10 @@ async function appendTo(job: Extract<GrowthJob, { what: "append" }>): Promise<Gr
   const { opened, actor } = await openForBench(job.directory, { threads: true });
   // A fresh process is slow at first: what is measured is growth, so aggregates of its own warm it up.
   const warm = Array.from({ length: 8_000 }, (_, index) => eventOf(`warm-${index % 500}`, random));
-  await appendConcurrently(opened, actor, { callers, events: warm });
-  const { seconds } = await appendConcurrently(opened, actor, { callers, events });
+  await appendConcurrently(opened, actor, { callers, events: warm, count: warm.length });
+  const { seconds } = await appendConcurrently(opened, actor, {
+    ...{ callers, events, count: events.length },
+  });
   await opened.close();
   return { events: events.length, seconds, peak_memory_bytes: peakMemory("self") };
 }

@@ -2,9 +2,9 @@
 // Run: bun run bench [--quick] [--only rest,engine,growth,startup,verify,canonical,storage] [--json <file>]
 // Prints one table per topic, then plainly which aims are missed, and writes everything as JSON.
 
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import type { CanonicalRow } from "./canonical.ts";
 import { benchEngine } from "./engine.ts";
 import { benchGrowth, benchVerify, buildLongLog } from "./growth.ts";
 import { benchDirectory, commitHash, describeMachine } from "./machine.ts";
@@ -103,13 +103,33 @@ async function measure(plan: Plan): Promise<Figure[]> {
     const few = Math.min(rounds, 3);
     if (only.includes("verify")) await take("verify", () => benchVerify(log, { rounds: few }));
   }
-  if (only.includes("canonical")) await take("canonical JSON", () => canonicalFigures());
+  if (only.includes("canonical")) await take("canonical JSON", () => canonicalFigures(directory));
   return figures;
 }
 
-async function canonicalFigures(): Promise<Figure[]> {
-  if (!existsSync(join(import.meta.dir, "canonical.ts"))) return [];
-  return [];
+/** Of JSON.parse on a text like those that clients send. */
+const canonicalAim = 2;
+
+async function canonicalFigures(directory: string): Promise<Figure[]> {
+  const path = join(directory, "canonical.json");
+  const script = join(import.meta.dir, "canonical.ts");
+  const child = Bun.spawn([process.execPath, "--no-env-file", script, "--json", path], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  if ((await child.exited) !== 0) throw new Error("canonical.ts failed");
+  const { rows }: { rows: CanonicalRow[] } = await Bun.file(path).json();
+  return rows.map(({ workload, bytes, ratio, raw, ...row }) => ({
+    ...{ topic: "canonical JSON", name: `${workload} (${bytes} bytes)`, unit: "ns" },
+    ...{ value: row.canonicalize_ns, raw: raw.map(({ canonicalize_ns }) => canonicalize_ns) },
+    baseline: {
+      ...{ name: "JSON.parse", value: row.parse_ns },
+      raw: raw.map(({ parse_ns }) => parse_ns),
+    },
+    ratio,
+    aim: workload.startsWith("typical")
+      ? { text: "at most twice JSON.parse", met: ratio <= canonicalAim }
+      : null,
+  }));
 }
 
 await main();
