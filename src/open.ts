@@ -46,7 +46,7 @@ export interface Opened {
   readonly settings: () => Settings;
   /** Resolves when the disk failed: from then on nothing is written, and the process should end. Never rejects. */
   readonly failure: Promise<DbxError>;
-  /** Finishes what was accepted, then closes the storage. */
+  /** Finishes what was accepted, then closes the storage. May be called again. */
   readonly close: () => Promise<void>;
 }
 
@@ -93,6 +93,12 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
     encrypted: false,
     figures: { ...committer.figures(), ...(await storage.figures()) },
   });
+  const closeAll = async (): Promise<void> => {
+    await committer.close();
+    await tokens.close();
+    await storage.close();
+  };
+  let closing: Promise<void> | undefined;
   return {
     dbx: createEngine({ storage, committer, tokens, system, settings, status }),
     authenticate: tokens.authenticate,
@@ -103,10 +109,6 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
         : await readMachineKey(data_dir),
     settings: settings.current,
     failure: storage.failure,
-    close: async () => {
-      await committer.close();
-      await tokens.close();
-      await storage.close();
-    },
+    close: () => (closing ??= closeAll()),
   };
 }

@@ -12,6 +12,7 @@ import {
   failedPrecondition,
   invalidArgument,
   notFound,
+  overloaded,
   unauthenticated,
 } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
@@ -268,7 +269,7 @@ export async function openTokens(options: {
       const now = system.now();
       for (const [id, session] of sessions) if (session.expires_at <= now) sessions.delete(id);
       if (sessions.size >= limits.session_tokens_max) {
-        throw failedPrecondition("too many command lines are at work; try again in a minute");
+        throw overloaded("too many command lines are at work; try again in a minute");
       }
       const { value, hash, id } = newValue(system);
       const expires_at = addSeconds(now, limits.session_token_ms / 1000);
