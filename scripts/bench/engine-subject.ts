@@ -1,6 +1,7 @@
-// One subject of engine.ts, in a process of its own. `dbx`: so many callers that each wait for their append,
-// on a store opened as the server opens it. `raw`: the same statements with the same values, recorded from dbx
-// itself, run by nothing but bun:sqlite, in transactions of as many events as there are callers.
+// One subject of engine.ts, in a process of its own. `dbx`: so many callers that each wait for
+// their append, on a store opened as the server opens it. `raw`: the same statements with the same
+// values, recorded from dbx itself, run by nothing but bun:sqlite, in transactions of as many
+// events as there are callers.
 
 import { Database, type Statement } from "bun:sqlite";
 import { cpSync } from "node:fs";
@@ -40,7 +41,10 @@ export interface EngineResult {
 
 export type Appended = Parameters<Opened["dbx"]["appendEvent"]>[1];
 
-/** The store as the server has it, and an actor who pays with a token. `settings`: the pragmas as read back. */
+/**
+ * The store as the server has it, and an actor who pays with a token. `settings`: the pragmas as
+ * read back.
+ */
 export async function openForBench(
   directory: string,
   { threads }: { threads: boolean },
@@ -70,7 +74,10 @@ export async function openForBench(
   return { opened, actor: opened.authenticate(token), settings };
 }
 
-/** Events made before a measurement, used round and round: a heap full of them would slow down dbx's own. */
+/**
+ * Events made before a measurement, used round and round: a heap full of them would slow down dbx's
+ * own.
+ */
 const events_prepared = 20_000;
 
 /** Lets `callers` append `count` events one after the other, each waiting for its answer. */

@@ -1,6 +1,6 @@
-// Measures the engine without HTTP beside raw bun:sqlite: the same rows into the same tables with the same
-// indexes, triggers and pragmas. Each subject is a process of its own on a fresh directory; the order of the
-// two is turned round every round.
+// Measures the engine without HTTP beside raw bun:sqlite: the same rows into the same tables with
+// the same indexes, triggers and pragmas. Each subject is a process of its own on a fresh
+// directory; the order of the two is turned round every round.
 
 import { join } from "node:path";
 import { mkdirSync, rmSync } from "node:fs";

@@ -1,6 +1,6 @@
 // The processes of growth.ts. `build`: makes logs of a known shape through the engine, in batches.
-// `append`: the rate at which callers append to given aggregates of such a log. `verify` and `read`: the whole
-// log recomputed, and the whole log only read.
+// `append`: the rate at which callers append to given aggregates of such a log. `verify` and
+// `read`: the whole log recomputed, and the whole log only read.
 
 import { canonicalOf } from "../../src/model/canonical.ts";
 import { silentLog } from "../../src/log.ts";
@@ -76,8 +76,8 @@ async function build(directory: string, groups: readonly Group[]): Promise<Growt
 }
 
 /**
- * Every aggregate's name as often as it has events. The events of one aggregate lie apart, as they would
- * if aggregates lived at the same time: a few of each, round and round.
+ * Every aggregate's name as often as it has events. The events of one aggregate lie apart, as they
+ * would if aggregates lived at the same time: a few of each, round and round.
  */
 function* spread(groups: readonly Group[]): Generator<string> {
   const run = 100;
@@ -111,7 +111,8 @@ async function appendTo(job: Extract<GrowthJob, { what: "append" }>): Promise<Gr
     }
   }
   const { opened, actor } = await openForBench(job.directory, { threads: true });
-  // A fresh process is slow at first: what is measured is growth, so aggregates of its own warm it up.
+  // A fresh process is slow at first: what is measured is growth, so aggregates of its own warm it
+  // up.
   const warm = Array.from({ length: 8_000 }, (_, index) => eventOf(`warm-${index % 500}`, random));
   await appendConcurrently(opened, actor, { callers, events: warm, count: warm.length });
   const { seconds } = await appendConcurrently(opened, actor, {

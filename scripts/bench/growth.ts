@@ -1,5 +1,6 @@
-// Does dbx stay as fast as it grows? Appends to aggregates of three lengths, and to a short and a long log.
-// Builds the long log once per run; what else needs a long log (start-up, verify) uses the same directory.
+// Does dbx stay as fast as it grows? Appends to aggregates of three lengths, and to a short and a
+// long log. Builds the long log once per run; what else needs a long log (start-up, verify) uses
+// the same directory.
 
 import { cpSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +17,10 @@ export interface LongLog {
 }
 
 const callers = 64;
-/** So many aggregates are written to at a time, whatever their length: as many rows change per commit. */
+/**
+ * So many aggregates are written to at a time, whatever their length: as many rows change per
+ * commit.
+ */
 const streams = 4;
 const flatAim = 0.8;
 const shortEvents = 10_000;

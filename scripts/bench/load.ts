@@ -175,9 +175,8 @@ function write(job: Job, line: string, body: object | null): Buffer {
   const head = `${line} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${job.token}\r\n`;
   if (body === null) return Buffer.from(`${head}\r\n`);
   const text = JSON.stringify(body);
-  return Buffer.from(
-    `${head}Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
-  );
+  const length = `Content-Length: ${Buffer.byteLength(text)}\r\n`;
+  return Buffer.from(`${head}Content-Type: application/json\r\n${length}\r\n${text}`);
 }
 
 /**

@@ -1,5 +1,5 @@
-// What a figure depends on besides the code: the machine, its software, and the place on its disk where the
-// benchmarks keep their directories.
+// What a figure depends on besides the code: the machine, its software, and the place on its disk
+// where the benchmarks keep their directories.
 
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, statfsSync } from "node:fs";
 import { arch, availableParallelism, cpus, release, tmpdir, totalmem, type } from "node:os";

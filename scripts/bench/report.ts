@@ -1,6 +1,8 @@
-// The figures of a benchmark run: their shape, the tables that people read, and the block of the README.
+// The figures of a benchmark run: their shape, the tables that people read, and the block of the
+// README.
 // Run: bun scripts/bench/report.ts bench-<date>.json [--write]
-// Without --write the block goes to stdout; with it, it replaces what stands between the README's markers.
+// Without --write the block goes to stdout; with it, it replaces what stands between the README's
+// markers.
 
 import { parseArgs } from "node:util";
 import { join } from "node:path";
@@ -71,21 +73,24 @@ export function toMarkdown(bench: BenchFile): string {
   const widths = header.map((_, column) =>
     Math.max(3, ...rows.map((row) => row[column]?.length ?? 0)),
   );
-  const line = (row: readonly string[]) =>
-    `| ${widths.map((width, column) => pad(row[column] ?? "", width, column > 0 && column < 5)).join(" | ")} |`;
-  const rule = widths.map((width, column) =>
-    column > 0 && column < 5 ? `${"-".repeat(width - 1)}:` : "-".repeat(width),
+  const line = (row: readonly string[]) => {
+    const cellsOf = widths.map((width, at) => pad(row[at] ?? "", width, numeric.includes(at)));
+    return `| ${cellsOf.join(" | ")} |`;
+  };
+  const rule = widths.map((width, at) =>
+    numeric.includes(at) ? `${"-".repeat(width - 1)}:` : "-".repeat(width),
   );
   const missed = missedAims(bench.figures);
   const memory = `${(machine.memory_bytes / 2 ** 30).toFixed(0)} GiB`;
   return [
-    `Measured ${bench.date.slice(0, 10)} at commit \`${bench.commit}\` on ${machine.cpu}, ${machine.cores} cores,`,
-    `${memory} of memory, ${machine.kernel}, ${machine.file_system}; Bun ${machine.bun}, SQLite ${machine.sqlite};`,
+    `Measured ${bench.date.slice(0, 10)} at commit \`${bench.commit}\` on ${machine.cpu},`,
+    `${machine.cores} cores, ${memory} of memory, ${machine.kernel}, ${machine.file_system};`,
+    `Bun ${machine.bun}, SQLite ${machine.sqlite};`,
     `${Object.entries(settings)
       .map(([name, value]) => `${name} ${value}`)
       .join(", ")}.`,
-    "Server, load generator and baseline share the cores. Every figure is the median of its rounds; the ratio is",
-    "to the baseline beside it, measured in the same run.",
+    "Server, load generator and baseline share the cores. Every figure is the median of its",
+    "rounds; the ratio is to the baseline beside it, measured in the same run.",
     "",
     ...[line(rows[0] ?? []), `| ${rule.join(" | ")} |`, ...rows.slice(1).map(line)],
     "",
@@ -94,6 +99,8 @@ export function toMarkdown(bench: BenchFile): string {
   ].join("\n");
 }
 
+/** Columns that are aligned to the right. */
+const numeric = [1, 3, 4, 5];
 const header = ["", "figure", "unit", "baseline", "ratio", "rounds", "baseline is", "aim"];
 
 const cells = ({ name, value, unit, raw, baseline, ratio, aim }: Figure): string[] => [
@@ -113,9 +120,7 @@ function aligned(rows: readonly (readonly string[])[]): string[] {
   );
   return rows.map((row) =>
     row
-      .map((cell, column) =>
-        pad(cell, widths[column] ?? 0, column > 0 && column < 6 && column !== 2),
-      )
+      .map((cell, column) => pad(cell, widths[column] ?? 0, numeric.includes(column)))
       .join("  ")
       .trimEnd(),
   );

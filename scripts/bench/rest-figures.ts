@@ -1,4 +1,5 @@
-// The figures of rest.ts as the runner reports them: each round has servers and directories of its own.
+// The figures of rest.ts as the runner reports them: each round has servers and directories of its
+// own.
 
 import { benchRest, type RestReport, type RestRow } from "./rest.ts";
 import type { Figure } from "./report.ts";

@@ -16,6 +16,8 @@ export interface RestOptions {
   /** Rounds of the whole table; each figure is the median of its rounds. */
   readonly rounds: number;
   readonly distribution: Job["distribution"];
+  /** Leave batches and reads out. */
+  readonly appends_only?: boolean;
 }
 
 export interface RestRow extends Load {
@@ -120,6 +122,7 @@ async function measureAll(
     const appends = await load(job(dbx, "append", connections));
     rows.push(row("append", appends, { connections, events: 1, echo: baseline }));
   }
+  if (options.appends_only === true) return rows;
   const batch = { connections: 8, events: batch_events };
   const batchEcho = await load(job(echo, "batch", 8));
   rows.push(row("echo batch", batchEcho, { ...batch, echo: null }));
@@ -231,7 +234,7 @@ async function load(job: Job): Promise<Load> {
 
 export function printRest(report: RestReport): string {
   const lines = [
-    `payload ${report.payload_bytes} bytes, ${report.aggregates} aggregates, ${report.distribution}`,
+    `payload ${payload_bytes} bytes, ${aggregates} aggregates, ${report.distribution}`,
     "what            conns  requests/s    events/s   p50 ms   p99 ms   max ms  of echo",
   ];
   for (const each of report.rows) {
@@ -262,6 +265,7 @@ if (import.meta.main) {
       seconds: { type: "string", default: "5" },
       rounds: { type: "string", default: "1" },
       uniform: { type: "boolean", default: false },
+      "appends-only": { type: "boolean", default: false },
       json: { type: "boolean", default: false },
     },
   });
@@ -270,6 +274,7 @@ if (import.meta.main) {
     seconds: Number(values.seconds),
     rounds: Number(values.rounds),
     distribution: values.uniform ? "uniform" : "zipf",
+    appends_only: values["appends-only"],
   });
   console.log(values.json ? JSON.stringify(report, null, 2) : printRest(report));
 }

@@ -1,5 +1,6 @@
-// Measures dbx: every figure beside its baseline, in interleaved rounds of fresh processes, on a real disk.
-// Run: bun run bench [--quick] [--only rest,engine,growth,startup,verify,canonical,storage] [--json <file>]
+// Measures dbx: every figure beside its baseline, in interleaved rounds of fresh processes, on a
+// real disk.
+// Run: bun run bench [--quick] [--only rest,engine,...] [--rounds N] [--json <file>]
 // Prints one table per topic, then plainly which aims are missed, and writes everything as JSON.
 
 import { join } from "node:path";
@@ -53,8 +54,9 @@ async function main(): Promise<void> {
   console.log(printTables(figures));
   console.log(
     `\n${machine.cpu}, ${machine.cores} cores, ${machine.file_system}, Bun ${machine.bun}, ` +
-      `SQLite ${machine.sqlite}; commit ${bench.commit}; ${bench.seconds} s; all raw values in ${path}`,
+      `SQLite ${machine.sqlite}; commit ${bench.commit}; ${bench.seconds} s`,
   );
+  console.log(`all raw values: ${path}`);
   const missed = missedAims(figures);
   console.log(missed.length === 0 ? "every aim is met" : "MISSED AIMS");
   for (const each of missed) console.log(`  ${each}`);

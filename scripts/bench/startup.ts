@@ -1,5 +1,5 @@
-// How long until dbx answers: the command line alone, and a server on an empty and on a long log. Measures the
-// compiled file, which is what people run, and for the command line the checkout too.
+// How long until dbx answers: the command line alone, and a server on an empty and on a long log.
+// Measures the compiled file, which is what people run, and for the command line the checkout too.
 
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";

@@ -1,5 +1,6 @@
-// Runs one subject of a benchmark in a fresh process, so that no subject inherits another's heap, code or
-// caches. In: a job as JSON in the first argument. Out: the last line the subject prints, as JSON.
+// Runs one subject of a benchmark in a fresh process, so that no subject inherits another's heap,
+// code or caches. In: a job as JSON in the first argument. Out: the last line the subject prints,
+// as JSON.
 
 import { join } from "node:path";
 
