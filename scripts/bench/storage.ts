@@ -153,6 +153,7 @@ const raw = (batch: number): Promise<Row> =>
       write: async (each: Batch) => void batches.push(each),
       broken: Promise.withResolvers<unknown>().promise,
       figures: () => ({}),
+      check: async () => [],
       close: async () => undefined,
     };
     const core = createCore({ reader, sink, heads_max: streams });

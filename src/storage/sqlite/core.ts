@@ -24,6 +24,8 @@ export interface BatchSink {
   /** Resolves with the cause when background work on the files has failed. Never rejects. */
   readonly broken: Promise<unknown>;
   figures(): Record<string, number | string>;
+  /** Faults of the file, as sentences; reads everything. */
+  check(limit: number): Promise<string[]>;
   /** Writes what waits, then leaves the files as small as they get. */
   close(): Promise<void>;
 }

@@ -19,8 +19,9 @@ import {
   type Connection,
   type Durability,
 } from "./connect.ts";
+import { checkDatabase } from "./check.ts";
 import { createCore } from "./core.ts";
-import { translate } from "./failure.ts";
+import { translate, translated } from "./failure.ts";
 import { lockName, takeLock } from "./lock.ts";
 import { createReader } from "./reader.ts";
 import { createInlineSink, createThreadSink } from "./sinks.ts";
@@ -68,10 +69,10 @@ function openForReading(directory: string): SqliteStorage {
   const { database, settings } = connection;
   const reader = createReader(database);
   return createSqliteStorage({
-    database,
     reader,
     core: null,
     settings,
+    check: async (limit) => translated("check the database", () => checkDatabase(database, limit)),
     figures: () => fileFigures(path),
     close: async () => {
       reader.close();
@@ -101,10 +102,10 @@ async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
       : createInlineSink(writing.database);
     const core = createCore({ reader, sink, heads_max });
     return createSqliteStorage({
-      database: reading.database,
       reader,
       core,
       settings: writing.settings,
+      check: sink.check,
       figures: () => ({ ...fileFigures(path), heads: core.headsCached(), ...sink.figures() }),
       close: async () => {
         reader.close();

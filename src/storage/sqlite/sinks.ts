@@ -3,10 +3,11 @@
 
 import type { Database } from "bun:sqlite";
 import { assert, DbxError } from "../../model/error.ts";
-import type { Durability } from "./connect.ts";
+import { readOne, type Durability } from "./connect.ts";
+import { checkDatabase } from "./check.ts";
 import type { BatchSink } from "./core.ts";
+import { translated } from "./failure.ts";
 import { checkpointTruncate } from "./sql.ts";
-import { readOne } from "./connect.ts";
 import type { Reply, Request, WireError } from "./thread.ts";
 import { pack } from "./transfer.ts";
 import { createWriter } from "./writer.ts";
@@ -27,6 +28,7 @@ export function createInlineSink(database: Database): BatchSink {
     },
     broken: Promise.withResolvers<unknown>().promise,
     figures: () => ({ commits }),
+    check: async (limit) => translated("check the database", () => checkDatabase(database, limit)),
     close: async () => {
       writer.close();
       // After a failed write only recovery, at the next start, decides what exists.
@@ -90,6 +92,11 @@ export async function createThreadSink(options: {
     },
     broken: broken.promise,
     figures: () => ({ ...counts }),
+    check: async (limit) => {
+      const reply = await copier.ask({ kind: "check", limit });
+      assert(reply.kind === "checked", "the copier answers what it was asked");
+      return reply.faults;
+    },
     close: async () => {
       await copying;
       try {
@@ -125,8 +132,9 @@ function startThread(onDeath: (cause: unknown) => void) {
     for (const each of waiting.splice(0)) each.reject(failed);
   };
   worker.onmessage = ({ data }: MessageEvent<Reply>) => {
-    if (data.kind === "failed") fail(fromWire(data.error));
-    else waiting.shift()?.resolve(data);
+    if (data.kind !== "failed") waiting.shift()?.resolve(data);
+    else if (data.fatal) fail(fromWire(data.error));
+    else waiting.shift()?.reject(fromWire(data.error));
   };
   worker.onerror = (event) => {
     const cause = new Error(`a thread of the storage ended: ${event.message}`);

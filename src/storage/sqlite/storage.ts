@@ -1,13 +1,11 @@
 // The port on bun:sqlite: reads go to the read-only connection, commits to core.ts. What is read is
 // always durable already; plans alone see further.
 
-import type { Database } from "bun:sqlite";
 import { failedPrecondition, type DbxError } from "../../model/error.ts";
 import type { Storage } from "../storage.ts";
 import type { Core } from "./core.ts";
 import { translated } from "./failure.ts";
 import type { Reader } from "./reader.ts";
-import { integrityCheck, orphanChecks } from "./sql.ts";
 
 export interface SqliteStorage extends Storage {
   /**
@@ -20,12 +18,11 @@ export interface SqliteStorage extends Storage {
 }
 
 export interface Parts {
-  /** The connection of `reader`. */
-  readonly database: Database;
   readonly reader: Reader;
   /** Null: opened for reading. */
   readonly core: Core | null;
   readonly settings: Readonly<Record<string, string | number>>;
+  readonly check: (limit: number) => Promise<string[]>;
   readonly figures: () => Record<string, number | string>;
   readonly close: () => Promise<void>;
 }
@@ -47,7 +44,7 @@ export function createSqliteStorage(parts: Parts): SqliteStorage {
       read("read snapshots", () => reader.snapshotPage(key, after, limit)),
     readTokenUses: (token_ids) =>
       read("read token uses", () => token_ids.flatMap((id) => reader.tokenUse(id) ?? [])),
-    check: ({ limit }) => read("check the database", () => check(parts.database, limit)),
+    check: ({ limit }) => parts.check(limit),
     figures: () => read("read figures", parts.figures),
     close: parts.close,
     failure: core?.failure ?? Promise.withResolvers<DbxError>().promise,
@@ -61,20 +58,4 @@ export function createSqliteStorage(parts: Parts): SqliteStorage {
  */
 export async function refuseWrite(): Promise<never> {
   throw failedPrecondition("the database is open for reading only");
-}
-
-function check(database: Database, limit: number): string[] {
-  const faults: string[] = [];
-  {
-    using statement = database.prepare<{ integrity_check: string }, []>(integrityCheck(limit));
-    for (const { integrity_check } of statement.all()) {
-      if (integrity_check !== "ok") faults.push(integrity_check);
-    }
-  }
-  for (const sql of orphanChecks) {
-    if (faults.length >= limit) break;
-    using statement = database.prepare<{ fault: string }, [number]>(sql);
-    faults.push(...statement.all(limit - faults.length).map(({ fault }) => fault));
-  }
-  return faults;
 }

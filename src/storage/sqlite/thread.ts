@@ -6,6 +6,7 @@
 import type { Database } from "bun:sqlite";
 import { DbxError } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
+import { checkDatabase } from "./check.ts";
 import { busyMs, connectWriter, readOne, type Durability } from "./connect.ts";
 import { translate } from "./failure.ts";
 import {
@@ -29,15 +30,19 @@ export type Request =
   | { readonly kind: "write"; readonly packed: Packed }
   /** To the copier: copy what is there. */
   | { readonly kind: "copy" }
+  /** To the copier: look for faults. */
+  | { readonly kind: "check"; readonly limit: number }
   /** To the writer: most is copied; finish it and start over. */
   | { readonly kind: "restart" }
   | { readonly kind: "close" };
 
 export type Reply =
   | { readonly kind: "opened" | "closed" | "copied" }
+  | { readonly kind: "checked"; readonly faults: string[] }
   | { readonly kind: "written"; readonly logBytes: number }
   | { readonly kind: "restarted"; readonly done: boolean; readonly ms: number }
-  | { readonly kind: "failed"; readonly error: WireError };
+  /** `fatal`: the thread does nothing any more. */
+  | { readonly kind: "failed"; readonly error: WireError; readonly fatal: boolean };
 
 /** Classes do not survive the way between threads. */
 export interface WireError {
@@ -57,8 +62,14 @@ const copyRoundsMax = 6;
  * How long the writer waits for readers to leave the log before it goes on without starting over.
  */
 const restartWaitMs = 50;
-/** Beyond this the writer stands still until the log is copied: the bound that always holds. */
+/**
+ * Beyond this the writer stands still until the log is copied, so that a slow disk bounds the rate
+ * and not the log. Only a reader that stays in the log for longer than the wait can let it grow.
+ */
 const forcedBytes = limits.wal_bytes_max * 0.75;
+const forcedWaitMs = 500;
+/** How much further the log grows before the next try, where readers did not leave it. */
+const forcedAgainBytes = limits.wal_bytes_max / 16;
 
 /** Before each page in the log. */
 const frameHeaderBytes = 24;
@@ -74,19 +85,28 @@ type Handler = (request: Request) => Reply;
 function createWriting(database: Database): Handler {
   const writer = createWriter(database);
   const log = createLog(database);
+  let forcedAt = forcedBytes;
+
+  /** Copies what is left; true if the next write begins the log anew. */
+  const restart = (waitMs: number): boolean => {
+    database.run(busyTimeout(waitMs));
+    const row = log.checkpoint(checkpointRestart);
+    database.run(busyTimeout(busyMs));
+    return row?.busy === 0;
+  };
   return (request) => {
     switch (request.kind) {
       case "write": {
         writer.write(unpack(request.packed));
-        if (log.size().bytes > forcedBytes) log.checkpoint(checkpointRestart);
-        return { kind: "written", logBytes: log.size().bytes };
+        const { bytes } = log.size();
+        if (bytes > forcedAt)
+          forcedAt = restart(forcedWaitMs) ? forcedBytes : bytes + forcedAgainBytes;
+        return { kind: "written", logBytes: bytes };
       }
       case "restart": {
         const start = performance.now();
-        database.run(busyTimeout(restartWaitMs));
-        const row = log.checkpoint(checkpointRestart);
-        database.run(busyTimeout(busyMs));
-        return { kind: "restarted", done: row?.busy === 0, ms: performance.now() - start };
+        const done = restart(restartWaitMs);
+        return { kind: "restarted", done, ms: performance.now() - start };
       }
       default: {
         writer.close();
@@ -108,6 +128,9 @@ function createCopying(database: Database): Handler {
         if (log.size().restBytes <= restBytesMax) break;
       }
       return { kind: "copied" };
+    }
+    if (request.kind === "check") {
+      return { kind: "checked", faults: checkDatabase(database, request.limit) };
     }
     log.close();
     database.close();
@@ -133,9 +156,9 @@ function createLog(database: Database) {
 }
 
 function toWire(error: unknown): WireError {
-  const translated = translate("write", error);
-  if (translated instanceof DbxError) {
-    const { code, message, details } = translated;
+  const known = translate("use the database", error);
+  if (known instanceof DbxError) {
+    const { code, message, details } = known;
     return { code, message, details };
   }
   return { code: null, message: String(error), details: {} };
@@ -158,8 +181,10 @@ self.onmessage = ({ data }: MessageEvent<Request>) => {
       answer(handle(data));
     }
   } catch (error) {
-    // A writer that failed once must not write what was planned on top of it.
-    if (data.kind === "write") handle = undefined;
-    answer({ kind: "failed", error: toWire(error) });
+    // A writer that failed once must not write what was planned on top of it. A check that meets a
+    // damaged page has only done its work.
+    const fatal = data.kind !== "check";
+    if (fatal) handle = undefined;
+    answer({ kind: "failed", error: toWire(error), fatal });
   }
 };

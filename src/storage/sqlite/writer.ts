@@ -61,29 +61,54 @@ export function createWriter(database: Database): Writer {
     commit: database.prepare(commit),
   };
 
+  // Arguments stand one by one: spreading arrays took 0.3 of the 2 us that a row takes.
   const insertRows = (batch: Batch): void => {
     for (const { stream_id, head, positions } of batch.created) {
-      const { aggregate_type, aggregate_id, version, archived, updated_at, frontier, state } = head;
+      const { aggregate_type, aggregate_id, version, updated_at, frontier, state } = head;
+      const archived = Number(head.archived);
       statements.insertStream.run(
-        ...[stream_id, aggregate_type, aggregate_id, version, Number(archived), updated_at],
-        ...[frontier.nodes, positions, state],
+        stream_id,
+        aggregate_type,
+        aggregate_id,
+        version,
+        archived,
+        updated_at,
+        frontier.nodes,
+        positions,
+        state,
       );
     }
     for (const { stream_id, event } of batch.events) {
-      const { position, version, event_id, event_type, created_at, issued_by } = event;
+      const { position, issued_by } = event;
       statements.insertEvent.run(
-        ...[position, stream_id, version, fromUuid(event_id), event_type, created_at],
-        ...[issued_by?.group ?? null, issued_by?.user ?? null],
-        ...[event.content_digest, event.hash, event.merkle_root],
+        position,
+        stream_id,
+        event.version,
+        fromUuid(event.event_id),
+        event.event_type,
+        event.created_at,
+        issued_by?.group ?? null,
+        issued_by?.user ?? null,
+        event.content_digest,
+        event.hash,
+        event.merkle_root,
       );
       statements.insertBody.run(position, event.salt, event.note, event.payload);
     }
     for (const { stream_id, head, positions } of batch.changed) {
-      const { version, archived, updated_at, frontier, state } = head;
+      const { aggregate_type, aggregate_id, version, updated_at, frontier, state } = head;
+      const archived = Number(head.archived);
+      const { nodes } = frontier;
       const { changes } = statements.updateStream.run(
-        ...[version, Number(archived), updated_at, frontier.nodes, positions, state, stream_id],
+        version,
+        archived,
+        updated_at,
+        nodes,
+        positions,
+        state,
+        stream_id,
       );
-      assert(changes === 1, `the stream of ${head.aggregate_type}/${head.aggregate_id} is there`);
+      assert(changes === 1, `the stream of ${aggregate_type}/${aggregate_id} is there`);
     }
     for (const { stream_id, run, positions } of batch.runs) {
       statements.insertRun.run(stream_id, run, positions);
