@@ -21,8 +21,8 @@ beforeEach(() => {
   dir = tempDir();
   home = dir.path;
 });
-afterEach(async () => {
-  await endDaemon(home);
+afterEach(() => {
+  endDaemon(home);
   dir[Symbol.dispose]();
 });
 

@@ -58,7 +58,7 @@ const wrong: readonly (readonly [readonly string[], string])[] = [
     "--payload is not valid JSON: invalid JSON at character",
   ],
   [[...apply, "--payload", "01"], "--payload is not valid JSON: "],
-  [[...apply, "--event-id", "x"], "event_id must match "],
+  [[...apply, "--event-id", "x"], "event_id must look like "],
   [[...apply, "--expected-version", "-1"], "--expected-version must be an integer of at least 0"],
   [[...apply, "--note", "n".repeat(129)], "note must have at most 128 characters, but has 129"],
   [["aggregate", "apply", "a ", "1", "e"], "aggregate_type must not begin or end with a blank"],

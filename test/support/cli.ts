@@ -50,6 +50,8 @@ export interface RunningServer extends AsyncDisposable {
   readonly control_port: number;
   /** What it has written to stderr so far. */
   readonly log: () => string;
+  /** Resolves when the log holds the text. */
+  readonly until: (text: string) => Promise<void>;
   readonly kill: (signal: NodeJS.Signals) => void;
   readonly exited: Promise<number>;
 }
@@ -62,10 +64,16 @@ export function readPid(home: string): { pid: number; port: number; control_port
 
 /** `dbx start --foreground --port 0 …`, once it says that it is ready. */
 export async function startForeground(
-  options: RunOptions & { args?: readonly string[] },
+  options: RunOptions & {
+    args?: readonly string[];
+    /** Blocks of 512 bytes that any file of the server may have: a disk that is full. */
+    fileBlocksMax?: number;
+  },
 ): Promise<RunningServer> {
   const args = ["start", "--foreground", "--port", "0", ...(options.args ?? [])];
-  const child = Bun.spawn([...executable, ...args], {
+  const limited = ["sh", "-c", `ulimit -f ${options.fileBlocksMax} && exec "$@"`, "sh"];
+  const wrapper = options.fileBlocksMax === undefined ? [] : limited;
+  const child = Bun.spawn([...wrapper, ...executable, ...args], {
     env: environment(options),
     cwd: options.home,
     stdin: "ignore",
@@ -73,22 +81,36 @@ export async function startForeground(
     stderr: "pipe",
   });
   let log = "";
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  let ended = false;
+  let waiting: (() => void)[] = [];
+  const wake = () => {
+    const woken = waiting;
+    waiting = [];
+    for (const one of woken) one();
+  };
   const reading = (async () => {
     const decoder = new TextDecoder();
     for await (const chunk of child.stderr) {
       log += decoder.decode(chunk, { stream: true });
-      if (log.includes(" info ready ")) resolve();
+      wake();
     }
-    reject(new Error(`the server did not get ready:\n${log}`));
+    ended = true;
+    wake();
   })();
-  await promise;
+  const until = async (text: string) => {
+    while (!log.includes(text)) {
+      if (ended) throw new Error(`the server ended before it said ${text}:\n${log}`);
+      await new Promise<void>((done) => waiting.push(done));
+    }
+  };
+  await until(" info ready ");
   const { port, control_port } = readPid(options.home);
   return {
     pid: child.pid,
     port,
     control_port,
     log: () => log,
+    until,
     kill: (signal) => child.kill(signal),
     exited: child.exited,
     [Symbol.asyncDispose]: async () => {
@@ -99,9 +121,15 @@ export async function startForeground(
   };
 }
 
-/** Ends the daemon of a home, if one runs, so that no test leaves a process behind. */
-export async function endDaemon(home: string): Promise<void> {
-  if (existsSync(pidFile(home))) await dbx(["stop"], { home });
+/** Kills the daemon of a home, if one runs, so that no test leaves a process behind. */
+export function endDaemon(home: string): void {
+  if (!existsSync(pidFile(home))) return;
+  const { pid } = readPid(home);
+  try {
+    if (pid !== process.pid) process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended already: the test killed it, or it never got ready.
+  }
 }
 
 /** A request to the server's public port. */
