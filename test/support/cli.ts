@@ -27,11 +27,17 @@ const environment = ({ home, env }: RunOptions) => ({
   ...env,
 });
 
+/** How to spawn `dbx …`, for tests that want its streams in another way. */
+export const dbxCommand = (args: readonly string[], options: RunOptions) => ({
+  command: [...executable, ...args],
+  options: { env: environment(options), cwd: options.cwd ?? options.home },
+});
+
 /** Runs `dbx …` to its end. */
 export async function dbx(args: readonly string[], options: RunOptions): Promise<Ran> {
-  const child = Bun.spawn([...executable, ...args], {
-    env: environment(options),
-    cwd: options.cwd ?? options.home,
+  const { command, options: where } = dbxCommand(args, options);
+  const child = Bun.spawn(command, {
+    ...where,
     stdin: new Blob([options.stdin ?? ""]),
     stdout: "pipe",
     stderr: "pipe",

@@ -1,0 +1,115 @@
+// What a person at a terminal gets that a pipe does not: a question, emphasis, Ctrl-C; and how the
+// faults of a damaged store are told.
+
+import { Database } from "bun:sqlite";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { dbx, dbxCommand } from "../support/cli.ts";
+import { tempDir, type TempDir } from "../support/temp.ts";
+
+let dir: TempDir;
+let home: string;
+beforeEach(() => {
+  dir = tempDir();
+  home = dir.path;
+});
+afterEach(() => dir[Symbol.dispose]());
+const run = (args: readonly string[]) => dbx(args, { home });
+
+/** Runs `dbx …` on a terminal; answers with a line when `question` is asked. */
+async function onTerminal(
+  args: readonly string[],
+  over: { question?: string; answer?: string; env?: Readonly<Record<string, string>> } = {},
+): Promise<{ screen: string; code: number }> {
+  const { question, answer = "", env = {} } = over;
+  let screen = "";
+  let asked = false;
+  const decoder = new TextDecoder();
+  const { command, options } = dbxCommand(args, { home, env: { TERM: "xterm", ...env } });
+  const child = Bun.spawn(command, {
+    ...options,
+    terminal: {
+      cols: 200,
+      rows: 50,
+      data(terminal, bytes) {
+        screen += decoder.decode(bytes, { stream: true });
+        if (asked || question === undefined || !screen.includes(question)) return;
+        asked = true;
+        terminal.write(`${answer}\n`);
+      },
+    },
+  });
+  const code = await child.exited;
+  child.terminal?.close();
+  return { screen: screen.replaceAll("\r\n", "\n"), code };
+}
+
+describe("destroy on a terminal", () => {
+  const question = 'Type "destroy" to continue: ';
+
+  test("does nothing for any other word", async () => {
+    await run(["aggregate", "create", "a", "1"]);
+    const { screen, code } = await onTerminal(["destroy"], { question, answer: "yes" });
+    expect(screen).toContain(`This removes the data directory ${home}/.eventdbx\n`);
+    expect(screen).toContain("Destroy command cancelled.\n");
+    expect(code).toBe(2);
+    expect((await run(["aggregate", "list"])).stdout).toContain("aggregate_id=1");
+  });
+
+  test("removes everything for the right one", async () => {
+    await run(["aggregate", "create", "a", "1"]);
+    const { screen, code } = await onTerminal(["destroy"], { question, answer: "destroy" });
+    expect(screen).toContain("all dbx data and configuration removed");
+    expect(code).toBe(0);
+    expect(existsSync(join(home, ".eventdbx"))).toBe(false);
+  });
+});
+
+test("errors are emphasised on a terminal, but not with NO_COLOR and not in a pipe", async () => {
+  const wrong = ["aggregate", "get", "a"];
+  const bold = await onTerminal(wrong);
+  expect(bold.screen).toContain("\u001b[1merror:\u001b[0m --aggregate-id is missing");
+  const plain = await onTerminal(wrong, { env: { NO_COLOR: "1" } });
+  expect(plain.screen).toStartWith("error: --aggregate-id is missing");
+  expect((await run(wrong)).stderr).toStartWith("error: ");
+  expect([bold.code, plain.code]).toEqual([2, 2]);
+});
+
+test("Ctrl-C ends a waiting command as shells expect", async () => {
+  const { command, options } = dbxCommand(["token", "revoke", "-"], { home });
+  const child = Bun.spawn(["sh", "-c", '"$@"; echo "code $?"', "sh", ...command], {
+    ...options,
+    stdin: "pipe",
+    stdout: "pipe",
+    // The shell and the command get the signal together, as from a terminal.
+    detached: true,
+  });
+  const started = () =>
+    Bun.spawnSync(["pgrep", "-P", String(child.pid)])
+      .stdout.toString()
+      .trim();
+  const until = performance.now() + 10_000;
+  while (started() === "") if (performance.now() > until) throw new Error("not started");
+  process.kill(Number(started()), "SIGINT");
+  expect(await child.stdout.text()).toBe("code 130\n");
+});
+
+test("a changed byte is found by verify, which names it, and other reads go on", async () => {
+  for (const id of ["1", "2"]) {
+    await run(["aggregate", "apply", "a", id, "made", "--field", `name=n${id}`]);
+  }
+  {
+    using database = new Database(join(home, ".eventdbx/dbx.db"));
+    database.run("DROP TRIGGER body_update");
+    database.run(`UPDATE body SET payload = '{"name":"N2"}' WHERE position = 2`);
+  }
+  const all = await run(["aggregate", "verify", "--all"]);
+  expect(all.stderr).toMatch(/^error: .* \(data_corrupted\)\n/);
+  expect(all.stderr).toContain("a/2");
+  expect({ stdout: all.stdout, code: all.code }).toEqual({ stdout: "", code: 8 });
+  const one = await run(["aggregate", "verify", "a", "2", "--json"]);
+  expect(JSON.parse(one.stderr)).toMatchObject({ code: "data_corrupted" });
+  expect(one.code).toBe(8);
+  expect((await run(["aggregate", "verify", "a", "1"])).code).toBe(0);
+});
