@@ -5,7 +5,7 @@ import { DbxError, invalidArgument } from "../model/error.ts";
 import { nearest } from "../model/nearest.ts";
 import type { Command, Group } from "./command.ts";
 import { hintFor } from "./hint.ts";
-import { ReaderGone } from "./output.ts";
+import { pairs, ReaderGone } from "./output.ts";
 import { openShell, type Shell } from "./shell.ts";
 
 export const commands: Group = {
@@ -168,8 +168,18 @@ function detailLines({ message, details }: WireError): string[] {
   return Object.entries(details).flatMap(([name, value]) => {
     if (!Array.isArray(value)) return [];
     return value
-      .map((entry) => (typeof entry === "string" ? entry : JSON.stringify(entry)))
+      .map(wordsOf)
       .filter((entry) => !message.includes(entry))
       .map((entry) => `       ${name}: ${entry}`);
   });
+}
+
+/** A fault of `verify` as `aggregate_type=a aggregate_id=1 version=3: the payload …`. */
+function wordsOf(entry: unknown): string {
+  if (typeof entry === "string") return entry;
+  if (typeof entry !== "object" || entry === null || !("fault" in entry)) {
+    return JSON.stringify(entry);
+  }
+  const { fault, ...where } = entry;
+  return [pairs(where), String(fault)].filter((part) => part !== "").join(": ");
 }

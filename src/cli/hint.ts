@@ -28,7 +28,7 @@ export function hintFor(error: WireError, path: readonly string[]): string | nul
     case "unavailable":
       return "dbx status";
     case "data_corrupted":
-      return "nothing was changed; keep the data directory as it is and restore a backup elsewhere";
+      return "nothing was changed; keep the data directory as it is and restore a copy elsewhere";
     default:
       return null;
   }

@@ -106,7 +106,7 @@ test("a changed byte is found by verify, which names it, and other reads go on",
   }
   const all = await run(["aggregate", "verify", "--all"]);
   expect(all.stderr).toMatch(/^error: .* \(data_corrupted\)\n/);
-  expect(all.stderr).toContain("a/2");
+  expect(all.stderr).toMatch(/^ +faults: aggregate_type=a aggregate_id=2 version=1 position=2: /m);
   expect({ stdout: all.stdout, code: all.code }).toEqual({ stdout: "", code: 8 });
   const one = await run(["aggregate", "verify", "a", "2", "--json"]);
   expect(JSON.parse(one.stderr)).toMatchObject({ code: "data_corrupted" });
