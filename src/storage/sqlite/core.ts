@@ -36,6 +36,12 @@ export interface Core extends Pick<Storage, "commit" | "createStream"> {
   readonly headsCached: () => number;
 }
 
+/** A batch whose heads this process goes on using. */
+interface PlannedBatch extends Batch {
+  readonly created: readonly StoredHead[];
+  readonly changed: readonly StoredHead[];
+}
+
 /** What running commits have changed, and where the log will end when they are done. */
 interface Tail {
   readonly heads: Heads;
@@ -68,7 +74,7 @@ export function createCore(parts: { reader: Reader; sink: BatchSink; heads_max: 
   };
   void sink.broken.then(fail);
 
-  const write = async (batch: Batch): Promise<void> => {
+  const write = async (batch: PlannedBatch): Promise<void> => {
     begin(tail, batch);
     tail.written = sink.write(batch);
     try {
@@ -105,7 +111,8 @@ export function createCore(parts: { reader: Reader; sink: BatchSink; heads_max: 
         await whatRuns();
         return false;
       }
-      const created = { stream_id: tail.stream_id_last + 1, head: newHead(key), positions: none };
+      const stream_id = tail.stream_id_last + 1;
+      const created = { key: keyText(key), stream_id, head: newHead(key), positions: none };
       const after = { ...tail.log, streams: tail.log.streams + 1 };
       await write({ ...emptyBatch, created: [created], before: tail.log, after });
       return true;
@@ -115,7 +122,10 @@ export function createCore(parts: { reader: Reader; sink: BatchSink; heads_max: 
   };
 }
 
-const emptyBatch = {
+const emptyBatch: Pick<
+  PlannedBatch,
+  "events" | "created" | "changed" | "runs" | "snapshots" | "token_uses"
+> = {
   events: [],
   created: [],
   changed: [],
@@ -136,7 +146,7 @@ function recallHeads(
     if (stored === undefined) {
       stored = reader.head(key);
       if (stored === undefined) continue;
-      heads.remember(text, stored);
+      heads.remember(stored);
     }
     recalled.set(text, stored);
   }
@@ -169,18 +179,19 @@ function prepare(
   tail: Tail,
   plan: Plan,
   stored: ReadonlyMap<string, StoredHead>,
-): { batch: Batch | null; committed: Committed } {
+): { batch: PlannedBatch | null; committed: Committed } {
   const created: StoredHead[] = [];
   const changed: StoredHead[] = [];
   const runs: Run[] = [];
   const streams = new Map<string, Growth>();
   let streamsNew = 0;
   for (const head of plan.heads) {
-    const key = keyText(head);
-    const old = stored.get(key);
+    const text = keyText(head);
+    const old = stored.get(text);
+    const key = old?.key ?? text;
     const stream_id = old?.stream_id ?? tail.stream_id_last + ++streamsNew;
     const version = old?.head.version ?? 0;
-    streams.set(key, { stream_id, version, old, added: [] });
+    streams.set(key, { key, head, stream_id, version, old, added: [] });
   }
   const events: { stream_id: number; event: CommittedEvent }[] = [];
   const start = tail.log.frontier.size;
@@ -194,16 +205,14 @@ function prepare(
     });
     return { kind: "appended", events: committed };
   });
-  for (const head of plan.heads) {
-    const stream = streams.get(keyText(head));
-    assert(head.version === stream?.version, "a head is at its stream's last event");
+  for (const { key, head, stream_id, old, added, version: versionPlaced } of streams.values()) {
+    assert(head.version === versionPlaced, "a head is at its stream's last event");
     assert(head.frontier.size === head.version, "a head's tree has a leaf for every event");
-    const { stream_id, old, added } = stream;
     const version = old?.head.version ?? 0;
     const grown = growPositions({ stream_id, version, positions: old?.positions ?? none }, added);
     runs.push(...grown.runs);
     const place = old === undefined ? created : changed;
-    place.push({ stream_id, head, positions: grown.positions });
+    place.push({ key, stream_id, head, positions: grown.positions });
   }
   const position = start + events.length;
   assert(plan.log.size === position, "the log's tree has a leaf for every event");
@@ -226,6 +235,9 @@ function prepare(
 const none = new Uint8Array(0);
 
 interface Growth {
+  readonly key: string;
+  /** As it will be. */
+  readonly head: StreamHead;
   readonly stream_id: number;
   /** As it was before this commit. */
   readonly old: StoredHead | undefined;
@@ -249,9 +261,9 @@ function grow(streams: ReadonlyMap<string, Growth>, event: CommittedEvent): numb
 }
 
 /** From here on later commits see the batch. */
-function begin(tail: Tail, batch: Batch): void {
-  for (const stored of batch.created) tail.heads.change(keyText(stored.head), stored);
-  for (const stored of batch.changed) tail.heads.change(keyText(stored.head), stored);
+function begin(tail: Tail, batch: PlannedBatch): void {
+  for (const stored of batch.created) tail.heads.change(stored);
+  for (const stored of batch.changed) tail.heads.change(stored);
   for (const { event } of batch.events) tail.events.set(event.event_id, event);
   for (const use of batch.token_uses) tail.token_uses.set(use.token_id, use);
   tail.stream_id_last += batch.created.length;
@@ -261,9 +273,9 @@ function begin(tail: Tail, batch: Batch): void {
 /**
  * The batch is durable: the database knows it now, and only what later batches changed stays here.
  */
-function settle(tail: Tail, batch: Batch): void {
-  for (const stored of batch.created) tail.heads.settle(keyText(stored.head), stored);
-  for (const stored of batch.changed) tail.heads.settle(keyText(stored.head), stored);
+function settle(tail: Tail, batch: PlannedBatch): void {
+  for (const stored of batch.created) tail.heads.settle(stored);
+  for (const stored of batch.changed) tail.heads.settle(stored);
   for (const { event } of batch.events) tail.events.delete(event.event_id);
   for (const use of batch.token_uses) {
     if (tail.token_uses.get(use.token_id) === use) tail.token_uses.delete(use.token_id);

@@ -4,6 +4,8 @@
 import type { StreamHead } from "../../model/aggregate.ts";
 
 export interface StoredHead {
+  /** `keyText` of the head, made once: joining and hashing it anew is most of a look-up. */
+  readonly key: string;
   readonly stream_id: number;
   readonly head: StreamHead;
   /** Positions of its events since the last full run; see positions.ts. */
@@ -19,17 +21,16 @@ export interface Heads {
   /** As the latest commit left it, durable or not. */
   latest(key: string): StoredHead | undefined;
   /** Puts a durable head that was read. */
-  remember(key: string, stored: StoredHead): void;
+  remember(stored: StoredHead): void;
   /** Puts a head that a running commit changed; it stays until `settle`. */
-  change(key: string, stored: StoredHead): void;
+  change(stored: StoredHead): void;
   /** The commit that changed it is durable. */
-  settle(key: string, stored: StoredHead): void;
+  settle(stored: StoredHead): void;
   readonly count: () => number;
 }
 
 /** A durable head between the one used before it and the one used after it. */
 interface Link {
-  readonly key: string;
   stored: StoredHead;
   older: Link | null;
   newer: Link | null;
@@ -62,11 +63,11 @@ export function createHeads({ heads_max }: { heads_max: number }): Heads {
     unlink(link);
     append(link);
   };
-  const remember = (key: string, stored: StoredHead): void => {
-    const known = durable.get(key);
+  const remember = (stored: StoredHead): void => {
+    const known = durable.get(stored.key);
     if (known === undefined) {
-      const link = { key, stored, older: null, newer: null };
-      durable.set(key, link);
+      const link = { stored, older: null, newer: null };
+      durable.set(stored.key, link);
       append(link);
     } else {
       chars -= sizeOf(known.stored);
@@ -75,7 +76,7 @@ export function createHeads({ heads_max }: { heads_max: number }): Heads {
     }
     chars += sizeOf(stored);
     while (oldest !== null && (durable.size > heads_max || chars > headCharsMax)) {
-      durable.delete(oldest.key);
+      durable.delete(oldest.stored.key);
       chars -= sizeOf(oldest.stored);
       unlink(oldest);
     }
@@ -90,11 +91,11 @@ export function createHeads({ heads_max }: { heads_max: number }): Heads {
       return link.stored;
     },
     remember,
-    change: (key, stored) => running.set(key, stored),
-    settle: (key, stored) => {
+    change: (stored) => running.set(stored.key, stored),
+    settle: (stored) => {
       // A later commit may have changed it again; that one settles it.
-      if (running.get(key) === stored) running.delete(key);
-      remember(key, stored);
+      if (running.get(stored.key) === stored) running.delete(stored.key);
+      remember(stored);
     },
     count: () => running.size + durable.size,
   };

@@ -6,6 +6,7 @@ import type { Canonical } from "../../model/canonical.ts";
 import { dataCorrupted } from "../../model/error.ts";
 import type { CommittedEvent } from "../../model/event.ts";
 import { digestBytes } from "../../model/merkle.ts";
+import { keyText } from "../../model/stream.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { StoredHead } from "./heads.ts";
 import { restBytes } from "./positions.ts";
@@ -122,6 +123,7 @@ export function toHead(row: StreamRow): StreamHead {
 }
 
 export const toStoredHead = (row: StreamRow): StoredHead => ({
+  key: keyText(row),
   stream_id: row.stream_id,
   head: toHead(row),
   positions: row.positions,

@@ -5,9 +5,8 @@ import type { State } from "../../model/aggregate.ts";
 import type { Canonical } from "../../model/canonical.ts";
 import { assert } from "../../model/error.ts";
 import { digestBytes } from "../../model/merkle.ts";
-import type { StoredHead } from "./heads.ts";
 import { saltBytes } from "./rows.ts";
-import type { Batch, LogTail } from "./writer.ts";
+import type { Batch, HeadRow, LogTail } from "./writer.ts";
 
 type Cell = string | number | null;
 
@@ -57,7 +56,7 @@ export function pack(batch: Batch): Packed {
 
 export function unpack(packed: Packed): Batch {
   const { list, text, textOrNull, count, blob } = createIn(packed);
-  const storedHead = (): StoredHead => {
+  const headRow = (): HeadRow => {
     const stream_id = count();
     const [aggregate_type, aggregate_id, version] = [text(), text(), count()];
     const [archived, updated_at, state] = [count() !== 0, text(), text() as State];
@@ -91,8 +90,8 @@ export function unpack(packed: Packed): Batch {
         event: { ...key, ...numbers, ...names, ...body, issued_by, salt, ...digests },
       };
     }),
-    created: list(storedHead),
-    changed: list(storedHead),
+    created: list(headRow),
+    changed: list(headRow),
     runs: list(() => ({ stream_id: count(), run: count(), positions: blob(count()) })),
     snapshots: list(() => {
       const stream_id = count();

@@ -29,11 +29,13 @@ export interface LogTail {
   readonly streams: number;
 }
 
+export type HeadRow = Omit<StoredHead, "key">;
+
 /** One commit, ready to be written. */
 export interface Batch {
   readonly events: readonly { readonly stream_id: number; readonly event: CommittedEvent }[];
-  readonly created: readonly StoredHead[];
-  readonly changed: readonly StoredHead[];
+  readonly created: readonly HeadRow[];
+  readonly changed: readonly HeadRow[];
   readonly runs: readonly Run[];
   readonly snapshots: readonly { readonly stream_id: number; readonly snapshot: Snapshot }[];
   readonly token_uses: readonly TokenUse[];
