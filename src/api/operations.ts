@@ -1,5 +1,5 @@
-// The operation table: everything that can be asked of dbx, once. Surfaces, clients, permissions, OpenAPI
-// and the README derive from it.
+// The operation table: everything that can be asked of dbx, once. Surfaces, clients, permissions,
+// OpenAPI and the README derive from it.
 
 import { Type, type Static, type TObject, type TSchema } from "@sinclair/typebox";
 import { Group, User, type Grant } from "../model/actor.ts";

@@ -1,5 +1,5 @@
-// The cursor of a list: the key of the last row, so that the next page starts right behind it whatever was
-// added before. Opaque to clients; base64url of a JSON pair.
+// The cursor of a list: the key of the last row, so that the next page starts right behind it
+// whatever was added before. Opaque to clients; base64url of a JSON pair.
 
 import { invalidArgument } from "../model/error.ts";
 import type { StreamKey } from "../model/stream.ts";

@@ -1,5 +1,5 @@
-// The secret by which this machine's command line is known to a running server: whoever can read the file may
-// do everything, as he could with the data directory itself.
+// The secret by which this machine's command line is known to a running server: whoever can read
+// the file may do everything, as he could with the data directory itself.
 
 import { join } from "node:path";
 import { failedPrecondition } from "../model/error.ts";

@@ -1,12 +1,13 @@
-// One page, bounded in bytes as well as in rows. A storage may give fewer rows than asked for where they are
-// large, so a page is read until it is full or nothing is left.
+// One page, bounded in bytes as well as in rows. A storage may give fewer rows than asked for where
+// they are large, so a page is read until it is full or nothing is left.
 
 import { tooLarge } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 
 /**
- * Up to `limit` rows; `read` gives the ones behind `last`. Throws `too_large` where they would not fit into
- * memory: a page that silently ended early would make a client that counts rows lose events.
+ * Up to `limit` rows; `read` gives the ones behind `last`. Throws `too_large` where they would not
+ * fit into memory: a page that silently ended early would make a client that counts rows lose
+ * events.
  */
 export async function readPage<Row>(page: {
   limit: number;

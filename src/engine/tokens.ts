@@ -1,5 +1,6 @@
-// Tokens: issued, shown, refreshed, revoked, checked. Definitions live in `tokens.json`, only as hashes; how far
-// a token was used lives with the log, because only the append's own transaction can count exactly.
+// Tokens: issued, shown, refreshed, revoked, checked. Definitions live in `tokens.json`, only as
+// hashes; how far a token was used lives with the log, because only the append's own transaction
+// can count exactly.
 
 import { timingSafeEqual } from "node:crypto";
 import { Type, type Static } from "@sinclair/typebox";
@@ -62,7 +63,10 @@ export interface Tokens {
 const unknownToken = () => unauthenticated("token not found or inactive");
 const expiredToken = () => unauthenticated("token has expired");
 
-/** `path` is `tokens.json`; a missing file means no tokens, an unreadable one is an error, never "none". */
+/**
+ * `path` is `tokens.json`; a missing file means no tokens, an unreadable one is an error, never
+ * "none".
+ */
 export async function openTokens(options: {
   path: string;
   storage: Storage;
@@ -119,7 +123,10 @@ export async function openTokens(options: {
     };
   }
 
-  /** Moves the expiry in memory at once; on disk when a tenth of the span has passed, so reads stay cheap. */
+  /**
+   * Moves the expiry in memory at once; on disk when a tenth of the span has passed, so reads stay
+   * cheap.
+   */
   function prolong({ id, expires_at: first }: Definition, span_secs: number, now: string): void {
     const expires_at = addSeconds(now, span_secs);
     const saved = alive.get(id)?.saved ?? first ?? expires_at;

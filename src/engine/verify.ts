@@ -1,5 +1,6 @@
-// Recomputes everything from the events and compares it with what is stored: operation, command and the oracle
-// of the tests. It reads in pages and lets others run in between, so it may take long but never holds anything.
+// Recomputes everything from the events and compares it with what is stored: operation, command and
+// the oracle of the tests. It reads in pages and lets others run in between, so it may take long
+// but never holds anything.
 
 import { emptyState, evolve, type StreamHead } from "../model/aggregate.ts";
 import { dataCorrupted, type DbxError } from "../model/error.ts";
@@ -28,7 +29,9 @@ export interface Fault {
   readonly position?: Position;
 }
 
-/** The faults of one stream; empty when everything follows from its events. `head` as it is stored. */
+/**
+ * The faults of one stream; empty when everything follows from its events. `head` as it is stored.
+ */
 export async function verifyStream(storage: Storage, head: StreamHead): Promise<Fault[]> {
   const faults: Fault[] = [];
   const key = { aggregate_type: head.aggregate_type, aggregate_id: head.aggregate_id };
@@ -76,7 +79,8 @@ async function foldStream(storage: Storage, head: StreamHead, faults: Fault[]): 
   for (;;) {
     const events = await storage.readStream(head, { after, limit: limits.scan_rows_max });
     for (const event of events) {
-      // Rows beyond the head are new appends, or, if the head does not move, rows that somebody added.
+      // Rows beyond the head are new appends, or, if the head does not move, rows that somebody
+      // added.
       if (event.version > head.version) {
         if (await isBeyondHead(storage, event))
           faults.push({ ...placeOf(event), fault: "the event is not counted by its head" });
@@ -191,7 +195,10 @@ export interface StoreReport {
   readonly faults: readonly Fault[];
 }
 
-/** Every stream, the tree over the whole log, and the database underneath. Appends may go on meanwhile. */
+/**
+ * Every stream, the tree over the whole log, and the database underneath. Appends may go on
+ * meanwhile.
+ */
 export async function verifyStore(storage: Storage): Promise<StoreReport> {
   const faults: Fault[] = [];
   const full = () => faults.length >= limits.verify_faults_max;
@@ -281,7 +288,10 @@ function differingSubtree(left: Frontier, right: Frontier): { first: Position; l
   return { first: 1, last: left.size };
 }
 
-/** Rows behind the end of the log are new appends, or, if the end does not move, rows that somebody added. */
+/**
+ * Rows behind the end of the log are new appends, or, if the end does not move, rows that somebody
+ * added.
+ */
 async function verifyEnd(storage: Storage, expected: Frontier, faults: Fault[]): Promise<void> {
   const [beyond] = await storage.readLog({ after: expected.size, limit: 1 });
   if (beyond === undefined) return;

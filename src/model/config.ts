@@ -1,14 +1,18 @@
-// The configuration, once: types, defaults, bounds and words. Flags, environment, `config.toml`, the
-// printed form and the README table derive from it. Annotations beside JSON Schema's own: `secret`
-// values print as `set`; `live` keys are followed by a running server, all others need a restart;
-// `aliases` are older names that still work; `reserved` keys are accepted but not acted on yet.
+// The configuration, once: types, defaults, bounds and words. Flags, environment, `config.toml`,
+// the printed form and the README table derive from it. Annotations beside JSON Schema's own:
+// `secret` values print as `set`; `live` keys are followed by a running server, all others need a
+// restart; `aliases` are older names that still work; `reserved` keys are accepted but not acted on
+// yet.
 
 import { Type, type Static } from "@sinclair/typebox";
 import { limits } from "./limits.ts";
 
 const reserved = { reserved: true } as const;
 
-/** 32 bytes are 43 signs, of which the last carries four bits, and a filler that many tools leave out. */
+/**
+ * 32 bytes are 43 signs, of which the last carries four bits, and a filler that many tools leave
+ * out.
+ */
 export const dataKeyPattern = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=?$";
 
 export const Config = Type.Object(

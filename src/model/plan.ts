@@ -1,5 +1,6 @@
-// The whole write decision: what an append does to the heads it touches, or why it is refused. Pure: ids,
-// salts and the time come in, nothing is read or written. The storage calls it inside its transaction.
+// The whole write decision: what an append does to the heads it touches, or why it is refused.
+// Pure: ids, salts and the time come in, nothing is read or written. The storage calls it inside
+// its transaction.
 
 import { emptyState, evolve, type StreamHead } from "./aggregate.ts";
 import type { Issuer, TokenId } from "./actor.ts";
@@ -86,11 +87,16 @@ export interface Plan {
   readonly log: Frontier;
 }
 
-/** What a token may still do, decided now: a revoked or expired token is refused even when it queued before. */
+/**
+ * What a token may still do, decided now: a revoked or expired token is refused even when it queued
+ * before.
+ */
 export type Allowance =
   | {
       readonly ok: true;
-      /** Total writes, since the token was first issued, at which it is spent; null for no limit. */
+      /**
+       * Total writes, since the token was first issued, at which it is spent; null for no limit.
+       */
       readonly writes_max: number | null;
       readonly expires_at: string | null;
       readonly term: string;
@@ -108,8 +114,9 @@ export interface PlanContext {
 }
 
 /**
- * Decides each transaction in order: known event id, token allowance, archived, expected version, schema
- * (contract section 4). A refusal leaves no trace; the next transaction sees what the accepted ones did.
+ * Decides each transaction in order: known event id, token allowance, archived, expected version,
+ * schema (contract section 4). A refusal leaves no trace; the next transaction sees what the
+ * accepted ones did.
  */
 export function planAppends(
   known: Known,
@@ -192,7 +199,8 @@ const isSameContent = (first: CommittedEvent, again: PlannedEvent): boolean =>
 
 function accept(draft: Draft, transaction: Transaction): Outcome {
   const use = charge(draft, transaction);
-  // Changes are collected apart, so that a refusal in the middle of a batch leaves the draft untouched.
+  // Changes are collected apart, so that a refusal in the middle of a batch leaves the draft
+  // untouched.
   const heads = new Map<string, StreamHead>();
   const snapshots: Snapshot[] = [];
   const events = transaction.events.map((event, index) => {
@@ -334,8 +342,8 @@ export interface Leaf extends StreamKey {
 }
 
 /**
- * SHA-256(0x00 ‖ leaf_data). The nine members stand here in canonical order, and JSON.stringify writes
- * strings as RFC 8785 asks. This format can never change.
+ * SHA-256(0x00 ‖ leaf_data). The nine members stand here in canonical order, and JSON.stringify
+ * writes strings as RFC 8785 asks. This format can never change.
  */
 export function eventHash(leaf: Leaf): Digest {
   const issuer =

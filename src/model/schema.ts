@@ -1,5 +1,5 @@
-// Whether an event may be appended under the restriction in force. Nothing declares schemas yet, so `strict`
-// refuses every event and the other modes refuse none.
+// Whether an event may be appended under the restriction in force. Nothing declares schemas yet, so
+// `strict` refuses every event and the other modes refuse none.
 
 import type { Restriction } from "./config.ts";
 import { DbxError } from "./error.ts";

@@ -1,5 +1,5 @@
-// `dbx config` and the flags that `start` keeps: what is written, what is not, who is told, and that
-// secrets stay secret.
+// `dbx config` and the flags that `start` keeps: what is written, what is not, who is told, and
+// that secrets stay secret.
 
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";

@@ -1,4 +1,5 @@
-// The engine over real storage: what is refused at its door, pages and cursors, and what verify answers.
+// The engine over real storage: what is refused at its door, pages and cursors, and what verify
+// answers.
 
 import { describe, expect, test } from "bun:test";
 import { canonicalize } from "../../src/model/canonical.ts";

@@ -1,5 +1,5 @@
-// Tokens over a real store, with a clock of the test's own: what they allow, when they end, and that no value
-// is ever kept.
+// Tokens over a real store, with a clock of the test's own: what they allow, when they end, and
+// that no value is ever kept.
 
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, statSync } from "node:fs";
