@@ -31,7 +31,10 @@ export function createCommitter(options: {
   const queue: Waiting[] = [];
   const counts = { commits: 0, events: 0, refused: 0, queue_max: 0, batch_max: 0 };
   let queuedBytes = 0;
-  let running: Promise<void> | null = null;
+  let queuedEvents = 0;
+  /** Commits that have been planned and are not durable yet. */
+  const running = new Set<Promise<void>>();
+  let starting: Promise<void> | null = null;
   let closed = false;
 
   function submit(transaction: Transaction): Promise<readonly CommittedEvent[]> {
@@ -49,16 +52,33 @@ export function createCommitter(options: {
     const { promise, resolve, reject } = Promise.withResolvers<readonly CommittedEvent[]>();
     queue.push({ transaction, bytes, resolve, reject });
     queuedBytes += bytes;
+    queuedEvents += transaction.events.length;
     counts.queue_max = Math.max(counts.queue_max, queue.length);
-    running ??= drain();
+    starting ??= start();
     return promise;
   }
 
-  /** Commits until nothing waits. Starts one turn later, so that requests of one turn share a commit. */
-  async function drain(): Promise<void> {
+  /** Starts commits one turn later, so that requests of one turn share one. */
+  async function start(): Promise<void> {
     await new Promise<void>((resolve) => setImmediate(resolve));
-    while (queue.length > 0) await commit(takeBatch());
-    running = null;
+    starting = null;
+    while (isWorthStarting()) {
+      const one = commit(takeBatch());
+      running.add(one);
+      void one.then(() => {
+        running.delete(one);
+        if (queue.length > 0) starting ??= start();
+      });
+    }
+  }
+
+  /**
+   * While one commit is written the next one is planned, but not with so little that the fsync of
+   * its own costs more than waiting for company.
+   */
+  function isWorthStarting(): boolean {
+    if (running.size === 0) return queue.length > 0;
+    return running.size < limits.commits_running_max && queuedEvents >= limits.commit_ahead_min;
   }
 
   /** As many transactions as one commit may hold; the first one always fits. */
@@ -66,7 +86,11 @@ export function createCommitter(options: {
     let events = 0;
     let bytes = 0;
     let count = 0;
+    // The first of many takes half, so that there is something to plan while it is written.
+    const isFirst = running.size === 0 && queuedEvents >= 2 * limits.commit_ahead_min;
+    const most = isFirst ? Math.ceil(queue.length / 2) : queue.length;
     for (const waiting of queue) {
+      if (count === most) break;
       events += waiting.transaction.events.length;
       bytes += waiting.bytes;
       if (count > 0 && (events > limits.commit_events_max || bytes > limits.commit_bytes_max))
@@ -74,7 +98,10 @@ export function createCommitter(options: {
       count++;
     }
     const batch = queue.splice(0, count);
-    for (const waiting of batch) queuedBytes -= waiting.bytes;
+    for (const { bytes, transaction } of batch) {
+      queuedBytes -= bytes;
+      queuedEvents -= transaction.events.length;
+    }
     return batch;
   }
 
@@ -110,7 +137,7 @@ export function createCommitter(options: {
     figures: () => ({ ...counts, queued: queue.length, queued_bytes: queuedBytes }),
     close: async () => {
       closed = true;
-      await running;
+      while (starting !== null || running.size > 0) await Promise.all([starting, ...running]);
     },
   };
 }

@@ -40,6 +40,10 @@ export const limits = {
   request_id_chars_max: 128,
   /** Events of one group commit: keeps one commit within a few milliseconds (measured, storage/DESIGN.md). */
   commit_events_max: 512,
+  /** Group commits at a time: one is written while the next is planned; a third would only wait. */
+  commits_running_max: 2,
+  /** Events that must wait before a commit is planned ahead: fewer are not worth an fsync. */
+  commit_ahead_min: 32,
   /** Payload bytes of one group commit, for the same reason. */
   commit_bytes_max: 8_388_608,
   /** Transactions that wait for a commit; beyond this the caller is told to slow down. */
