@@ -4,7 +4,7 @@
  * size.
  *
  *   bun scripts/bench/storage.ts [--events=60000] [--streams=10000] [--sizes=1,8,64,512]
- *     [--only=threads] [--preload=0] [--depth=1] [--json]
+ *     [--only=copier] [--preload=0] [--depth=1] [--json]
  */
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -14,7 +14,7 @@ import { canonicalOf } from "../../src/model/canonical.ts";
 import { planAppends, type PlanContext, type Transaction } from "../../src/model/plan.ts";
 import type { StreamKey } from "../../src/model/stream.ts";
 import { createMemoryStorage } from "../../src/storage/memory.ts";
-import { openSqliteStorage } from "../../src/storage/sqlite/open.ts";
+import { openSqliteStorage, type ThreadUse } from "../../src/storage/sqlite/open.ts";
 import { connectWriter, pagesPerCheckpoint } from "../../src/storage/sqlite/connect.ts";
 import { createWriter, type Batch } from "../../src/storage/sqlite/writer.ts";
 import { createCore } from "../../src/storage/sqlite/core.ts";
@@ -174,7 +174,7 @@ const raw = (batch: number): Promise<Row> =>
     return row;
   });
 
-const sqlite = (threads: boolean) => (batch: number) =>
+const sqlite = (threads: false | ThreadUse) => (batch: number) =>
   inDirectory(async (directory) => {
     const storage = await openSqliteStorage({
       directory,
@@ -185,7 +185,7 @@ const sqlite = (threads: boolean) => (batch: number) =>
       threads,
     });
     for (let index = 0; index < Number(values.preload); index += 512) await commit(storage, 512);
-    const row = await measure(threads ? "sqlite, threads" : "sqlite, inline", {
+    const row = await measure(`sqlite, threads: ${threads}`, {
       batch,
       directory,
       step: () => commit(storage, batch),
@@ -201,7 +201,13 @@ const memory = (batch: number) => {
 };
 
 const rows: Row[] = [];
-const subjects = { memory, raw, inline: sqlite(false), threads: sqlite(true) };
+const subjects = {
+  memory,
+  raw,
+  inline: sqlite(false),
+  copier: sqlite("copier"),
+  both: sqlite("both"),
+};
 for (const batch of values.sizes.split(",").map(Number)) {
   for (const [name, run] of Object.entries(subjects)) {
     if (values.only !== undefined && values.only !== name) continue;

@@ -1,17 +1,24 @@
-// SQLite against the port's rules: with the usual cache, and with one so small that every head is
-// read again.
+// SQLite against the port's rules: with and without threads, with the usual cache and with one so
+// small that every head is read again.
 
 import type { Storage } from "../../src/storage/storage.ts";
 import { openWriting, withDirectory } from "../support/storage.ts";
 import { storageConformance } from "./storage.ts";
 
-for (const heads_max of [1_000, 1]) {
-  storageConformance(`sqlite, ${heads_max} heads in memory`, (use) =>
+const variants = [
+  { heads_max: 1_000, threads: false },
+  { heads_max: 1, threads: false },
+  { heads_max: 1_000, threads: "copier" },
+  { heads_max: 1_000, threads: "both" },
+] as const;
+
+for (const options of variants) {
+  storageConformance(`sqlite, ${JSON.stringify(options)}`, (use) =>
     withDirectory(async (directory) => {
-      let storage: Storage = await openWriting(directory, { heads_max });
+      let storage: Storage = await openWriting(directory, options);
       const reopen = async () => {
         await storage.close();
-        storage = await openWriting(directory, { heads_max });
+        storage = await openWriting(directory, options);
         return storage;
       };
       try {

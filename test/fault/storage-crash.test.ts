@@ -11,7 +11,7 @@ import { openReading, openWriting, readAll, recompute, withDirectory } from "../
 const script = join(import.meta.dir, "../support/fault-writer.ts");
 const rounds = 5;
 
-for (const mode of ["inline", "threads"]) {
+for (const mode of ["inline", "copier", "both"]) {
   test(`five kills under 32 writers lose nothing that was acknowledged (${mode})`, async () => {
     await withDirectory(async (directory) => {
       const acknowledged: Acknowledged[] = [];

@@ -8,7 +8,7 @@ import { openWriting, readAll, recompute, withDirectory } from "../support/stora
 
 const script = join(import.meta.dir, "../support/fault-writer.ts");
 
-for (const mode of ["inline", "threads"]) {
+for (const mode of ["inline", "copier", "both"]) {
   test.skipIf(process.platform === "win32")(
     `a full disk stops the store and loses nothing (${mode}) [needs a POSIX shell]`,
     async () => {

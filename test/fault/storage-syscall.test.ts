@@ -55,7 +55,7 @@ describe.skipIf(skipped !== null)("system calls of an append [needs strace]", ()
   });
   afterAll(() => rm(root, { recursive: true }));
 
-  async function run(mode: "inline" | "threads", inject: string | null): Promise<Run> {
+  async function run(mode: "inline" | "copier" | "both", inject: string | null): Promise<Run> {
     const directory = join(root, `run${runs++}`);
     await cp(join(root, "source"), directory, { recursive: true });
     const output = `${directory}.trace`;
@@ -85,7 +85,7 @@ describe.skipIf(skipped !== null)("system calls of an append [needs strace]", ()
     return { faults, events };
   }
 
-  for (const mode of ["inline", "threads"] as const) {
+  for (const mode of ["inline", "copier", "both"] as const) {
     test(`an fsync lies between the last write and the answer (${mode})`, async () => {
       const { calls, begin, answer, outcome } = await run(mode, null);
 

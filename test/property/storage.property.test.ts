@@ -129,9 +129,9 @@ const anyCommand: fc.Arbitrary<Command> = fc.oneof(
   { weight: 1, arbitrary: fc.constant({ kind: "reopen" as const }) },
 );
 
-for (const threads of [false, true]) {
-  const runs = threads ? 30 : 120;
-  test(`sqlite${threads ? " on its own thread" : ""} agrees with memory (SEED=${seed})`, async () => {
+for (const threads of [false, "copier", "both"] as const) {
+  const runs = threads === false ? 120 : 30;
+  test(`sqlite, threads: ${threads}, agrees with memory (SEED=${seed})`, async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(anyCommand, { maxLength: 12 }),

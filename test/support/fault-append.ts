@@ -2,12 +2,12 @@
 // says so again, and tells the outcome. It ends without closing, like a crash right after the
 // answer.
 //
-//   bun fault-append.ts DIRECTORY inline|threads
+//   bun fault-append.ts DIRECTORY inline|copier|both
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { DbxError } from "../../src/model/error.ts";
-import { append, event, openWriting, transaction } from "./storage.ts";
+import { append, event, openWriting, threadsOf, transaction } from "./storage.ts";
 
 const [directory = "", mode = "inline"] = process.argv.slice(2);
 const key = { aggregate_type: "fault", aggregate_id: "one" };
@@ -18,7 +18,7 @@ const appendOne = (): Promise<string> =>
     (error: unknown) => (error instanceof DbxError ? error.code : String(error)),
   );
 
-const storage = await openWriting(directory, { threads: mode === "threads" });
+const storage = await openWriting(directory, { threads: threadsOf(mode) });
 // Asking for a file that is not there is a system call like the others, so the trace shows the
 // order.
 existsSync(join(directory, "begin"));

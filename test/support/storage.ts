@@ -18,7 +18,11 @@ import {
 import { emptyFrontier, growFrontier, rootOf, type Frontier } from "../../src/model/merkle.ts";
 import { keyText, type StreamKey } from "../../src/model/stream.ts";
 import type { Ask, Committed, Storage } from "../../src/storage/storage.ts";
-import { openSqliteStorage, type OpenOptions } from "../../src/storage/sqlite/open.ts";
+import {
+  openSqliteStorage,
+  type OpenOptions,
+  type ThreadUse,
+} from "../../src/storage/sqlite/open.ts";
 
 /** A directory for the length of `use`. */
 export async function withDirectory<T>(use: (directory: string) => Promise<T>): Promise<T> {
@@ -42,6 +46,10 @@ export const openOptions = (
   threads: false,
   ...changes,
 });
+
+/** A mode as the tests name it. */
+export const threadsOf = (mode: string): false | ThreadUse =>
+  mode === "copier" || mode === "both" ? mode : false;
 
 export const openWriting = (directory: string, changes: Partial<OpenOptions> = {}) =>
   openSqliteStorage(openOptions(directory, changes));

@@ -85,7 +85,7 @@ test("a directory that does not exist reads as empty and is not made", () =>
 
 test("closing leaves one database file, no log", () =>
   withDirectory(async (directory) => {
-    for (const threads of [false, true]) {
+    for (const threads of [false, "copier", "both"] as const) {
       const storage = await openWriting(directory, { threads });
       await append(storage, [transaction([event(jane)])]);
       await storage.close();
@@ -259,7 +259,7 @@ test("a damaged page is told by the check, and the store goes on", () =>
     bytes.fill(0xff, ((index?.rootpage ?? 0) - 1) * 2048, (index?.rootpage ?? 0) * 2048);
     writeFileSync(path, bytes);
 
-    for (const threads of [false, true]) {
+    for (const threads of [false, "copier", "both"] as const) {
       const storage = await openWriting(directory, { threads });
       const told = await storage.check({ limit: 10 }).then(
         (faults) => faults.length,
@@ -291,11 +291,11 @@ test(
   60_000,
 );
 
-test(
-  "the log is copied while writes go on, and starts over",
-  () =>
+test.each(["copier", "both"] as const)(
+  "the log is copied while writes go on, and starts over (threads: %s)",
+  (threads) =>
     withDirectory(async (directory) => {
-      const storage = await openWriting(directory, { threads: true, durability: "normal" });
+      const storage = await openWriting(directory, { threads, durability: "normal" });
       const payload = canonicalOf("x".repeat(1_000_000));
       let bytesMax = 0;
       for (let index = 0; index < 220; index++) {
@@ -305,7 +305,7 @@ test(
 
       const { checkpoints, log_bytes_max } = await storage.figures();
 
-      // 220 MB were written: without starting over the log would hold them all, twice over for heads.
+      // 220 MB were written, twice with the heads: without starting over the log would hold all.
       expect(checkpoints).toBeGreaterThan(1);
       expect(Number(log_bytes_max)).toBeLessThan(256 * 1024 * 1024);
       expect(bytesMax).toBeLessThan(256 * 1024 * 1024);

@@ -5,6 +5,7 @@
 //   dbx.db-wal, dbx.db-shm  SQLite's write-ahead log and its index
 //   lock.db                 held by the one process that writes
 
+import type { Database } from "bun:sqlite";
 import { closeSync, existsSync, openSync, statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
@@ -20,16 +21,30 @@ import {
   type Durability,
 } from "./connect.ts";
 import { checkDatabase } from "./check.ts";
-import { createCore } from "./core.ts";
+import { createCore, type BatchSink } from "./core.ts";
 import { translate, translated } from "./failure.ts";
 import { lockName, takeLock } from "./lock.ts";
 import { createReader } from "./reader.ts";
-import { createInlineSink, createThreadSink } from "./sinks.ts";
+import {
+  createCopiedSink,
+  createInlineSink,
+  createLocalWriter,
+  createThreadWriter,
+} from "./sinks.ts";
 import { createSqliteStorage, refuseWrite, type SqliteStorage } from "./storage.ts";
 
 export type { SqliteStorage };
 
 const databaseName = "dbx.db";
+
+/** `copier`: checkpoints on a thread. `both`: the writing, too. */
+export type ThreadUse = "copier" | "both";
+
+/**
+ * With fewer cores than this, HTTP, a copier and a third thread stand in each other's way: on two
+ * cores a writing thread made the engine 20 to 25 % slower.
+ */
+const writingThreadCoresMin = 4;
 
 export interface OpenOptions {
   readonly directory: string;
@@ -40,8 +55,11 @@ export interface OpenOptions {
   readonly heads_max: number;
   /** How long to wait for another process that writes. */
   readonly lock_wait_ms: number;
-  /** Whether SQLite may have threads of its own: worth their start-up time in a server only. */
-  readonly threads: boolean;
+  /**
+   * Whether SQLite may have threads of its own: worth their start-up time in a server only. `true`
+   * takes what suits the machine; the names are for tests and benchmarks.
+   */
+  readonly threads: boolean | ThreadUse;
 }
 
 export async function openSqliteStorage(options: OpenOptions): Promise<SqliteStorage> {
@@ -87,19 +105,16 @@ async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
   await createDirectory(directory);
   createFile(join(directory, lockName));
   const release = await takeLock({ directory, lock_wait_ms });
+  const threads = threadUse(options.threads);
   let writing: Connection | undefined;
   try {
     if (createFile(path)) await syncDirectory(directory);
-    writing = connectWriter(path, { durability, autocheckpoint: pagesPerCheckpoint });
+    const autocheckpoint = threads === null ? pagesPerCheckpoint : 0;
+    writing = connectWriter(path, { durability, autocheckpoint });
     const reading = connectReader(path);
     if (reading === undefined) throw unavailable(`${path} stays empty after migration`);
     const reader = createReader(reading.database);
-    const threads = options.threads && hasConcurrentCheckpoints();
-    // The writing thread has a connection of its own; this one has brought the file up to date.
-    if (threads) writing.database.close();
-    const sink = threads
-      ? await createThreadSink({ path, durability })
-      : createInlineSink(writing.database);
+    const sink = await openSink(writing.database, { path, durability, threads });
     const core = createCore({ reader, sink, heads_max });
     return createSqliteStorage({
       reader,
@@ -120,6 +135,24 @@ async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
     release();
     throw error;
   }
+}
+
+/** Null: no threads. Before SQLite 3.51.3 only one connection may checkpoint. */
+function threadUse(asked: boolean | ThreadUse): ThreadUse | null {
+  if (asked === false || !hasConcurrentCheckpoints()) return null;
+  if (asked !== true) return asked;
+  return navigator.hardwareConcurrency < writingThreadCoresMin ? "copier" : "both";
+}
+
+async function openSink(
+  database: Database,
+  { threads, ...file }: { path: string; durability: Durability; threads: ThreadUse | null },
+): Promise<BatchSink> {
+  if (threads === null) return createInlineSink(database);
+  if (threads === "copier") return await createCopiedSink(createLocalWriter(database), file);
+  // The writing thread has a connection of its own; this one has brought the file up to date.
+  database.close();
+  return await createCopiedSink(await createThreadWriter(file), file);
 }
 
 function fileFigures(path: string): Record<string, number | string> {

@@ -1,16 +1,17 @@
-// Where planned batches are written: in the caller's thread (commands that open the store for a
-// moment), or in a thread of their own beside another one that checkpoints (servers).
+// Where planned batches are written. Commands that open the store for a moment: here, checkpoints
+// too. Servers: here or in a thread, while another thread checkpoints.
 
 import type { Database } from "bun:sqlite";
-import { assert, DbxError } from "../../model/error.ts";
+import { assert } from "../../model/error.ts";
 import { readOne, type Durability } from "./connect.ts";
 import { checkDatabase } from "./check.ts";
+import { createLogWriter } from "./checkpoint.ts";
 import type { BatchSink } from "./core.ts";
 import { translated } from "./failure.ts";
 import { checkpointTruncate } from "./sql.ts";
-import type { Reply, Request, WireError } from "./thread.ts";
+import { startThread, type Thread } from "./threads.ts";
 import { pack } from "./transfer.ts";
-import { createWriter } from "./writer.ts";
+import { createWriter, type Batch } from "./writer.ts";
 
 export function createInlineSink(database: Database): BatchSink {
   const writer = createWriter(database);
@@ -45,50 +46,90 @@ const copyBytes = 48 * 1024 * 1024;
 /** How much further the log grows before another try, when readers kept it from starting over. */
 const copyAgainBytes = 16 * 1024 * 1024;
 
-export async function createThreadSink(options: {
-  path: string;
-  durability: Durability;
-}): Promise<BatchSink> {
+/** A writer beside a copier, here or in a thread. */
+export interface SinkWriter {
+  write(batch: Batch): Promise<number>;
+  restart(): Promise<{ readonly done: boolean; readonly ms: number }>;
+  close(): Promise<void>;
+  /** Resolves when it ended by itself. Never rejects. */
+  readonly broken: Promise<unknown>;
+}
+
+interface FileOptions {
+  readonly path: string;
+  readonly durability: Durability;
+}
+
+/** Writes in a thread of its own: the main one answers and plans meanwhile. Wants a core for it. */
+export async function createThreadWriter(options: FileOptions): Promise<SinkWriter> {
+  const thread = startThread();
+  await openThread(thread, { ...options, role: "writer" });
+  return {
+    write: async (batch) => {
+      const reply = await thread.ask({ kind: "write", packed: pack(batch) });
+      assert(reply.kind === "written", "the writer answers what it was asked");
+      return reply.logBytes;
+    },
+    restart: async () => {
+      const reply = await thread.ask({ kind: "restart" });
+      assert(reply.kind === "restarted", "the writer answers what it was asked");
+      return reply;
+    },
+    close: () => closeThread(thread),
+    broken: thread.death,
+  };
+}
+
+/** Writes here. */
+export function createLocalWriter(database: Database): SinkWriter {
+  const writer = createLogWriter(database);
+  return {
+    write: async (batch) => {
+      const logBytes = writer.write(batch);
+      // Callers that commit again at once would otherwise keep the copier's answers from coming in.
+      // Always, so that commits resolve in their order.
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      return logBytes;
+    },
+    restart: async () => writer.restart(),
+    close: async () => writer.close(),
+    broken: Promise.withResolvers<unknown>().promise,
+  };
+}
+
+/** A thread copies the log of `writer`, so that no commit waits for a whole checkpoint. */
+export async function createCopiedSink(
+  writer: SinkWriter,
+  options: FileOptions,
+): Promise<BatchSink> {
   const broken = Promise.withResolvers<unknown>();
-  const writer = startThread(broken.resolve);
-  const copier = startThread(broken.resolve);
+  void writer.broken.then(broken.resolve);
+  const copier = startThread();
+  void copier.death.then(broken.resolve);
+  await openThread(copier, { ...options, role: "copier" });
   const counts = { commits: 0, checkpoints: 0, checkpoint_ms_max: 0, log_bytes_max: 0 };
   let copying: Promise<void> | null = null;
   let copyAt = copyBytes;
-  let failed: unknown = null;
 
   const copy = async (logBytes: number): Promise<void> => {
     try {
       await copier.ask({ kind: "copy" });
-      const reply = await writer.ask({ kind: "restart" });
-      assert(reply.kind === "restarted", "the writer answers what it was asked");
+      const { done, ms } = await writer.restart();
       counts.checkpoints++;
-      counts.checkpoint_ms_max = Math.max(counts.checkpoint_ms_max, Math.round(reply.ms));
-      copyAt = reply.done ? copyBytes : logBytes + copyAgainBytes;
+      counts.checkpoint_ms_max = Math.max(counts.checkpoint_ms_max, Math.round(ms));
+      copyAt = done ? copyBytes : logBytes + copyAgainBytes;
     } catch (cause) {
-      failed = cause;
       broken.resolve(cause);
     } finally {
       copying = null;
     }
   };
-
-  try {
-    const { path, durability } = options;
-    await writer.ask({ kind: "open", role: "writer", path, durability });
-    await copier.ask({ kind: "open", role: "copier", path, durability });
-  } catch (error) {
-    writer.stop();
-    copier.stop();
-    throw error;
-  }
   return {
     write: async (batch) => {
-      const reply = await writer.ask({ kind: "write", packed: pack(batch) });
-      assert(reply.kind === "written", "the writer answers what it was asked");
+      const logBytes = await writer.write(batch);
       counts.commits++;
-      counts.log_bytes_max = Math.max(counts.log_bytes_max, reply.logBytes);
-      if (reply.logBytes > copyAt) copying ??= copy(reply.logBytes);
+      counts.log_bytes_max = Math.max(counts.log_bytes_max, logBytes);
+      if (logBytes > copyAt) copying ??= copy(logBytes);
     },
     broken: broken.promise,
     figures: () => ({ ...counts }),
@@ -99,60 +140,30 @@ export async function createThreadSink(options: {
     },
     close: async () => {
       await copying;
-      try {
-        await copier.ask({ kind: "close" });
-        await writer.ask({ kind: "close" });
-      } catch (error) {
-        // A storage that failed before has told so already; its threads end without a checkpoint.
-        if (failed === null && !writer.hasFailed()) throw error;
-      } finally {
-        writer.stop();
-        copier.stop();
-      }
+      // The writer last: it leaves no log behind only when it is alone.
+      await closeThread(copier);
+      await writer.close();
     },
   };
 }
 
-/**
- * In the compiled file all code lies in chunks at the top, while entry points keep their folders
- * below src.
- */
-const threadInCompiled = "./storage/sqlite/thread.ts";
-
-/** A thread that answers requests in their order; after one failure it answers none. */
-function startThread(onDeath: (cause: unknown) => void) {
-  const source = new URL("./thread.ts", import.meta.url);
-  const compiled = new URL(threadInCompiled, import.meta.url);
-  const worker = new Worker((Bun.isStandaloneExecutable ? compiled : source).href);
-  const waiting: PromiseWithResolvers<Reply>[] = [];
-  let failed: unknown = null;
-
-  const fail = (cause: unknown): void => {
-    failed ??= cause;
-    for (const each of waiting.splice(0)) each.reject(failed);
-  };
-  worker.onmessage = ({ data }: MessageEvent<Reply>) => {
-    if (data.kind !== "failed") waiting.shift()?.resolve(data);
-    else if (data.fatal) fail(fromWire(data.error));
-    else waiting.shift()?.reject(fromWire(data.error));
-  };
-  worker.onerror = (event) => {
-    const cause = new Error(`a thread of the storage ended: ${event.message}`);
-    fail(cause);
-    onDeath(cause);
-  };
-  return {
-    ask: async (request: Request): Promise<Reply> => {
-      if (failed !== null) throw failed;
-      const reply = Promise.withResolvers<Reply>();
-      waiting.push(reply);
-      worker.postMessage(request);
-      return await reply.promise;
-    },
-    hasFailed: (): boolean => failed !== null,
-    stop: (): void => worker.terminate(),
-  };
+/** A thread that failed has told so already, and ends without a checkpoint. */
+async function closeThread(thread: Thread): Promise<void> {
+  try {
+    if (!thread.hasFailed()) await thread.ask({ kind: "close" });
+  } finally {
+    thread.stop();
+  }
 }
 
-const fromWire = ({ code, message, details }: WireError): Error =>
-  code === null ? new Error(message) : new DbxError(code, message, details);
+async function openThread(
+  thread: Thread,
+  options: FileOptions & { readonly role: "writer" | "copier" },
+): Promise<void> {
+  try {
+    await thread.ask({ kind: "open", ...options });
+  } catch (error) {
+    thread.stop();
+    throw error;
+  }
+}

@@ -1,24 +1,14 @@
-// The two threads of a server's storage, started by threads.ts. The writing one executes planned
-// batches, so that the main thread answers and plans meanwhile; the other copies the write-ahead
-// log into the database while writing goes on. The writer alone lets the log start over, when
-// little of it is left to copy.
+// A thread of the storage, started by threads.ts: a writer that executes planned batches, or a
+// copier that moves the write-ahead log into the database. Messages only; what they do is
+// checkpoint.ts.
 
 import type { Database } from "bun:sqlite";
 import { DbxError } from "../../model/error.ts";
-import { limits } from "../../model/limits.ts";
 import { checkDatabase } from "./check.ts";
-import { busyMs, connectWriter, readOne, type Durability } from "./connect.ts";
+import { createCopier, createLogWriter } from "./checkpoint.ts";
+import { connectWriter, type Durability } from "./connect.ts";
 import { translate } from "./failure.ts";
-import {
-  busyTimeout,
-  checkpointNothing,
-  checkpointPassive,
-  checkpointRestart,
-  checkpointTruncate,
-  readPageSize,
-} from "./sql.ts";
 import { unpack, type Packed } from "./transfer.ts";
-import { createWriter } from "./writer.ts";
 
 export type Request =
   | {
@@ -52,106 +42,32 @@ export interface WireError {
   readonly details: Record<string, unknown>;
 }
 
-/** What the writer itself copies in one go at most: some milliseconds of standing still. */
-const restBytesMax = 2 * 1024 * 1024;
-/**
- * Each round leaves what was written during it; a writer that keeps up with the disk never ends.
- */
-const copyRoundsMax = 6;
-/**
- * How long the writer waits for readers to leave the log before it goes on without starting over.
- */
-const restartWaitMs = 50;
-/**
- * Beyond this the writer stands still until the log is copied, so that a slow disk bounds the rate
- * and not the log. Only a reader that stays in the log for longer than the wait can let it grow.
- */
-const forcedBytes = limits.wal_bytes_max * 0.75;
-const forcedWaitMs = 500;
-/** How much further the log grows before the next try, where readers did not leave it. */
-const forcedAgainBytes = limits.wal_bytes_max / 16;
-
-/** Before each page in the log. */
-const frameHeaderBytes = 24;
-
-interface CheckpointRow {
-  readonly busy: number;
-  readonly log: number;
-  readonly checkpointed: number;
-}
-
 type Handler = (request: Request) => Reply;
 
-function createWriting(database: Database): Handler {
-  const writer = createWriter(database);
-  const log = createLog(database);
-  let forcedAt = forcedBytes;
-
-  /** Copies what is left; true if the next write begins the log anew. */
-  const restart = (waitMs: number): boolean => {
-    database.run(busyTimeout(waitMs));
-    const row = log.checkpoint(checkpointRestart);
-    database.run(busyTimeout(busyMs));
-    return row?.busy === 0;
-  };
+function writing(database: Database): Handler {
+  const writer = createLogWriter(database);
   return (request) => {
-    switch (request.kind) {
-      case "write": {
-        writer.write(unpack(request.packed));
-        const { bytes } = log.size();
-        if (bytes > forcedAt)
-          forcedAt = restart(forcedWaitMs) ? forcedBytes : bytes + forcedAgainBytes;
-        return { kind: "written", logBytes: bytes };
-      }
-      case "restart": {
-        const start = performance.now();
-        const done = restart(restartWaitMs);
-        return { kind: "restarted", done, ms: performance.now() - start };
-      }
-      default: {
-        writer.close();
-        log.checkpoint(checkpointTruncate);
-        log.close();
-        database.close();
-        return { kind: "closed" };
-      }
+    if (request.kind === "write") {
+      return { kind: "written", logBytes: writer.write(unpack(request.packed)) };
     }
+    if (request.kind === "restart") return { kind: "restarted", ...writer.restart() };
+    writer.close();
+    return { kind: "closed" };
   };
 }
 
-function createCopying(database: Database): Handler {
-  const log = createLog(database);
+function copying(database: Database): Handler {
+  const copier = createCopier(database);
   return (request) => {
     if (request.kind === "copy") {
-      for (let round = 0; round < copyRoundsMax; round++) {
-        log.checkpoint(checkpointPassive);
-        if (log.size().restBytes <= restBytesMax) break;
-      }
+      copier.copy();
       return { kind: "copied" };
     }
     if (request.kind === "check") {
       return { kind: "checked", faults: checkDatabase(database, request.limit) };
     }
-    log.close();
-    database.close();
+    copier.close();
     return { kind: "closed" };
-  };
-}
-
-/** The write-ahead log as SQLite counts it: its file never shrinks while it is in use. */
-function createLog(database: Database) {
-  const pageBytes = readOne<{ page_size: number }>(database, readPageSize)?.page_size ?? 0;
-  const frameBytes = pageBytes + frameHeaderBytes;
-  const nothing = database.prepare<CheckpointRow, []>(checkpointNothing);
-  return {
-    size: (): { bytes: number; restBytes: number } => {
-      const { log, checkpointed } = nothing.get() ?? { log: 0, checkpointed: 0 };
-      // Minus one: nothing written since the log started over.
-      const rest = Math.max(0, log - checkpointed);
-      return { bytes: Math.max(0, log) * frameBytes, restBytes: rest * frameBytes };
-    },
-    checkpoint: (sql: string): CheckpointRow | null => readOne<CheckpointRow>(database, sql),
-    close: (): void => nothing.finalize(),
   };
 }
 
@@ -175,7 +91,7 @@ self.onmessage = ({ data }: MessageEvent<Request>) => {
         durability: data.durability,
         autocheckpoint: 0,
       });
-      handle = data.role === "writer" ? createWriting(database) : createCopying(database);
+      handle = data.role === "writer" ? writing(database) : copying(database);
       answer({ kind: "opened" });
     } else if (handle !== undefined) {
       answer(handle(data));

@@ -1,0 +1,139 @@
+// How the write-ahead log stays small while writing goes on. A copier moves most of it into the
+// database at any time; the writer alone can let it start over, and does so when little is left.
+
+import type { Database } from "bun:sqlite";
+import { limits } from "../../model/limits.ts";
+import { busyMs, readOne } from "./connect.ts";
+import {
+  busyTimeout,
+  checkpointNothing,
+  checkpointPassive,
+  checkpointRestart,
+  checkpointTruncate,
+  readPageSize,
+} from "./sql.ts";
+import { createWriter, type Batch } from "./writer.ts";
+
+/** What the writer itself copies in one go at most: some milliseconds of standing still. */
+const restBytesMax = 2 * 1024 * 1024;
+/**
+ * Each round leaves what was written during it; a writer that keeps up with the disk never ends.
+ */
+const copyRoundsMax = 6;
+/**
+ * How long the writer waits for readers to leave the log before it goes on without starting over.
+ */
+const restartWaitMs = 50;
+/**
+ * Beyond this the writer stands still until the log is copied, so that a slow disk bounds the rate
+ * and not the log. Only a reader that stays in the log for longer than the wait can let it grow.
+ */
+const forcedBytes = limits.wal_bytes_max * 0.75;
+const forcedWaitMs = 500;
+/** How much further the log grows before the next try, where readers did not leave it. */
+const forcedAgainBytes = limits.wal_bytes_max / 16;
+
+/** Before each page in the log. */
+const frameHeaderBytes = 24;
+
+interface CheckpointRow {
+  readonly busy: number;
+  readonly log: number;
+  readonly checkpointed: number;
+}
+
+/** A writer that leaves checkpoints to a copier. */
+export interface LogWriter {
+  /** Gives the bytes of the log afterwards. */
+  write(batch: Batch): number;
+  /** Copies what is left. `done`: the next write begins the log anew. */
+  restart(): { readonly done: boolean; readonly ms: number };
+  /** Leaves no log behind, unless a write has failed: then recovery decides, at the next start. */
+  close(): void;
+}
+
+export function createLogWriter(database: Database): LogWriter {
+  const writer = createWriter(database);
+  const log = createLog(database);
+  let forcedAt = forcedBytes;
+  let failed = false;
+
+  /** Whatever fails here may have been an fsync, and is not tried again. */
+  const noting = <T>(work: () => T): T => {
+    try {
+      return work();
+    } catch (error) {
+      failed = true;
+      throw error;
+    }
+  };
+
+  const restart = (waitMs: number): boolean => {
+    database.run(busyTimeout(waitMs));
+    const row = log.checkpoint(checkpointRestart);
+    database.run(busyTimeout(busyMs));
+    return row?.busy === 0;
+  };
+  return {
+    write: (batch) =>
+      noting(() => {
+        writer.write(batch);
+        const { bytes } = log.size();
+        if (bytes > forcedAt) {
+          forcedAt = restart(forcedWaitMs) ? forcedBytes : bytes + forcedAgainBytes;
+        }
+        return bytes;
+      }),
+    restart: () =>
+      noting(() => {
+        const start = performance.now();
+        const done = restart(restartWaitMs);
+        return { done, ms: performance.now() - start };
+      }),
+    close: () => {
+      writer.close();
+      if (!failed) log.checkpoint(checkpointTruncate);
+      log.close();
+      database.close();
+    },
+  };
+}
+
+export interface Copier {
+  /** Copies until little is left. */
+  copy(): void;
+  close(): void;
+}
+
+export function createCopier(database: Database): Copier {
+  const log = createLog(database);
+  return {
+    copy: () => {
+      for (let round = 0; round < copyRoundsMax; round++) {
+        log.checkpoint(checkpointPassive);
+        if (log.size().restBytes <= restBytesMax) break;
+      }
+    },
+    close: () => {
+      log.close();
+      database.close();
+    },
+  };
+}
+
+/** The write-ahead log as SQLite counts it: its file never shrinks while it is in use. */
+function createLog(database: Database) {
+  const pageBytes = readOne<{ page_size: number }>(database, readPageSize)?.page_size ?? 0;
+  const frameBytes = pageBytes + frameHeaderBytes;
+  const nothing = database.prepare<CheckpointRow, []>(checkpointNothing);
+  return {
+    size: (): { bytes: number; restBytes: number } => {
+      const { log, checkpointed } = nothing.get() ?? { log: 0, checkpointed: 0 };
+      // Minus one: nothing written since the log started over.
+      const rest = Math.max(0, log - checkpointed);
+      return { bytes: Math.max(0, log) * frameBytes, restBytes: rest * frameBytes };
+    },
+    checkpoint: (sql: string): CheckpointRow | null => readOne<CheckpointRow>(database, sql),
+    close: (): void => nothing.finalize(),
+  };
+}

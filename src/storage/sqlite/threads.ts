@@ -1,0 +1,53 @@
+// The main thread's side of thread.ts: starts a thread and asks it, one request after the other.
+
+import { DbxError } from "../../model/error.ts";
+import type { Reply, Request, WireError } from "./thread.ts";
+
+/**
+ * In the compiled file all code lies in chunks at the top, while entry points keep their folders
+ * below src.
+ */
+const threadInCompiled = "./storage/sqlite/thread.ts";
+
+/** Answers requests in their order; after one failure it answers none. */
+export type Thread = ReturnType<typeof startThread>;
+
+export function startThread() {
+  const source = new URL("./thread.ts", import.meta.url);
+  const compiled = new URL(threadInCompiled, import.meta.url);
+  const worker = new Worker((Bun.isStandaloneExecutable ? compiled : source).href);
+  const waiting: PromiseWithResolvers<Reply>[] = [];
+  const death = Promise.withResolvers<unknown>();
+  let failed: unknown = null;
+
+  const fail = (cause: unknown): void => {
+    failed ??= cause;
+    for (const each of waiting.splice(0)) each.reject(failed);
+  };
+  worker.onmessage = ({ data }: MessageEvent<Reply>) => {
+    if (data.kind !== "failed") waiting.shift()?.resolve(data);
+    else if (data.fatal) fail(fromWire(data.error));
+    else waiting.shift()?.reject(fromWire(data.error));
+  };
+  worker.onerror = (event) => {
+    const cause = new Error(`a thread of the storage ended: ${event.message}`);
+    fail(cause);
+    death.resolve(cause);
+  };
+  return {
+    ask: async (request: Request): Promise<Reply> => {
+      if (failed !== null) throw failed;
+      const reply = Promise.withResolvers<Reply>();
+      waiting.push(reply);
+      worker.postMessage(request);
+      return await reply.promise;
+    },
+    /** Resolves when the thread ended by itself. Never rejects. */
+    death: death.promise,
+    hasFailed: (): boolean => failed !== null,
+    stop: (): void => worker.terminate(),
+  };
+}
+
+const fromWire = ({ code, message, details }: WireError): Error =>
+  code === null ? new Error(message) : new DbxError(code, message, details);
