@@ -323,12 +323,23 @@ export function contentDigest(body: {
   note: string | null;
   payload: Canonical;
 }): Digest {
-  const content = Buffer.from(`{"note":${JSON.stringify(body.note)},"payload":${body.payload}}`);
-  const input = new Uint8Array(body.salt.length + content.length);
-  input.set(body.salt);
-  input.set(content, body.salt.length);
-  return sha256(input);
+  const { salt, note, payload } = body;
+  const head =
+    note === null ? '{"note":null,"payload":' : `{"note":${JSON.stringify(note)},"payload":`;
+  // UTF-8 never takes more than three bytes for a UTF-16 unit.
+  const most = salt.length + (head.length + payload.length) * 3 + 1;
+  const input = most <= contentInput.length ? contentInput : Buffer.allocUnsafe(most);
+  input.set(salt);
+  let length = salt.length;
+  length += input.write(head, length);
+  length += input.write(payload, length);
+  input[length++] = closeBrace;
+  return sha256(input.subarray(0, length));
 }
+
+/** Hashing is synchronous, so one input serves all bodies of usual size. */
+const contentInput = Buffer.allocUnsafe(16 * 1024);
+const closeBrace = 0x7d;
 
 export interface Leaf extends StreamKey {
   readonly version: number;
