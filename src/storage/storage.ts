@@ -46,8 +46,8 @@ export interface Storage {
    * transaction. MUST NOT resolve before the result is durable. MUST assign gapless positions in
    * outcome order, and see commits in the order of the calls. A plan that changes nothing writes
    * nothing. If `plan` throws, nothing is written. `plan` is synchronous and pure: it may not call
-   * back into the storage. Rejects with `unavailable` on an I/O error; every later commit is then
-   * refused the same way.
+   * back into the storage. Rejects with `unavailable` on an I/O error, with `data_corrupted` on a
+   * damaged page; if writing had begun, every later commit is refused.
    */
   commit(ask: Ask, plan: (known: Known) => Plan): Promise<Committed>;
 

@@ -88,7 +88,7 @@ test("closing leaves one database file, no log", () =>
     for (const threads of [false, "copier", "both"] as const) {
       const storage = await openWriting(directory, { threads });
       await append(storage, [transaction([event(jane)])]);
-      await storage.close();
+      await Promise.all([storage.close(), storage.close()]);
 
       expect(readdirSync(directory).sort()).toEqual(["dbx.db", "lock.db"]);
     }

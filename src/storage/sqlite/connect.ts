@@ -26,7 +26,7 @@ const versionMin = "3.38.0";
  */
 const versionConcurrentCheckpoints = "3.51.3";
 
-/** Half the bytes of the usual 4096 into the log, with fewer overflow pages than 1024 would need. */
+/** Half the bytes of the usual 4096 into the log, fewer overflow pages than 1024 would need. */
 const pageBytes = 2048;
 /** Holds the inner pages of every index of some million events. */
 const cacheKib = 64 * 1024;

@@ -8,7 +8,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { unavailable } from "../../model/error.ts";
 import { readOne } from "./connect.ts";
-import { isBusy, translate } from "./failure.ts";
+import { isBusy, translate, translated } from "./failure.ts";
 import { lockBegin, lockProbe } from "./sql.ts";
 
 export const lockName = "lock.db";
@@ -51,7 +51,10 @@ export async function takeLock({
 export function isLocked(directory: string): boolean {
   const path = join(directory, lockName);
   if (!existsSync(path)) return false;
-  const database = new Database(path, { readonly: true });
+  const database = translated(
+    `look at the lock of ${directory}`,
+    () => new Database(path, { readonly: true }),
+  );
   try {
     readOne(database, lockProbe);
     return false;

@@ -116,19 +116,22 @@ async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
     const reader = createReader(reading.database);
     const sink = await openSink(writing.database, { path, durability, threads });
     const core = createCore({ reader, sink, heads_max });
+    const finish = async (): Promise<void> => {
+      reader.close();
+      reading.database.close();
+      await sink.close();
+      writing?.database.close();
+      release();
+    };
+    let finished: Promise<void> | null = null;
     return createSqliteStorage({
       reader,
       core,
       settings: writing.settings,
       check: sink.check,
       figures: () => ({ ...fileFigures(path), heads: core.headsCached(), ...sink.figures() }),
-      close: async () => {
-        reader.close();
-        reading.database.close();
-        await sink.close();
-        writing?.database.close();
-        release();
-      },
+      // Once, however often it is asked: an error on the way out may ask again.
+      close: () => (finished ??= finish()),
     });
   } catch (error) {
     writing?.database.close();
