@@ -1,5 +1,5 @@
-// Group commit: whatever waits while one commit runs is the next commit, so an idle store adds no delay and a
-// busy one shares each fsync. One transaction's refusal never touches another.
+// Group commit: whatever waits while one commit runs is the next commit, so an idle store adds no
+// delay and a busy one shares each fsync. One transaction's refusal never touches another.
 
 import { assert, overloaded, unavailable } from "../model/error.ts";
 import type { CommittedEvent } from "../model/event.ts";
@@ -9,7 +9,10 @@ import { keyText, type StreamKey } from "../model/stream.ts";
 import type { Ask, Committed, Storage } from "../storage/storage.ts";
 
 export interface Committer {
-  /** The committed events, or the first ones again for a repetition. Rejects with the transaction's refusal. */
+  /**
+   * The committed events, or the first ones again for a repetition. Rejects with the transaction's
+   * refusal.
+   */
   readonly submit: (transaction: Transaction) => Promise<readonly CommittedEvent[]>;
   readonly figures: () => Record<string, number>;
   /** Commits what waits, then refuses everything. */

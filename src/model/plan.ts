@@ -357,10 +357,11 @@ export interface Leaf extends StreamKey {
  * writes strings as RFC 8785 asks. This format can never change.
  */
 export function eventHash(leaf: Leaf): Digest {
+  const { issued_by } = leaf;
   const issuer =
-    leaf.issued_by === null
+    issued_by === null
       ? "null"
-      : `{"group":${JSON.stringify(leaf.issued_by.group)},"user":${JSON.stringify(leaf.issued_by.user)}}`;
+      : `{"group":${JSON.stringify(issued_by.group)},"user":${JSON.stringify(issued_by.user)}}`;
   return leafHash(
     `{"aggregate_id":${JSON.stringify(leaf.aggregate_id)}` +
       `,"aggregate_type":${JSON.stringify(leaf.aggregate_type)}` +

@@ -1,5 +1,5 @@
-// The content digest against node:crypto over the plain concatenation, on both sides of the size up to
-// which one kept buffer serves all bodies.
+// The content digest against node:crypto over the plain concatenation, on both sides of the size up
+// to which one kept buffer serves all bodies.
 
 import { describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
