@@ -10,7 +10,7 @@ import { ensureMachineKey, readMachineKey } from "./engine/machine-key.ts";
 import { createSettings, type Settings } from "./engine/settings.ts";
 import { openTokens } from "./engine/tokens.ts";
 import type { Log } from "./log.ts";
-import type { Actor } from "./model/actor.ts";
+import type { Actor, TokenId } from "./model/actor.ts";
 import type { Config } from "./model/config.ts";
 import type { DbxError } from "./model/error.ts";
 import { checkEvent } from "./model/schema.ts";
@@ -77,11 +77,16 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
   const settings = createSettings(config, options.reload);
   const tokens = await openTokens({ path: join(data_dir, "tokens.json"), storage, system, log });
   const now = await createClock(storage, system);
+  // Tokens end by the clock itself, which may be behind the time of the log.
+  const allowancesNow = () => {
+    const time = system.now();
+    return (id: TokenId) => tokens.allowanceOf(id, time);
+  };
   const committer = createCommitter({
     storage,
     context: () => ({
       now: now(),
-      allowanceOf: tokens.allowanceOf,
+      allowanceOf: allowancesNow(),
       checkSchema: (event) => checkEvent(settings.current().restrict, event),
       snapshotThresholdOf: () => settings.current().snapshot_threshold ?? null,
     }),

@@ -12,7 +12,6 @@ import {
   tooLarge,
 } from "../model/error.ts";
 import { toRecord, type CommittedEvent, type Event, type EventRecord } from "../model/event.ts";
-import { rootOf } from "../model/merkle.ts";
 import { takeOf } from "../model/page.ts";
 import { newHead, type PlannedEvent } from "../model/plan.ts";
 import { showKey, type StreamKey } from "../model/stream.ts";
@@ -81,7 +80,7 @@ export function createEngine(deps: EngineDeps): Dbx {
       const head = await headOf(storage, key);
       const faults = await verifyStream(storage, head);
       if (faults.length > 0) throw faultsError(faults);
-      return { ...key, version: head.version, merkle_root: rootOf(head.frontier).toHex() };
+      return { ...key, version: head.version, merkle_root: head.root.toHex() };
     },
     verifyLog: async () => {
       const { faults, ...report } = await verifyStore(storage);

@@ -18,7 +18,7 @@ import {
 } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { sha256 } from "../model/merkle.ts";
-import type { Allowance, TokenUse } from "../model/plan.ts";
+import type { Allowance } from "../model/plan.ts";
 import { readDocument, replaceDocument } from "../storage/documents.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { System } from "../system.ts";
@@ -54,8 +54,8 @@ export interface Tokens {
   readonly authenticate: (value: string) => Actor;
   /** A token in memory only, for this machine's command line. */
   readonly openSession: (user: string) => { readonly token: string; readonly expires_at: string };
-  /** For the planner: what the token may do now. */
-  readonly allowanceOf: (id: TokenId, use: TokenUse | undefined) => Allowance;
+  /** For the planner: what the token may do at a time. */
+  readonly allowanceOf: (id: TokenId, now: string) => Allowance;
   /** Writes down what keep-alive moved. */
   readonly close: () => Promise<void>;
 }
@@ -155,9 +155,9 @@ export async function openTokens(options: {
     }));
   }
 
-  function allowanceOf(id: TokenId): Allowance {
+  function allowanceOf(id: TokenId, now: string): Allowance {
     const definition = definitions.get(id);
-    const error = faultOf(definition, system.now());
+    const error = faultOf(definition, now);
     if (error !== null || definition === undefined)
       return { ok: false, error: error ?? unknownToken() };
     const { limit, limit_base, term } = definition;

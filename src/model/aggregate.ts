@@ -3,23 +3,21 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { compareKeyTokens, endOfString, endOfValue, type Canonical } from "./canonical.ts";
 import { ExactJson } from "./kinds.ts";
-import type { Frontier } from "./merkle.ts";
+import type { Digest, Frontier } from "./merkle.ts";
 import { AggregateId, AggregateType, type StreamKey, type Version } from "./stream.ts";
-import { rootOf } from "./merkle.ts";
 
 /** Canonical JSON text of an object: strings, objects and arrays by top-level key. */
 export type State = Canonical;
 
 export const emptyState = "{}" as State;
 
-/**
- * What a stream needs in order to grow, and what is told about it. The root follows from the
- * frontier.
- */
+/** What a stream needs in order to grow, and what is told about it. */
 export interface StreamHead extends StreamKey {
   readonly version: Version;
   /** Its size is the version. */
   readonly frontier: Frontier;
+  /** Follows from the frontier; kept because the next leaf names it. */
+  readonly root: Digest;
   readonly state: State;
   readonly archived: boolean;
   /** `created_at` of the last event; empty before the first. */
@@ -44,7 +42,7 @@ export const toAggregate = (head: StreamHead): Aggregate => ({
   aggregate_id: head.aggregate_id,
   version: head.version,
   state: head.state,
-  merkle_root: rootOf(head.frontier).toHex(),
+  merkle_root: head.root.toHex(),
   archived: head.archived,
 });
 

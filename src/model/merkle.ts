@@ -50,28 +50,41 @@ export function growFrontier(frontier: Frontier, leaf: Digest): Frontier {
   return { size: frontier.size + 1, nodes: grown };
 }
 
-/**
- * The root of the tree a frontier stands for: its nodes folded from the right. Remembered per
- * frontier, because the root after one append is the previous root of the next. MUST NOT be
- * written to.
- */
-export function rootOf(frontier: Frontier): Digest {
-  const { nodes } = frontier;
+/** The frontier after `leaves`, in their order: many at once are copied once. */
+export function growFrontierBy(frontier: Frontier, leaves: readonly Digest[]): Frontier {
+  // A carry can add one node to those that are there, whatever the number of leaves.
+  const nodes = new Uint8Array(
+    (Math.ceil(Math.log2(frontier.size + leaves.length + 1)) + 1) * digestBytes,
+  );
+  nodes.set(frontier.nodes);
+  let { size } = frontier;
+  let end = frontier.nodes.length;
+  for (const leaf of leaves) {
+    carried.set(leaf);
+    for (let rest = size; rest % 2 === 1; rest = Math.floor(rest / 2)) {
+      end -= digestBytes;
+      assert(end >= 0, "a frontier has one node for each set bit of its size");
+      mergeInto(carried, nodes, end);
+    }
+    nodes.set(carried, end);
+    end += digestBytes;
+    size++;
+  }
+  return { size, nodes: nodes.slice(0, end) };
+}
+
+/** The root of the tree a frontier stands for: its nodes folded from the right. */
+export function rootOf({ nodes }: Frontier): Digest {
   let offset = nodes.length - digestBytes;
   if (offset < 0) return emptyRoot;
-  const known = roots.get(frontier);
-  if (known !== undefined) return known;
   // Not `slice`: of a Buffer that would be a view, and writing to it would change the frontier.
   const root = new Uint8Array(nodes.subarray(offset));
   while (offset > 0) {
     offset -= digestBytes;
     mergeInto(root, nodes, offset);
   }
-  roots.set(frontier, root);
   return root;
 }
-
-const roots = new WeakMap<Frontier, Digest>();
 
 /** SHA-256(0x01 ‖ left ‖ right). */
 export function nodeHash(left: Digest, right: Digest): Digest {

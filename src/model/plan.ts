@@ -8,7 +8,6 @@ import type { Canonical } from "./canonical.ts";
 import {
   aggregateArchived,
   alreadyExists,
-  assert,
   DbxError,
   permissionDenied,
   versionConflict,
@@ -16,7 +15,9 @@ import {
 import type { CommittedEvent, EventId, UnpositionedEvent } from "./event.ts";
 import {
   emptyFrontier,
+  emptyRoot,
   growFrontier,
+  growFrontierBy,
   leafHash,
   rootOf,
   sha256,
@@ -24,7 +25,7 @@ import {
   type Frontier,
 } from "./merkle.ts";
 import { isSnapshotDue, type Snapshot } from "./snapshot.ts";
-import { keyText, meets, type ExpectedVersion, type Position, type StreamKey } from "./stream.ts";
+import { keyText, meets, type ExpectedVersion, type StreamKey } from "./stream.ts";
 
 /** One event of a transaction, decoded, with what only the edge can make. */
 export interface PlannedEvent extends StreamKey {
@@ -106,7 +107,7 @@ export type Allowance =
 export interface PlanContext {
   /** UTC with six digits, at or after every time this node has assigned. */
   readonly now: string;
-  readonly allowanceOf: (token_id: TokenId, use: TokenUse | undefined) => Allowance;
+  readonly allowanceOf: (token_id: TokenId) => Allowance;
   /** Throws `schema_violation` where an event breaks its aggregate's schema. */
   readonly checkSchema: (event: PlannedEvent) => void;
   /** Every how many events of such an aggregate a snapshot is due; null for never. */
@@ -130,8 +131,7 @@ export function planAppends(
     fresh: new Map(),
     token_uses: new Map(),
     snapshots: [],
-    log: known.log,
-    lastPosition: known.log.size,
+    leaves: [],
   };
   const outcomes = transactions.map((transaction) => decide(draft, transaction));
   return {
@@ -139,7 +139,7 @@ export function planAppends(
     heads: [...draft.heads.values()],
     snapshots: draft.snapshots,
     token_uses: [...draft.token_uses.values()],
-    log: draft.log,
+    log: draft.leaves.length === 0 ? known.log : growFrontierBy(known.log, draft.leaves),
   };
 }
 
@@ -152,8 +152,8 @@ interface Draft {
   readonly fresh: Map<EventId, CommittedEvent>;
   readonly token_uses: Map<TokenId, TokenUse>;
   readonly snapshots: Snapshot[];
-  log: Frontier;
-  lastPosition: Position;
+  /** Hashes of the events accepted so far: what the tree over the log grows by. */
+  readonly leaves: Digest[];
 }
 
 function decide(draft: Draft, transaction: Transaction): Outcome {
@@ -167,14 +167,13 @@ function decide(draft: Draft, transaction: Transaction): Outcome {
 
 /** The first records again, if the transaction repeats one; nothing, if it is new. */
 function repetition(draft: Draft, transaction: Transaction): Outcome | null {
-  const found = transaction.events.map((event) =>
+  const firstOf = (event: PlannedEvent): CommittedEvent | undefined =>
     event.client_id
       ? (draft.fresh.get(event.event_id) ?? draft.known.events.get(event.event_id))
-      : undefined,
-  );
-  if (found.every((event) => event === undefined)) return null;
+      : undefined;
+  if (!transaction.events.some((event) => firstOf(event) !== undefined)) return null;
   const events = transaction.events.map((event, index) => {
-    const first = found[index];
+    const first = firstOf(event);
     if (first === undefined) {
       throw alreadyExists(
         "the batch repeats events that are committed already together with new ones",
@@ -201,11 +200,10 @@ function accept(draft: Draft, transaction: Transaction): Outcome {
   const use = charge(draft, transaction);
   // Changes are collected apart, so that a refusal in the middle of a batch leaves the draft
   // untouched.
-  const heads = new Map<string, StreamHead>();
-  const snapshots: Snapshot[] = [];
+  const changes: Changes = { heads: new Map(), snapshots: [] };
   const events = transaction.events.map((event, index) => {
     try {
-      return append(draft, heads, snapshots, event, transaction.issued_by);
+      return append(draft, changes, event, transaction.issued_by);
     } catch (error) {
       if (error instanceof DbxError && transaction.events.length > 1) {
         throw new DbxError(error.code, error.message, { index, ...error.details });
@@ -213,16 +211,14 @@ function accept(draft: Draft, transaction: Transaction): Outcome {
       throw error;
     }
   });
-  for (const [key, head] of heads) draft.heads.set(key, head);
-  draft.snapshots.push(...snapshots);
+  for (const [key, head] of changes.heads) draft.heads.set(key, head);
+  for (const snapshot of changes.snapshots) draft.snapshots.push(snapshot);
   if (use !== null) draft.token_uses.set(use.token_id, use);
-  transaction.events.forEach((asked, index) => {
-    const event = events[index];
-    assert(event !== undefined, "every event of an accepted transaction is planned");
-    draft.log = growFrontier(draft.log, event.hash);
-    draft.lastPosition++;
-    if (asked.client_id)
-      draft.fresh.set(event.event_id, { ...event, position: draft.lastPosition });
+  events.forEach((event, index) => {
+    draft.leaves.push(event.hash);
+    if (transaction.events[index]?.client_id !== true) return;
+    const position = draft.known.log.size + draft.leaves.length;
+    draft.fresh.set(event.event_id, { ...event, position });
   });
   return { kind: "appended", events };
 }
@@ -231,7 +227,7 @@ function accept(draft: Draft, transaction: Transaction): Outcome {
 function charge(draft: Draft, { token_id, events }: Transaction): TokenUse | null {
   if (token_id === null) return null;
   const use = draft.token_uses.get(token_id) ?? draft.known.token_uses.get(token_id);
-  const allowance = draft.context.allowanceOf(token_id, use);
+  const allowance = draft.context.allowanceOf(token_id);
   if (!allowance.ok) throw allowance.error;
   const writes = (use?.writes ?? 0) + events.length;
   if (allowance.writes_max !== null && writes > allowance.writes_max) {
@@ -243,66 +239,77 @@ function charge(draft: Draft, { token_id, events }: Transaction): TokenUse | nul
   return { token_id, writes, expires_at: allowance.expires_at, term: allowance.term };
 }
 
+/** What one transaction changes, as long as it is not accepted. */
+interface Changes {
+  readonly heads: Map<string, StreamHead>;
+  readonly snapshots: Snapshot[];
+}
+
+// This runs for every event, so objects are written out: a spread costs more than a hash.
 function append(
-  draft: Draft,
-  heads: Map<string, StreamHead>,
-  snapshots: Snapshot[],
+  { known, context, heads }: Draft,
+  changes: Changes,
   event: PlannedEvent,
   issued_by: Issuer | null,
 ): UnpositionedEvent {
   const key = keyText(event);
-  const head =
-    heads.get(key) ?? draft.heads.get(key) ?? draft.known.heads.get(key) ?? newHead(event);
-  if (head.archived)
-    throw aggregateArchived({
-      aggregate_type: head.aggregate_type,
-      aggregate_id: head.aggregate_id,
-    });
+  const head = changes.heads.get(key) ?? heads.get(key) ?? known.heads.get(key) ?? newHead(event);
+  const { aggregate_type, aggregate_id } = head;
+  if (head.archived) throw aggregateArchived({ aggregate_type, aggregate_id });
   if (!meets(event.expected_version, head.version)) {
-    throw versionConflict(
-      { aggregate_type: head.aggregate_type, aggregate_id: head.aggregate_id },
-      event.expected_version,
-      head.version,
-    );
+    const { expected_version } = event;
+    throw versionConflict({ aggregate_type, aggregate_id }, expected_version, head.version);
   }
-  draft.context.checkSchema(event);
-  const { now } = draft.context;
-  const created_at = head.updated_at > now ? head.updated_at : now;
-  const leaf = { ...event, issued_by, created_at, version: head.version + 1 };
+  context.checkSchema(event);
+  const { event_id, event_type, payload, note, salt } = event;
+  const created_at = head.updated_at > context.now ? head.updated_at : context.now;
+  const version = head.version + 1;
   const content_digest = contentDigest(event);
-  const hash = eventHash({ ...leaf, content_digest, previous_root: rootOf(head.frontier) });
-  const frontier = growFrontier(head.frontier, hash);
-  const state = evolve(head.state, event.payload);
-  const next = { ...head, version: leaf.version, frontier, state, updated_at: created_at };
-  const merkle_root = rootOf(frontier);
-  heads.set(key, next);
-  if (isSnapshotDue(next.version, draft.context.snapshotThresholdOf(event.aggregate_type))) {
-    const { aggregate_type, aggregate_id, version } = next;
-    const comment = `auto snapshot v${version}`;
-    snapshots.push({
-      aggregate_type,
-      aggregate_id,
-      version,
-      state,
-      merkle_root,
-      created_at,
-      comment,
-    });
-  }
-  return {
-    aggregate_type: event.aggregate_type,
-    aggregate_id: event.aggregate_id,
-    version: leaf.version,
-    event_id: event.event_id,
-    event_type: event.event_type,
+  const hash = eventHash({
+    aggregate_type,
+    aggregate_id,
+    version,
+    event_id,
+    event_type,
     created_at,
     issued_by,
-    payload: event.payload,
-    note: event.note,
-    salt: event.salt,
+    content_digest,
+    previous_root: head.root,
+  });
+  const frontier = growFrontier(head.frontier, hash);
+  const root = rootOf(frontier);
+  const state = evolve(head.state, payload);
+  const { archived } = head;
+  const updated_at = created_at;
+  changes.heads.set(key, {
+    aggregate_type,
+    aggregate_id,
+    version,
+    frontier,
+    root,
+    state,
+    archived,
+    updated_at,
+  });
+  if (isSnapshotDue(version, context.snapshotThresholdOf(aggregate_type))) {
+    const comment = `auto snapshot v${version}`;
+    const of = { aggregate_type, aggregate_id, version };
+    changes.snapshots.push({ ...of, state, merkle_root: root, created_at, comment });
+  }
+  return {
+    aggregate_type,
+    aggregate_id,
+    version,
+    event_id,
+    event_type,
+    created_at,
+    issued_by,
+    payload,
+    note,
+    salt,
     content_digest,
     hash,
-    merkle_root,
+    merkle_root: root,
   };
 }
 
@@ -312,6 +319,7 @@ export const newHead = (key: StreamKey): StreamHead => ({
   aggregate_id: key.aggregate_id,
   version: 0,
   frontier: emptyFrontier,
+  root: emptyRoot,
   state: emptyState,
   archived: false,
   updated_at: "",

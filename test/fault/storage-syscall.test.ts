@@ -142,7 +142,7 @@ function isDurable(calls: readonly Call[]): boolean {
     last >= 0 &&
     calls
       .slice(last)
-      .some(({ name, file, failed }) => /sync$/.test(name) && file === "dbx.db-wal" && !failed)
+      .some(({ name, file, failed }) => name.endsWith("sync") && file === "dbx.db-wal" && !failed)
   );
 }
 

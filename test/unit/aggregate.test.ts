@@ -48,11 +48,13 @@ describe("evolve", () => {
 
 test("an aggregate shows its head with the root its frontier stands for", () => {
   const leaves = [leafHash("a"), leafHash("b")] as const;
+  const root = nodeHash(...leaves);
   const aggregate = toAggregate({
     aggregate_type: "patient",
     aggregate_id: "p-001",
     version: 2,
     frontier: growFrontier(growFrontier(emptyFrontier, leaves[0]), leaves[1]),
+    root,
     state: emptyState,
     archived: true,
     updated_at: "2024-12-01T17:22:43.512345Z",

@@ -6,6 +6,7 @@ import {
   emptyFrontier,
   emptyRoot,
   growFrontier,
+  growFrontierBy,
   leafHash,
   nodeHash,
   rootOf,
@@ -70,9 +71,14 @@ describe("a frontier", () => {
     expect(seven.size).toBe(7);
   });
 
-  test("has its root computed once, since an append needs the root before it again", () => {
-    const seven = grow(leaves.slice(0, 7));
-    expect(rootOf(seven)).toBe(rootOf(seven));
+  test("grows by many leaves at once as it does by one after the other", () => {
+    for (let size = 0; size <= leaves.length; size++) {
+      for (let more = 0; size + more <= leaves.length; more++) {
+        const added = leaves.slice(size, size + more).map((leaf) => leafHash(leaf));
+        const grown = growFrontierBy(grow(leaves.slice(0, size)), added);
+        expect(grown).toEqual(grow(leaves.slice(0, size + more)));
+      }
+    }
   });
 
   test("that comes back from a storage as a Buffer is not written to", () => {

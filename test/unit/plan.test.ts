@@ -101,6 +101,7 @@ describe("an accepted append", () => {
         ...newHead(event()),
         version: 1,
         frontier,
+        root: rootOf(frontier),
         state: '{"name":"Jane"}' as Canonical,
         updated_at: now,
       },

@@ -40,12 +40,15 @@ export interface Core extends Pick<Storage, "commit" | "createStream"> {
 interface PlannedBatch extends Batch {
   readonly created: readonly StoredHead[];
   readonly changed: readonly StoredHead[];
+  /** Those of its events whose ids clients chose: nobody can ask for another before it is durable. */
+  readonly named: readonly CommittedEvent[];
 }
 
 /** What running commits have changed, and where the log will end when they are done. */
 interface Tail {
   readonly heads: Heads;
   readonly events: Map<EventId, CommittedEvent>;
+  /** Every use since the start: as many as there are tokens, and asked for in every commit. */
   readonly token_uses: Map<TokenId, TokenUse>;
   log: LogTail;
   stream_id_last: number;
@@ -99,7 +102,7 @@ export function createCore(parts: { reader: Reader; sink: BatchSink; heads_max: 
       if (tail.failed !== null) throw tail.failed;
       const stored = translated("read heads", () => recallHeads(tail.heads, reader, ask.keys));
       const planned = plan(translated("read", () => recall(tail, reader, ask, stored)));
-      const { batch, committed } = prepare(tail, planned, stored);
+      const { batch, committed } = prepare(tail, planned, { stored, ids: ask.event_ids });
       if (batch === null) await whatRuns();
       else await write(batch);
       return committed;
@@ -124,11 +127,12 @@ export function createCore(parts: { reader: Reader; sink: BatchSink; heads_max: 
 
 const emptyBatch: Pick<
   PlannedBatch,
-  "events" | "created" | "changed" | "runs" | "snapshots" | "token_uses"
+  "events" | "created" | "changed" | "named" | "runs" | "snapshots" | "token_uses"
 > = {
   events: [],
   created: [],
   changed: [],
+  named: [],
   runs: [],
   snapshots: [],
   token_uses: [],
@@ -178,7 +182,7 @@ function recall(
 function prepare(
   tail: Tail,
   plan: Plan,
-  stored: ReadonlyMap<string, StoredHead>,
+  { stored, ids }: { stored: ReadonlyMap<string, StoredHead>; ids: readonly EventId[] },
 ): { batch: PlannedBatch | null; committed: Committed } {
   const created: StoredHead[] = [];
   const changed: StoredHead[] = [];
@@ -194,14 +198,15 @@ function prepare(
     streams.set(key, { key, head, stream_id, version, old, added: [] });
   }
   const events: { stream_id: number; event: CommittedEvent }[] = [];
+  const placed: CommittedEvent[] = [];
   const start = tail.log.frontier.size;
   const outcomes = plan.outcomes.map((outcome): CommittedOutcome => {
     if (outcome.kind !== "appended") return outcome;
     const committed = outcome.events.map((event) => {
-      const position = start + events.length + 1;
-      const placed = { ...event, position };
-      events.push({ stream_id: grow(streams, placed), event: placed });
-      return placed;
+      const one = { ...event, position: start + events.length + 1 };
+      events.push({ stream_id: grow(streams, one), event: one });
+      placed.push(one);
+      return one;
     });
     return { kind: "appended", events: committed };
   });
@@ -226,8 +231,10 @@ function prepare(
   if (plan.heads.length + token_uses.length === 0) return { batch: null, committed };
   const after = { frontier: plan.log, streams: tail.log.streams + created.length };
   const before = tail.log;
+  const asked = new Set(ids);
+  const named = ids.length === 0 ? [] : placed.filter(({ event_id }) => asked.has(event_id));
   return {
-    batch: { events, created, changed, runs, snapshots, token_uses, before, after },
+    batch: { events, created, changed, named, runs, snapshots, token_uses, before, after },
     committed,
   };
 }
@@ -264,7 +271,7 @@ function grow(streams: ReadonlyMap<string, Growth>, event: CommittedEvent): numb
 function begin(tail: Tail, batch: PlannedBatch): void {
   for (const stored of batch.created) tail.heads.change(stored);
   for (const stored of batch.changed) tail.heads.change(stored);
-  for (const { event } of batch.events) tail.events.set(event.event_id, event);
+  for (const event of batch.named) tail.events.set(event.event_id, event);
   for (const use of batch.token_uses) tail.token_uses.set(use.token_id, use);
   tail.stream_id_last += batch.created.length;
   tail.log = batch.after;
@@ -276,8 +283,5 @@ function begin(tail: Tail, batch: PlannedBatch): void {
 function settle(tail: Tail, batch: PlannedBatch): void {
   for (const stored of batch.created) tail.heads.settle(stored);
   for (const stored of batch.changed) tail.heads.settle(stored);
-  for (const { event } of batch.events) tail.events.delete(event.event_id);
-  for (const use of batch.token_uses) {
-    if (tail.token_uses.get(use.token_id) === use) tail.token_uses.delete(use.token_id);
-  }
+  for (const event of batch.named) tail.events.delete(event.event_id);
 }

@@ -2,7 +2,7 @@
 // machine did to us is unavailable; the rest is a mistake of ours and stays as it is.
 
 import { SQLiteError } from "bun:sqlite";
-import { DbxError, dataCorrupted, unavailable } from "../../model/error.ts";
+import { type DbxError, dataCorrupted, unavailable } from "../../model/error.ts";
 
 const damaged = /^SQLITE_(CORRUPT|NOTADB)/;
 const machine = /^SQLITE_(IOERR|FULL|BUSY|LOCKED|CANTOPEN|READONLY|PERM|AUTH|NOMEM|NOLFS|PROTOCOL)/;

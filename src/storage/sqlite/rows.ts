@@ -5,7 +5,7 @@ import type { State, StreamHead } from "../../model/aggregate.ts";
 import type { Canonical } from "../../model/canonical.ts";
 import { dataCorrupted } from "../../model/error.ts";
 import type { CommittedEvent } from "../../model/event.ts";
-import { digestBytes } from "../../model/merkle.ts";
+import { digestBytes, rootOf } from "../../model/merkle.ts";
 import { keyText } from "../../model/stream.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { StoredHead } from "./heads.ts";
@@ -111,11 +111,13 @@ export function toHead(row: StreamRow): StreamHead {
       aggregate_id,
     });
   }
+  const tree = { size: version, nodes: frontier };
   return {
     aggregate_type,
     aggregate_id,
     version,
-    frontier: { size: version, nodes: frontier },
+    frontier: tree,
+    root: rootOf(tree),
     state: row.state as State,
     archived: row.archived !== 0,
     updated_at: row.updated_at,

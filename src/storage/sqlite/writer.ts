@@ -2,12 +2,12 @@
 // value is final when it comes here.
 
 import type { Database } from "bun:sqlite";
+import type { StreamHead } from "../../model/aggregate.ts";
 import { assert } from "../../model/error.ts";
 import type { CommittedEvent } from "../../model/event.ts";
 import type { Frontier } from "../../model/merkle.ts";
 import type { TokenUse } from "../../model/plan.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
-import type { StoredHead } from "./heads.ts";
 import type { Run } from "./positions.ts";
 import { fromUuid } from "./rows.ts";
 import {
@@ -29,7 +29,12 @@ export interface LogTail {
   readonly streams: number;
 }
 
-export type HeadRow = Omit<StoredHead, "key">;
+/** A head as its row has it; the root follows from the frontier. */
+export interface HeadRow {
+  readonly stream_id: number;
+  readonly head: Omit<StreamHead, "root">;
+  readonly positions: Uint8Array;
+}
 
 /** One commit, ready to be written. */
 export interface Batch {
