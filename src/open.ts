@@ -75,7 +75,13 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
   const { config, log, system } = options;
   const { data_dir } = config;
   const settings = createSettings(config, options.reload);
-  const tokens = await openTokens({ path: join(data_dir, "tokens.json"), storage, system, log });
+  const tokens = await openTokens({
+    path: join(data_dir, "tokens.json"),
+    storage,
+    system,
+    log,
+    writable: options.access === "write",
+  });
   const now = await createClock(storage, system);
   // Tokens end by the clock itself, which may be behind the time of the log.
   const allowancesNow = () => {
@@ -99,9 +105,12 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
     figures: { ...committer.figures(), ...(await storage.figures()) },
   });
   const closeAll = async (): Promise<void> => {
-    await committer.close();
-    await tokens.close();
-    await storage.close();
+    try {
+      await committer.close();
+      await tokens.close();
+    } finally {
+      await storage.close();
+    }
   };
   let closing: Promise<void> | undefined;
   return {

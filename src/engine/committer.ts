@@ -4,7 +4,12 @@
 import { assert, overloaded, unavailable } from "../model/error.ts";
 import type { CommittedEvent } from "../model/event.ts";
 import { limits } from "../model/limits.ts";
-import { planAppends, type PlanContext, type Transaction } from "../model/plan.ts";
+import {
+  planAppends,
+  type PlanContext,
+  type PlannedEvent,
+  type Transaction,
+} from "../model/plan.ts";
 import { keyText, type StreamKey } from "../model/stream.ts";
 import type { Ask, Committed, Storage } from "../storage/storage.ts";
 
@@ -43,7 +48,7 @@ export function createCommitter(options: {
   function submit(transaction: Transaction): Promise<readonly CommittedEvent[]> {
     assert(transaction.events.length > 0, "a transaction has at least one event");
     if (closed) return Promise.reject(unavailable("dbx is stopping"));
-    const bytes = transaction.events.reduce((sum, event) => sum + event.payload.length, 0);
+    const bytes = transaction.events.reduce((sum, event) => sum + sizeOf(event), 0);
     if (
       queue.length >= limits.queue_transactions_max ||
       queuedBytes + bytes > limits.queue_bytes_max
@@ -116,7 +121,10 @@ export function createCommitter(options: {
         planAppends(known, transactions, options.context()),
       );
     } catch (error) {
-      for (const waiting of batch) waiting.reject(error);
+      // What one transaction stumbles over (a damaged head, say) must not refuse the others. A
+      // storage whose write has failed refuses each of them in turn.
+      if (batch.length > 1) for (const one of batch) await commit([one]);
+      else batch[0]?.reject(error);
       return;
     }
     counts.commits++;
@@ -144,6 +152,17 @@ export function createCommitter(options: {
     },
   };
 }
+
+/** About what an event takes while it waits: its texts, and the objects around them. */
+const sizeOf = (event: PlannedEvent): number =>
+  event.payload.length +
+  event.aggregate_type.length +
+  event.aggregate_id.length +
+  event.event_type.length +
+  (event.note?.length ?? 0) +
+  eventOverheadBytes;
+
+const eventOverheadBytes = 512;
 
 function askOf(transactions: readonly Transaction[]): Ask {
   const keys = new Map<string, StreamKey>();

@@ -179,18 +179,19 @@ async function listAggregates(
   const limit = takeOf(input.take, { usual: list_page_size, cap: page_limit });
   const after = input.cursor === undefined ? null : readCursor(input.cursor);
   if (limit === 0) return { aggregates: [], next_cursor: null };
-  // One row more than asked for tells whether there is a next page.
   const heads = await readPage<StreamHead>({
-    limit: limit + 1,
+    limit,
     read: (last, rows) =>
       last === undefined
         ? storage.readHeads({ after, skip: input.skip ?? 0, limit: rows })
         : storage.readHeads({ after: last, skip: 0, limit: rows }),
     bytes: (head) => head.state.length,
   });
-  const last = heads.length > limit ? heads[limit - 1] : undefined;
+  const last = heads.length === limit ? heads.at(-1) : undefined;
+  // Only a row behind the page makes a next page.
+  const behind = last && (await storage.readHeads({ after: last, skip: 0, limit: 1 }));
   return {
-    aggregates: heads.slice(0, limit).map(toAggregate),
-    next_cursor: last === undefined ? null : writeCursor(last),
+    aggregates: heads.map(toAggregate),
+    next_cursor: last === undefined || behind?.length !== 1 ? null : writeCursor(last),
   };
 }

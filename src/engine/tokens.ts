@@ -72,6 +72,8 @@ export async function openTokens(options: {
   storage: Storage;
   system: System;
   log: Log;
+  /** Where nothing can be written, keep-alive moves expiries in memory alone. */
+  writable: boolean;
 }): Promise<Tokens> {
   const { path, storage, system } = options;
   const definitions = new Map<TokenId, Definition>();
@@ -105,6 +107,8 @@ export async function openTokens(options: {
     const session = sessions.get(id);
     if (session !== undefined && timingSafeEqual(session.hash, hash)) {
       if (session.expires_at <= now) throw expiredToken();
+      // A long replay is many requests of one command.
+      session.expires_at = addSeconds(now, limits.session_token_ms / 1000);
       return session.actor;
     }
     const definition = definitions.get(id);
@@ -131,13 +135,19 @@ export async function openTokens(options: {
     const expires_at = addSeconds(now, span_secs);
     const saved = alive.get(id)?.saved ?? first ?? expires_at;
     alive.set(id, { expires_at, saved });
+    if (!options.writable) return;
     if (Date.parse(expires_at) - Date.parse(saved) < span_secs * 100) return;
     alive.set(id, { expires_at, saved: expires_at });
-    saving = saving
-      .then(() => saveUses([id]))
-      .catch((error: unknown) => {
-        options.log.warn("keep-alive expiry not saved", { token_id: id, error: String(error) });
-      });
+    saving = saving.then(() => save([id]));
+  }
+
+  /** An expiry that is not written down ends a token early at worst, after a restart. */
+  async function save(ids: readonly TokenId[]): Promise<void> {
+    try {
+      await saveUses(ids);
+    } catch (error) {
+      options.log.warn("keep-alive expiry not saved", { reason: String(error) });
+    }
   }
 
   async function saveUses(ids: readonly TokenId[]): Promise<void> {
@@ -181,7 +191,20 @@ export async function openTokens(options: {
     await replaceDocument(path, `${JSON.stringify([...next.values()], null, 2)}\n`, {
       mode: 0o600,
     });
+    // A new term: what keep-alive had moved in the one before no longer counts.
+    if (definitions.get(definition.id)?.term !== definition.term) alive.delete(definition.id);
     definitions.set(definition.id, definition);
+  }
+
+  /** Forgets tokens that can do nothing any more, the oldest first, once there are too many. */
+  function makeRoom(): void {
+    if (definitions.size < limits.tokens_max) return;
+    const now = system.now();
+    const ended = [...definitions.values()].find((each) => faultOf(each, now) !== null);
+    if (ended === undefined) {
+      throw failedPrecondition(`there are ${limits.tokens_max} tokens already, the most dbx keeps`);
+    }
+    definitions.delete(ended.id);
   }
 
   async function show(definition: Definition): Promise<Token> {
@@ -208,10 +231,9 @@ export async function openTokens(options: {
     allowanceOf,
     issue: (input) =>
       change(async () => {
-        if (definitions.size >= limits.tokens_max) {
-          throw failedPrecondition(
-            `there are ${limits.tokens_max} tokens already, the most dbx keeps`,
-          );
+        makeRoom();
+        if (input.keep_alive === true && typeof input.expiration_secs !== "number") {
+          throw invalidArgument("keep_alive needs an expiration, which each use extends");
         }
         const { value, hash, id } = newValue(system);
         const now = system.now();
@@ -269,7 +291,6 @@ export async function openTokens(options: {
           ...(limit === undefined ? {} : { limit, limit_base: use?.writes ?? 0 }),
         };
         await put(next);
-        if (renewed) alive.delete(definition.id);
         return show(next);
       }),
     openSession: (user) => {
@@ -287,7 +308,7 @@ export async function openTokens(options: {
       await changing;
       await saving;
       const unsaved = [...alive].filter(([, { expires_at, saved }]) => expires_at !== saved);
-      if (unsaved.length > 0) await saveUses(unsaved.map(([id]) => id));
+      if (options.writable && unsaved.length > 0) await save(unsaved.map(([id]) => id));
     },
   };
 }

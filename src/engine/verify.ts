@@ -9,8 +9,10 @@ import { limits } from "../model/limits.ts";
 import {
   digestBytes,
   emptyFrontier,
+  emptyKeys,
   emptyRoot,
   growFrontier,
+  keysWith,
   rootOf,
   type Digest,
   type Frontier,
@@ -69,14 +71,13 @@ async function foldStream(storage: Storage, head: StreamHead, faults: Fault[]): 
     state: emptyState,
     updated_at: "",
   };
-  const ids = new Set<string>();
+  const snapshots = walkSnapshots(storage, head);
   let lastPosition = 0;
-  let snapshots: Snapshot[] = [];
-  let after: Version = 0;
-  let snapshotsAfter: Version = 0;
-  let moreSnapshots = true;
   for (;;) {
+    const after = folded.version;
     const events = await storage.readStream(head, { after, limit: limits.scan_rows_max });
+    // A short page is no end: large rows come a few at a time.
+    if (events.length === 0) break;
     for (const event of events) {
       // Rows beyond the head are new appends, or, if the head does not move, rows that somebody
       // added.
@@ -85,58 +86,55 @@ async function foldStream(storage: Storage, head: StreamHead, faults: Fault[]): 
           faults.push({ ...placeOf(event), fault: "the event is not counted by its head" });
         return folded;
       }
-      if (moreSnapshots && snapshots.length === 0) {
-        snapshots = await storage.readSnapshots(head, {
-          after: snapshotsAfter,
-          limit: limits.scan_rows_max,
-        });
-        moreSnapshots = snapshots.length > 0;
-        snapshotsAfter = snapshots.at(-1)?.version ?? snapshotsAfter;
-      }
-      for (const fault of faultsOf(event, folded, { ids, lastPosition }))
+      for (const fault of faultsOf(event, folded, lastPosition))
         faults.push({ ...placeOf(event), fault });
       if (faults.length > limits.verify_faults_max) return folded;
       advance(folded, event);
-      ids.add(event.event_id);
       lastPosition = event.position;
-      while (snapshots[0] !== undefined && snapshots[0].version <= folded.version) {
-        const snapshot = snapshots.shift();
-        if (snapshot !== undefined && !isTrue(snapshot, folded)) {
-          faults.push({
-            ...keyOf(head),
-            version: snapshot.version,
-            fault: "the snapshot does not follow from the events",
-          });
-        }
+      for (;;) {
+        const snapshot = await snapshots.next(folded.version);
+        if (snapshot === undefined) break;
+        if (isTrue(snapshot, folded)) continue;
+        const { version } = snapshot;
+        const fault = "the snapshot does not follow from the events";
+        faults.push({ ...keyOf(head), version, fault });
       }
     }
-    // A short page is no end: large rows come a few at a time.
-    const last = events.at(-1);
-    if (last === undefined) break;
-    after = last.version;
+    await nextTurn();
   }
-  for (const left of snapshots.length > 0
-    ? snapshots
-    : await lastSnapshots(storage, head, moreSnapshots ? snapshotsAfter : Infinity)) {
-    faults.push({
-      ...keyOf(head),
-      version: left.version,
-      fault: "there is a snapshot of a version that does not exist",
-    });
+  const left = await snapshots.next(Infinity);
+  // Snapshots beyond the head are of new appends, unless the head has not moved.
+  if (left !== undefined && (await isBeyondHead(storage, left))) {
+    const fault = "there is a snapshot of a version that does not exist";
+    faults.push({ ...keyOf(head), version: left.version, fault });
   }
   return folded;
 }
 
-const lastSnapshots = async (
-  storage: Storage,
-  key: StreamKey,
-  after: Version,
-): Promise<Snapshot[]> =>
-  after === Infinity ? [] : storage.readSnapshots(key, { after, limit: limits.verify_faults_max });
+/** The snapshots of a stream one after the other, as far as a version; read a page at a time. */
+function walkSnapshots(storage: Storage, key: StreamKey) {
+  let page: Snapshot[] = [];
+  let after: Version = 0;
+  let ended = false;
+  return {
+    next: async (version_max: Version): Promise<Snapshot | undefined> => {
+      if (page.length === 0 && !ended) {
+        page = await storage.readSnapshots(key, { after, limit: limits.scan_rows_max });
+        ended = page.length === 0;
+        after = page.at(-1)?.version ?? after;
+      }
+      const first = page[0];
+      return first !== undefined && first.version <= version_max ? page.shift() : undefined;
+    },
+  };
+}
 
-async function isBeyondHead(storage: Storage, event: CommittedEvent): Promise<boolean> {
-  const head = await storage.readHead(event);
-  return head === undefined || head.version < event.version;
+async function isBeyondHead(
+  storage: Storage,
+  row: StreamKey & { readonly version: Version },
+): Promise<boolean> {
+  const head = await storage.readHead(row);
+  return head === undefined || head.version < row.version;
 }
 
 const keyOf = (key: StreamKey): StreamKey => ({
@@ -149,19 +147,17 @@ const placeOf = (event: CommittedEvent) => ({
   position: event.position,
 });
 
-/** What is wrong with one event, given the state of its stream before it. */
-function faultsOf(
-  event: CommittedEvent,
-  before: Folded,
-  seen: { ids: ReadonlySet<string>; lastPosition: Position },
-): string[] {
+/**
+ * What is wrong with one event, given the state of its stream before it. That its id is unique in
+ * the whole log is the index's word, which `storage.check` verifies.
+ */
+function faultsOf(event: CommittedEvent, before: Folded, lastPosition: Position): string[] {
   const faults: string[] = [];
   if (event.version !== before.version + 1) faults.push(`version ${before.version + 1} is missing`);
-  if (event.position <= seen.lastPosition)
+  if (event.position <= lastPosition)
     faults.push("its position is not above that of the version before");
   if (event.created_at < before.updated_at)
     faults.push("its time is before that of the version before");
-  if (seen.ids.has(event.event_id)) faults.push(`its event id ${event.event_id} appears twice`);
   if (!same(contentDigest(event), event.content_digest))
     faults.push("payload or note do not match the content digest");
   if (!same(eventHash({ ...event, previous_root: before.root }), event.hash))
@@ -205,6 +201,7 @@ export async function verifyStore(storage: Storage): Promise<StoreReport> {
   const log = await storage.readLogHead();
   await verifyLogTree(storage, log.frontier, faults);
   let aggregates = 0;
+  let keys = emptyKeys;
   for (let after: StreamKey | null = null; !full();) {
     const heads: StreamHead[] = await storage.readHeads({
       after,
@@ -213,6 +210,7 @@ export async function verifyStore(storage: Storage): Promise<StoreReport> {
     });
     for (const head of heads) {
       aggregates++;
+      keys = keysWith(keys, head);
       if (!full()) faults.push(...(await verifyStream(storage, head)));
       await nextTurn();
     }
@@ -225,6 +223,9 @@ export async function verifyStore(storage: Storage): Promise<StoreReport> {
     // Streams made while we counted are in neither or both; a stable count must agree.
     if (now.streams === log.streams && aggregates !== log.streams) {
       faults.push({ fault: `there are ${aggregates} aggregates, but ${log.streams} were created` });
+    }
+    if (now.streams === log.streams && !same(keys, log.keys)) {
+      faults.push({ fault: "the aggregates are not those that were created" });
     }
     for (const fault of await storage.check({ limit: limits.verify_faults_max }))
       faults.push({ fault });

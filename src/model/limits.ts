@@ -15,7 +15,9 @@ export const limits = {
   /** Default of `payload_limit`: a payload is a fact, not a file. */
   payload_bytes_default: 1_048_576,
   /** Upper end of `payload_limit`: SQLite rows and JSON answers stay far from their own limits. */
-  payload_bytes_max: 67_108_864,
+  payload_bytes_max: 16_777_216,
+  /** State of one aggregate, in characters: it is written and read as one value with every append. */
+  state_chars_max: 16_777_216,
   /** What an append body may carry around its payload: names, note, id, expectation, white space. */
   envelope_bytes_max: 16_384,
   /** Events of one atomic batch; a batch blocks the commit of everyone else for its length. */

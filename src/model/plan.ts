@@ -10,9 +10,11 @@ import {
   alreadyExists,
   DbxError,
   permissionDenied,
+  tooLarge,
   versionConflict,
 } from "./error.ts";
 import type { CommittedEvent, EventId, UnpositionedEvent } from "./event.ts";
+import { limits } from "./limits.ts";
 import {
   emptyFrontier,
   emptyRoot,
@@ -279,6 +281,7 @@ function append(
   const frontier = growFrontier(head.frontier, hash);
   const root = rootOf(frontier);
   const state = evolve(head.state, payload);
+  if (state.length > limits.state_chars_max) throw stateTooLarge(head, state.length);
   const { archived } = head;
   const updated_at = created_at;
   changes.heads.set(key, {
@@ -312,6 +315,13 @@ function append(
     merkle_root: root,
   };
 }
+
+const stateTooLarge = ({ aggregate_type, aggregate_id }: StreamKey, characters: number) =>
+  tooLarge(
+    `the state of ${aggregate_type}/${aggregate_id} would have ${characters} characters, ` +
+      `the limit is ${limits.state_chars_max}`,
+    { aggregate_type, aggregate_id, characters, limit: limits.state_chars_max },
+  );
 
 /** The head of a stream that has no event yet. */
 export const newHead = (key: StreamKey): StreamHead => ({

@@ -1,7 +1,9 @@
 // The engine over real storage: what is refused at its door, pages and cursors, and what verify
 // answers.
 
+import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { canonicalize } from "../../src/model/canonical.ts";
 import { DbxError, type ErrorCode } from "../../src/model/error.ts";
 import type { Event } from "../../src/model/event.ts";
@@ -191,11 +193,76 @@ describe("reading", () => {
     using dir = tempDir();
     const config = { payload_limit: limits.payload_bytes_max };
     await using store = await openStore(dir.path, { config });
-    const payload = canonicalize(JSON.stringify("x".repeat(limits.page_bytes_max / 2.9)));
-    for (let n = 0; n < 3; n++)
+    const payload = canonicalize(JSON.stringify("x".repeat(limits.payload_bytes_max - 100)));
+    for (let n = 0; n < 5; n++) {
       await store.dbx.appendEvent(root, event({ payload, aggregate_id: `p-${n}` }));
+    }
     expect(await codeOf(store.dbx.readLog(root, {}))).toBe("too_large");
     expect(await store.dbx.readLog(root, { take: 1 })).toHaveLength(1);
+    expect(await codeOf(store.dbx.listAggregates(root, {}))).toBe("too_large");
+    const first = await store.dbx.listAggregates(root, { take: 4 });
+    expect(first.aggregates).toHaveLength(4);
+    expect(first.next_cursor).not.toBeNull();
+  });
+
+  test("a state that grows beyond its bound is refused, and the append leaves no trace", async () => {
+    using dir = tempDir();
+    const config = { payload_limit: limits.payload_bytes_max };
+    await using store = await openStore(dir.path, { config });
+    const half = "x".repeat(limits.state_chars_max / 2);
+    const grow = (key: string) =>
+      store.dbx.appendEvent(
+        root,
+        event({ payload: canonicalize(JSON.stringify({ [key]: half })) }),
+      );
+    await grow("a");
+    expect(await codeOf(grow("b"))).toBe("too_large");
+    expect(await codeOf(grow("a"))).toBe("accepted");
+    const { version } = await store.dbx.getAggregate(root, {
+      aggregate_type: "patient",
+      aggregate_id: "p-001",
+    });
+    expect(version).toBe(2);
+  });
+});
+
+describe("damage and long work", () => {
+  test("one damaged aggregate refuses its own appends, not those that share its commit", async () => {
+    using dir = tempDir();
+    {
+      await using store = await openStore(dir.path);
+      for (const aggregate_id of ["a", "bad", "b"]) {
+        await store.dbx.appendEvent(root, event({ aggregate_id }));
+      }
+    }
+    const raw = new Database(join(dir.path, "dbx.db"));
+    raw.run("UPDATE stream SET frontier = x'00' WHERE aggregate_id = 'bad'");
+    raw.close();
+    await using store = await openStore(dir.path);
+    const codes = await Promise.all(
+      ["a", "bad", "b"].map((aggregate_id) =>
+        codeOf(store.dbx.appendEvent(root, event({ aggregate_id }))),
+      ),
+    );
+    expect(codes).toEqual(["accepted", "data_corrupted", "accepted"]);
+  });
+
+  test("verify lets others run between its pages", async () => {
+    using dir = tempDir();
+    await using store = await openStore(dir.path);
+    for (let batch = 0; batch < 4; batch++) {
+      await store.dbx.appendEvents(root, { events: Array.from({ length: 1000 }, () => event()) });
+    }
+    let turns = 0;
+    let verifying = true;
+    const count = () => {
+      turns++;
+      if (verifying) setImmediate(count);
+    };
+    setImmediate(count);
+    await store.dbx.verifyAggregate(root, { aggregate_type: "patient", aggregate_id: "p-001" });
+    verifying = false;
+    expect(turns).toBeGreaterThanOrEqual(4);
   });
 });
 

@@ -220,6 +220,26 @@ describe("life and end", () => {
     }
   });
 
+  test("keep-alive needs a span to extend by", async () => {
+    using dir = tempDir();
+    await using store = await openStore(dir.path);
+    const input = { group: "app", user: "a", keep_alive: true };
+    expect(await outcome(() => store.dbx.issueToken(root, input))).toContain("needs an expiration");
+  });
+
+  test("keep-alive in a store that is open for reading moves nothing and fails nothing", async () => {
+    using dir = tempDir();
+    let token = "";
+    {
+      await using store = await openStore(dir.path);
+      const input = { group: "app", user: "a", expiration_secs: 100, keep_alive: true };
+      ({ token } = await store.dbx.issueToken(root, input));
+    }
+    const reading = await openStore(dir.path, { access: "read" });
+    expect(await reading.dbx.readLog(reading.authenticate(token), {})).toEqual([]);
+    await reading.close();
+  });
+
   test("what is no token is refused", async () => {
     using dir = tempDir();
     await using store = await openStore(dir.path);
@@ -238,7 +258,7 @@ describe("life and end", () => {
     }
   });
 
-  test("a session of the command line is an actor of its own, for a minute, and is in no list", async () => {
+  test("a session of the command line is an actor of its own, for a minute after its last use, and is in no list", async () => {
     using dir = tempDir();
     const clock = manualClock();
     await using store = await openStore(dir.path, { system: { now: clock.now } });
@@ -250,6 +270,10 @@ describe("life and end", () => {
       token_id: null,
     });
     expect(await store.dbx.listTokens(root, {})).toEqual([]);
+    clock.advance(59);
+    expect(await append(store, session.token)).toBe("accepted");
+    clock.advance(59);
+    expect(await append(store, session.token)).toBe("accepted");
     clock.advance(60);
     expect(await append(store, session.token)).toBe("token has expired");
   });
