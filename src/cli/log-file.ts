@@ -2,8 +2,9 @@
 // in number.
 
 import {
-  chmodSync,
   closeSync,
+  existsSync,
+  fchmodSync,
   fstatSync,
   mkdirSync,
   openSync,
@@ -22,7 +23,10 @@ export interface LogFile {
   readonly close: () => void;
 }
 
-/** Written synchronously: the last line before a crash is the one that matters. */
+/**
+ * Written synchronously: the last line before a crash is the one that matters. Never throws once it
+ * is open: a full disk may cost lines, but must not change what the server answers.
+ */
 export function openLogFile(
   data_dir: string,
   now: () => string,
@@ -35,18 +39,33 @@ export function openLogFile(
   let bytes = fstatSync(file).size;
   if (bytes > 0 && fstatSync(file).mtime.toISOString().slice(0, 10) !== day) rotate();
 
-  function rotate(): void {
+  /** Out: whether the lines go to a new file from now on. */
+  function rotate(): boolean {
+    let fresh: number;
+    try {
+      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+      putAside(path, now());
+      fresh = openForAppend(path);
+    } catch {
+      // The old file is still open and takes the lines; the next line tries again. Closing it first
+      // would leave a number here that may be a socket's or the database's by then.
+      return false;
+    }
     closeSync(file);
-    putAside(path, now());
-    file = openForAppend(path);
+    file = fresh;
     bytes = 0;
+    return true;
   }
   return {
     write(line) {
       const today = now().slice(0, 10);
-      if (bytes > 0 && (today !== day || bytes + line.length > bytes_max)) rotate();
-      day = today;
-      bytes += writeSync(file, line);
+      const due = bytes > 0 && (today !== day || bytes + line.length > bytes_max);
+      if (!due || rotate()) day = today;
+      try {
+        bytes += writeSync(file, line);
+      } catch {
+        // Nobody is left to be told that the disk is full; whoever writes events finds out himself.
+      }
     },
     close: () => closeSync(file),
   };
@@ -54,8 +73,13 @@ export function openLogFile(
 
 function openForAppend(path: string): number {
   const file = openSync(path, "a", 0o600);
-  // An older file may have been made with another mode.
-  chmodSync(path, 0o600);
+  try {
+    // An older file may have been made with another mode.
+    fchmodSync(file, 0o600);
+  } catch (error) {
+    closeSync(file);
+    throw error;
+  }
   return file;
 }
 
@@ -70,6 +94,9 @@ function putAside(path: string, now: string): void {
   const last = aside.findLast((name) => name.startsWith(`dbx-${stamp}-`));
   const count = last === undefined ? 0 : Number(last.slice(-"000.log".length, -".log".length)) + 1;
   const name = `dbx-${stamp}-${String(count).padStart(3, "0")}.log`;
-  renameSync(path, join(folder, name));
-  for (const old of [...aside, name].slice(0, -limits.log_files_max)) rmSync(join(folder, old));
+  // Missing where an earlier attempt got this far, or somebody removed it: the new one is made then.
+  if (existsSync(path)) renameSync(path, join(folder, name));
+  for (const old of [...aside, name].slice(0, -limits.log_files_max)) {
+    rmSync(join(folder, old), { force: true });
+  }
 }

@@ -1,7 +1,17 @@
 // Log lines: one event one line, no secret, and files that stay within their bounds.
 
 import { describe, expect, test } from "bun:test";
-import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { logPath, openLogFile } from "../../src/cli/log-file.ts";
 import { createLog, silentLog, type LogFields } from "../../src/log.ts";
@@ -60,6 +70,14 @@ describe("a line", () => {
   });
 });
 
+test("a line that cannot be written is lost, and whoever logged goes on", () => {
+  const write = () => {
+    throw new Error("ENOSPC: no space left on device, write");
+  };
+  const log = createLog({ least: "info", now: () => "T", write });
+  expect(() => log.warn("request failed", { status: 503 })).not.toThrow();
+});
+
 describe("the file of a daemon", () => {
   const asideIn = (path: string) =>
     readdirSync(join(path, "logs"))
@@ -110,5 +128,51 @@ describe("the file of a daemon", () => {
     file.close();
     expect(readFileSync(logPath(dir.path), "utf8")).toBe("old\nnew\n");
     expect(statSync(logPath(dir.path)).mode & 0o777).toBe(0o600);
+  });
+
+  test("goes on in the old file while it cannot be put aside, and closes nobody else's", () => {
+    using dir = tempDir();
+    const logs = join(dir.path, "logs");
+    const file = openLogFile(dir.path, () => "2024-12-01T17:22:43.512345Z", 10);
+    file.write("first line\n");
+    // Nothing can be made in a folder that is a file.
+    renameSync(logs, `${logs}-moved`);
+    writeFileSync(logs, "");
+    file.write("second line\n");
+    const other = openSync(join(dir.path, "other"), "w");
+    file.write("third line\n");
+    expect(fstatSync(other).isFile()).toBe(true);
+    expect(readFileSync(`${logs}-moved/dbx.log`, "utf8")).toBe(
+      "first line\nsecond line\nthird line\n",
+    );
+    // Once it can, it is.
+    rmSync(logs);
+    renameSync(`${logs}-moved`, logs);
+    file.write("fourth line\n");
+    expect(readFileSync(logPath(dir.path), "utf8")).toBe("fourth line\n");
+    expect(asideIn(dir.path)).toEqual(["dbx-20241201T172243-000.log"]);
+    // The same where somebody has removed the folder: the lines are gone, not the log.
+    rmSync(logs, { recursive: true });
+    file.write("fifth line\n");
+    expect(readFileSync(logPath(dir.path), "utf8")).toBe("fifth line\n");
+    expect(fstatSync(other).isFile()).toBe(true);
+    file.close();
+    closeSync(other);
+  });
+
+  test("that cannot take a line loses it and throws nothing", async () => {
+    using dir = tempDir();
+    const module = JSON.stringify(import.meta.resolve("../../src/cli/log-file.ts"));
+    const script =
+      `const { openLogFile } = await import(${module});` +
+      `const file = openLogFile(${JSON.stringify(dir.path)}, () => new Date().toISOString());` +
+      `for (let count = 0; count < 200; count++) file.write("x".repeat(99) + "\\n");` +
+      `console.log("alive");`;
+    // No file may grow beyond 4 KiB (in blocks of 512 bytes).
+    const limited = ["sh", "-c", 'ulimit -f 8 && exec "$@"', "sh", process.execPath, "-e", script];
+    const child = Bun.spawn(limited, { env: {}, stderr: "pipe" });
+    const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+    expect({ stdout, stderr }).toEqual({ stdout: "alive\n", stderr: "" });
+    expect(statSync(logPath(dir.path)).size).toBeLessThanOrEqual(4096);
   });
 });
