@@ -1,8 +1,10 @@
 // RFC 6962 section 2.1 (Certificate Transparency) Merkle tree hashes over SHA-256: leaf, node,
-// and a frontier that grows by one leaf in O(log n) without the old leaves. Not here: proofs. The
-// tests compare this with the RFC's recursive definition.
+// and a frontier that grows by one leaf in O(log n) without the old leaves; beside it the digest
+// over all stream keys. Not here: proofs. The tests compare the tree with the RFC's recursive
+// definition.
 
 import { assert } from "./error.ts";
+import { keyText, type StreamKey } from "./stream.ts";
 
 /** 32 bytes. */
 export type Digest = Uint8Array;
@@ -32,6 +34,18 @@ export const emptyFrontier: Frontier = { size: 0, nodes: new Uint8Array(0) };
 
 /** SHA-256(0x00 ‖ data): the hash of one leaf whose data is the UTF-8 of `data`. */
 export const leafHash = (data: string): Digest => sha256(`\u0000${data}`);
+
+/** The digest over the keys of no stream. */
+export const emptyKeys: Digest = new Uint8Array(digestBytes);
+
+/**
+ * The digest over stream keys after one more: the XOR of the SHA-256 of each key, so that it does
+ * not depend on their order. It is for streams without events, which no other digest covers.
+ */
+export function keysWith(keys: Digest, key: StreamKey): Digest {
+  assert(keys.length === digestBytes, "a digest over keys has 32 bytes");
+  return sha256(keyText(key)).map((byte, index) => byte ^ (keys[index] ?? 0));
+}
 
 /** The frontier after one more leaf. */
 export function growFrontier(frontier: Frontier, leaf: Digest): Frontier {

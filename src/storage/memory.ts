@@ -6,7 +6,7 @@ import type { TokenId } from "../model/actor.ts";
 import { assert } from "../model/error.ts";
 import type { CommittedEvent, EventId, UnpositionedEvent } from "../model/event.ts";
 import { limits } from "../model/limits.ts";
-import { emptyFrontier, type Frontier } from "../model/merkle.ts";
+import { emptyFrontier, emptyKeys, keysWith, type Digest, type Frontier } from "../model/merkle.ts";
 import { newHead, type Known, type Plan, type TokenUse } from "../model/plan.ts";
 import type { Snapshot } from "../model/snapshot.ts";
 import { compareKeys, keyText } from "../model/stream.ts";
@@ -14,6 +14,7 @@ import type { Ask, CommittedOutcome, Storage } from "./storage.ts";
 
 interface Memory {
   log: Frontier;
+  keys: Digest;
   readonly events: CommittedEvent[];
   readonly eventsById: Map<EventId, CommittedEvent>;
   /** By `keyText`, like the next two. */
@@ -26,6 +27,7 @@ interface Memory {
 export function createMemoryStorage(): Storage {
   const memory: Memory = {
     log: emptyFrontier,
+    keys: emptyKeys,
     events: [],
     eventsById: new Map(),
     heads: new Map(),
@@ -45,7 +47,7 @@ export function createMemoryStorage(): Storage {
     },
     createStream: async (key) => {
       if (memory.heads.has(keyText(key))) return false;
-      memory.heads.set(keyText(key), newHead(key));
+      keepHead(memory, newHead(key));
       return true;
     },
     readStream: async (key, { after, limit }) =>
@@ -57,7 +59,11 @@ export function createMemoryStorage(): Storage {
       const rest = sorted.filter((head) => after === null || compareKeys(head, after) > 0);
       return page(rest, skip, limit, (head) => head.state.length);
     },
-    readLogHead: async () => ({ frontier: memory.log, streams: memory.heads.size }),
+    readLogHead: async () => ({
+      frontier: memory.log,
+      streams: memory.heads.size,
+      keys: memory.keys,
+    }),
     readSnapshots: async (key, { after, limit }) => {
       const snapshots = memory.snapshots.get(keyText(key)) ?? [];
       const rest = snapshots.filter((snapshot) => snapshot.version > after);
@@ -110,13 +116,19 @@ function keepHeads(memory: Memory, plan: Plan): void {
       head.version === (memory.streams.get(keyText(head))?.length ?? 0),
       "a head is at its stream's last event",
     );
-    memory.heads.set(keyText(head), head);
+    keepHead(memory, head);
   }
   for (const snapshot of plan.snapshots) {
     const key = keyText(snapshot);
     memory.snapshots.set(key, [...(memory.snapshots.get(key) ?? []), snapshot]);
   }
   for (const use of plan.token_uses) memory.tokenUses.set(use.token_id, use);
+}
+
+function keepHead(memory: Memory, head: StreamHead): void {
+  const key = keyText(head);
+  if (!memory.heads.has(key)) memory.keys = keysWith(memory.keys, head);
+  memory.heads.set(key, head);
 }
 
 const sizeOfEvent = (event: CommittedEvent): number => event.payload.length;

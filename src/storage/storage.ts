@@ -5,7 +5,7 @@
 import type { TokenId } from "../model/actor.ts";
 import type { StreamHead } from "../model/aggregate.ts";
 import type { CommittedEvent, EventId } from "../model/event.ts";
-import type { Frontier } from "../model/merkle.ts";
+import type { Digest, Frontier } from "../model/merkle.ts";
 import type { Known, Outcome, Plan, TokenUse } from "../model/plan.ts";
 import type { Snapshot } from "../model/snapshot.ts";
 import type { Position, StreamKey, Version } from "../model/stream.ts";
@@ -29,10 +29,12 @@ export interface Committed {
   readonly position: Position;
 }
 
-/** Where the log ends: size, root by way of the frontier, and how many streams there are. */
+/** Where the log ends: size and root by way of the frontier; how many streams there are, which. */
 export interface LogHead {
   readonly frontier: Frontier;
   readonly streams: number;
+  /** Over the keys of all streams, those without events included; see `keysWith`. */
+  readonly keys: Digest;
 }
 
 /**

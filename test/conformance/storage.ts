@@ -18,6 +18,9 @@ export interface Subject {
 const jane: StreamKey = { aggregate_type: "patient", aggregate_id: "p-001" };
 const john: StreamKey = { aggregate_type: "patient", aggregate_id: "p-002" };
 
+const other: StreamKey = { aggregate_type: "é", aggregate_id: "ü😀" };
+const third: StreamKey = { aggregate_type: "patient", aggregate_id: "p-003" };
+
 export function storageConformance(
   name: string,
   run: (use: (subject: Subject) => Promise<void>) => Promise<void>,
@@ -91,6 +94,20 @@ function appends(check: Check): void {
     expect((await storage.readLogHead()).streams).toBe(1);
   });
 
+  check("the log's keys tell which streams there are, in any order", async ({ storage }) => {
+    const keysOf = async () => (await storage.readLogHead()).keys.toHex();
+    expect(await keysOf()).toBe("00".repeat(32));
+
+    await storage.createStream(jane);
+    expect(await keysOf()).toBe(xorOf("patient\u0000p-001"));
+    await append(storage, [transaction([event(john), event(jane), event(other), event(john)])]);
+    await storage.createStream(john);
+    await append(storage, [transaction([event(third, { expected_version: 7 }), event(jane)])]);
+
+    expect(await keysOf()).toBe(xorOf("é\u0000ü😀", "patient\u0000p-002", "patient\u0000p-001"));
+    expect(await recompute(storage)).toEqual([]);
+  });
+
   check("a snapshot is kept with the event that made it due", async ({ storage }) => {
     const planContext = { ...context, snapshotThresholdOf: () => 2 };
     for (let index = 0; index < 5; index++) {
@@ -108,6 +125,13 @@ function appends(check: Check): void {
     expect(await storage.readSnapshots(jane, { after: 0, limit: 1 })).toHaveLength(1);
     expect(await storage.readSnapshots(john, { after: 0, limit: 10 })).toEqual([]);
   });
+}
+
+/** The XOR of the SHA-256 of each text, in hexadecimal, by other means than the model's. */
+function xorOf(...texts: readonly string[]): string {
+  const digests = texts.map((text) => BigInt(`0x${Bun.SHA256.hash(text, "hex")}`));
+  const xor = digests.reduce((left, right) => left ^ right, 0n);
+  return xor.toString(16).padStart(64, "0");
 }
 
 function refusals(check: Check): void {

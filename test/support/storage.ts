@@ -15,7 +15,14 @@ import {
   type PlannedEvent,
   type Transaction,
 } from "../../src/model/plan.ts";
-import { emptyFrontier, growFrontier, rootOf, type Frontier } from "../../src/model/merkle.ts";
+import {
+  emptyFrontier,
+  emptyKeys,
+  growFrontier,
+  keysWith,
+  rootOf,
+  type Frontier,
+} from "../../src/model/merkle.ts";
 import { keyText, type StreamKey } from "../../src/model/stream.ts";
 import type { Ask, Committed, Storage } from "../../src/storage/storage.ts";
 import {
@@ -143,6 +150,7 @@ export async function recompute(storage: Storage): Promise<string[]> {
   if (!equal(rootOf(tail.frontier), rootOf(log))) faults.push("the log has another root");
   const heads = await storage.readHeads({ after: null, skip: 0, limit: 100_000 });
   if (tail.streams !== heads.length) faults.push(`the log counts ${tail.streams} streams`);
+  if (!equal(tail.keys, heads.reduce(keysWith, emptyKeys))) faults.push("the log has other keys");
   for (const head of heads) {
     const stream = streams.get(keyText(head)) ?? unwritten;
     streams.delete(keyText(head));

@@ -6,7 +6,7 @@ import { assert, type DbxError } from "../../model/error.ts";
 import type { StreamHead } from "../../model/aggregate.ts";
 import type { TokenId } from "../../model/actor.ts";
 import type { CommittedEvent, EventId } from "../../model/event.ts";
-import { digestBytes } from "../../model/merkle.ts";
+import { digestBytes, keysWith } from "../../model/merkle.ts";
 import { newHead, type Known, type Plan, type TokenUse } from "../../model/plan.ts";
 import { keyText, type StreamKey } from "../../model/stream.ts";
 import type { Ask, Committed, CommittedOutcome, Storage } from "../storage.ts";
@@ -116,7 +116,8 @@ export function createCore(parts: { reader: Reader; sink: BatchSink; heads_max: 
       }
       const stream_id = tail.stream_id_last + 1;
       const created = { key: keyText(key), stream_id, head: newHead(key), positions: none };
-      const after = { ...tail.log, streams: tail.log.streams + 1 };
+      const { frontier, streams, keys } = tail.log;
+      const after = { frontier, streams: streams + 1, keys: keysWith(keys, key) };
       await write({ ...emptyBatch, created: [created], before: tail.log, after });
       return true;
     },
@@ -229,8 +230,12 @@ function prepare(
   const committed = { outcomes, position };
   const { token_uses } = plan;
   if (plan.heads.length + token_uses.length === 0) return { batch: null, committed };
-  const after = { frontier: plan.log, streams: tail.log.streams + created.length };
   const before = tail.log;
+  const after = {
+    frontier: plan.log,
+    streams: before.streams + created.length,
+    keys: created.reduce((keys, { head }) => keysWith(keys, head), before.keys),
+  };
   const asked = new Set(ids);
   const named = ids.length === 0 ? [] : placed.filter(({ event_id }) => asked.has(event_id));
   return {

@@ -57,6 +57,7 @@ export interface LogRow {
   readonly size: number;
   readonly frontier: Uint8Array;
   readonly streams: number;
+  readonly keys: Uint8Array;
 }
 
 export const saltBytes = 16;
@@ -139,7 +140,11 @@ export function toLogTail(row: LogRow): LogTail {
   if (row.frontier.length !== bitsOf(row.size) * digestBytes) {
     throw dataCorrupted("the tree of the log is malformed", { size: row.size });
   }
-  return { frontier: { size: row.size, nodes: row.frontier }, streams: row.streams };
+  if (row.keys.length !== digestBytes) {
+    throw dataCorrupted("the log's digest over the keys of streams is malformed", {});
+  }
+  const { size, streams, keys } = row;
+  return { frontier: { size, nodes: row.frontier }, streams, keys };
 }
 
 /** A frontier has one node for each set bit of its size; sizes exceed 32 bits, so no bit tricks. */

@@ -72,9 +72,10 @@ export const migrations: readonly (readonly string[])[] = [
       one      INTEGER PRIMARY KEY CHECK (one = 1),
       size     INTEGER NOT NULL,
       frontier BLOB NOT NULL,
-      streams  INTEGER NOT NULL
+      streams  INTEGER NOT NULL,
+      keys     BLOB NOT NULL
     ) STRICT`,
-    `INSERT INTO log (one, size, frontier, streams) VALUES (1, 0, x'', 0)`,
+    `INSERT INTO log (one, size, frontier, streams, keys) VALUES (1, 0, x'', 0, zeroblob(32))`,
     `CREATE TRIGGER event_update BEFORE UPDATE ON event
       BEGIN SELECT RAISE(ABORT, 'an event never changes'); END`,
     `CREATE TRIGGER event_delete BEFORE DELETE ON event
@@ -148,9 +149,10 @@ export const writeTokenUse = `
  * The old size in the condition: a log that somebody else has grown is noticed, not overwritten.
  */
 export const updateLog = `
-  UPDATE log SET size = ?, frontier = ?, streams = ? WHERE one = 1 AND size = ? AND streams = ?`;
+  UPDATE log SET size = ?, frontier = ?, streams = ?, keys = ?
+  WHERE one = 1 AND size = ? AND streams = ?`;
 
-export const readLogRow = `SELECT size, frontier, streams FROM log WHERE one = 1`;
+export const readLogRow = `SELECT size, frontier, streams, keys FROM log WHERE one = 1`;
 
 export const lastStreamId = `SELECT coalesce(max(stream_id), 0) AS stream_id FROM stream`;
 
@@ -234,11 +236,12 @@ export const orphanChecks: readonly string[] = [
   `SELECT 'the log counts ' || streams || ' streams, but there are '
       || (SELECT count(*) FROM stream) AS fault
     FROM log WHERE streams <> (SELECT count(*) FROM stream) LIMIT ?`,
+  `SELECT 'stream ' || aggregate_type || '/' || aggregate_id || ' has number ' || stream_id
+      || ', which no stream was given' AS fault
+    FROM stream WHERE stream_id < 1 OR stream_id > (SELECT streams FROM log) LIMIT ?`,
   `SELECT 'the row of the log is missing' AS fault WHERE NOT EXISTS (SELECT 1 FROM log) LIMIT ?`,
 ];
 
-/** Size of the pages in use, for figures. */
-export const readPageCount = `PRAGMA page_count`;
 export const readPageSize = `PRAGMA page_size`;
 
 /** Held for as long as the process may write; see open.ts. */

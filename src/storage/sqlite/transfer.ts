@@ -47,9 +47,10 @@ export function pack(batch: Batch): Packed {
   out.list(batch.token_uses, ({ token_id, writes, expires_at, term }) =>
     out.cells.push(token_id, writes, expires_at, term),
   );
-  for (const { frontier, streams } of [batch.before, batch.after]) {
+  for (const { frontier, streams, keys } of [batch.before, batch.after]) {
     out.cells.push(frontier.size, streams);
     out.sizedBlob(frontier.nodes);
+    out.blob(keys);
   }
   return out.finish();
 }
@@ -66,7 +67,7 @@ export function unpack(packed: Packed): Batch {
   };
   const logTail = (): LogTail => {
     const [size, streams] = [count(), count()];
-    return { frontier: { size, nodes: blob(count()) }, streams };
+    return { frontier: { size, nodes: blob(count()) }, streams, keys: blob(digestBytes) };
   };
   // The members are read in the order in which they were packed.
   return {

@@ -5,7 +5,7 @@ import type { Database } from "bun:sqlite";
 import type { StreamHead } from "../../model/aggregate.ts";
 import { assert } from "../../model/error.ts";
 import type { CommittedEvent } from "../../model/event.ts";
-import type { Frontier } from "../../model/merkle.ts";
+import type { Digest, Frontier } from "../../model/merkle.ts";
 import type { TokenUse } from "../../model/plan.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { Run } from "./positions.ts";
@@ -27,6 +27,7 @@ import {
 export interface LogTail {
   readonly frontier: Frontier;
   readonly streams: number;
+  readonly keys: Digest;
 }
 
 /** A head as its row has it; the root follows from the frontier. */
@@ -136,7 +137,7 @@ export function createWriter(database: Database): Writer {
       try {
         insertRows(batch);
         const { changes } = statements.updateLog.run(
-          ...[after.frontier.size, after.frontier.nodes, after.streams],
+          ...[after.frontier.size, after.frontier.nodes, after.streams, after.keys],
           ...[before.frontier.size, before.streams],
         );
         assert(changes === 1, "the log ends where this process left it");
