@@ -12,7 +12,10 @@ const secretName = /token|secret|password|key|dek|authorization/i;
 const harmless = new Set(["aggregate_key", "token_id", "foreign_keys"]);
 const tokenShape = /EVT-[0-9A-Za-z_-]{8,}/g;
 
-/** `write` gets one line with its newline. Lines below `least` are left out. */
+/**
+ * `write` gets one line with its newline. Lines below `least` are left out. Logging never throws: a
+ * disk that is too full for the line must change neither an answer nor a shutdown.
+ */
 export function createLog(options: {
   least: LogLevel;
   now: () => string;
@@ -25,7 +28,11 @@ export function createLog(options: {
       const words = Object.entries(fields)
         .filter(([, value]) => value !== undefined)
         .map(([name, value]) => `${name}=${show(name, value)}`);
-      options.write(`${[options.now(), level, phrase, ...words].join(" ")}\n`);
+      try {
+        options.write(`${[options.now(), level, phrase, ...words].join(" ")}\n`);
+      } catch {
+        // The line is lost, and there is no other place to say so.
+      }
     };
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }

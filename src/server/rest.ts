@@ -63,7 +63,15 @@ const nobody: Actor = { group: "", user: "", grants: [], token_id: null };
 export function createRest(options: RestOptions) {
   const { openSession, surfaces } = options;
   const served = routes.filter(({ surface }) => surfaces.includes(surface));
+  const session = openSession === null ? [] : [{ method: "POST" as const, path: sessionPath }];
+  const paths = createPaths([...served, ...session]);
+  const lost = guard(options, "unknown", respondToLost(paths, options));
   const app = new Elysia({ normalize: false, strictPath: true });
+  // What no route takes (odd methods, broken hosts), what a handler could not even refuse, and
+  // whatever Elysia itself throws. It counts for those routes only that come after it.
+  app.onError(({ code, error, request }) =>
+    code === "NOT_FOUND" ? lost(request, undefined) : broken({ error, request }, options),
+  );
   const silence: Silence = (request, seconds) => app.server?.timeout(request, seconds);
   for (const route of served) {
     const respond = respondTo(route, { ...options, silence });
@@ -79,15 +87,7 @@ export function createRest(options: RestOptions) {
     const handler = guard(options, "openSession", respondToSession(openSession, options.bodies));
     app.route("POST", sessionPath, ({ request }) => handler(request, undefined), unparsed);
   }
-  const session = openSession === null ? [] : [{ method: "POST" as const, path: sessionPath }];
-  const lost = guard(
-    options,
-    "unknown",
-    respondToLost(createPaths([...served, ...session]), options),
-  );
   app.all("/*", ({ request }) => lost(request, undefined), unparsed);
-  // What no route takes (odd methods, broken hosts) and whatever Elysia itself throws.
-  app.onError(({ request }) => lost(request, undefined));
   return app;
 }
 
@@ -106,8 +106,9 @@ function guard(options: RestOptions, operation: string, respond: Respond): Handl
       response = await respond({ request, params, request_id });
     } catch (thrown) {
       response = refuse(thrown, { request, request_id, operation, log });
+    } finally {
+      figures.running--;
     }
-    figures.running--;
     const { status } = response;
     figures.count(status);
     const ms = Math.round((performance.now() - started) * 1000) / 1000;
@@ -115,6 +116,15 @@ function guard(options: RestOptions, operation: string, respond: Respond): Handl
     return response;
   };
 }
+
+/** The answer of a request whose own handler failed outside of all that it guards. */
+const broken = (
+  { error, request }: { error: unknown; request: Request },
+  { nameRequest, log }: RestOptions,
+): Response => {
+  const request_id = nameRequest(request.headers.get("x-request-id"));
+  return refuse(error, { request, request_id, operation: "unknown", log });
+};
 
 function refuse(
   thrown: unknown,

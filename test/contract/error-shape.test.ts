@@ -6,7 +6,8 @@ import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
 import { fromWire, httpReasons, statusOf, toWire } from "../../src/api/errors.ts";
-import { DbxError, errorCodes, type ErrorCode } from "../../src/model/error.ts";
+import { DbxError, errorCodes, unavailable, type ErrorCode } from "../../src/model/error.ts";
+import { createLog, silentLog } from "../../src/log.ts";
 import { limits } from "../../src/model/limits.ts";
 import { startTestServer, type Answer, type TestServer } from "../support/server.ts";
 import { connectRaw, requestText } from "../support/server-raw.ts";
@@ -198,6 +199,37 @@ test("internal: a defect is logged with its stack and shows nothing of it", asyn
   expect(line).toContain("[secret] is in the way");
   expect(line).toContain("stack=");
   expect(line).not.toContain("0123456789abcdef");
+});
+
+test("a log that cannot be written changes no answer and leaves nothing running", async () => {
+  await using full = await startTestServer({
+    log: createLog({
+      least: "debug",
+      now: () => "T",
+      write: () => {
+        throw new Error("ENOSPC: no space left on device, write");
+      },
+    }),
+    reload: () => Promise.reject(new Error("defect")),
+  });
+  expectShape(await full.ask("POST", "/admin/config/reload"), "internal");
+  const { figures } = (await full.ask("GET", "/admin/status")).json;
+  // The one that asks.
+  expect(figures.http_requests_running).toBe(1);
+  expect(figures.http_requests_failed).toBe(1);
+});
+
+test("a request that cannot even be refused is internal, and no longer running", async () => {
+  const warn = () => {
+    throw new Error("defect in the log");
+  };
+  await using defective = await startTestServer({
+    log: { ...silentLog, warn },
+    reload: () => Promise.reject(unavailable("the disk is gone")),
+  });
+  expectShape(await defective.ask("POST", "/admin/config/reload"), "internal");
+  const { figures } = (await defective.ask("GET", "/admin/status")).json;
+  expect(figures.http_requests_running).toBe(1);
 });
 
 test("every row of the table was provoked, or cannot be", () => {

@@ -1,7 +1,7 @@
 // A real store behind real listeners on free ports, and the shortest way to ask it something over
 // HTTP.
 
-import { createLog, type LogLevel } from "../../src/log.ts";
+import { createLog, type Log, type LogLevel } from "../../src/log.ts";
 import { startServer, type Server } from "../../src/server/server.ts";
 import { realSystem } from "../../src/system.ts";
 import type { Config } from "../../src/model/config.ts";
@@ -42,6 +42,8 @@ export async function startTestServer(
   over: {
     config?: Partial<Config>;
     least?: LogLevel;
+    /** In place of one that keeps its lines. */
+    log?: Log;
     reload?: (directory: string) => Promise<Config>;
   } = {},
 ): Promise<TestServer> {
@@ -61,7 +63,8 @@ export async function startTestServer(
     write: (line) => void lines.push(line),
   });
   const config = testConfig(dir.path, over.config);
-  const server = await startServer({ opened: store, config, log, version: "test" });
+  const options = { opened: store, config, version: "test" };
+  const server = await startServer({ ...options, log: over.log ?? log });
   const { token } = await store.dbx.issueToken(root, { group: "admin", user: "jane" });
 
   const ask: TestServer["ask"] = async (method, path, options = {}) => {
