@@ -1,8 +1,8 @@
 // The server as a process: its PID file, whether it really runs, how it is ended and how it is
 // detached.
 
-import { mkdir, rm } from "node:fs/promises";
-import { readFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Type, type Static } from "@sinclair/typebox";
 import { decode } from "../api/decode.ts";
@@ -26,8 +26,27 @@ export async function writePidFile(data_dir: string, record: PidRecord): Promise
   await replaceDocument(pidPath(data_dir), `${JSON.stringify(record)}\n`, { mode: 0o600 });
 }
 
-export const removePidFile = (data_dir: string): Promise<void> =>
-  rm(pidPath(data_dir), { force: true });
+/**
+ * Removes the record of a process that has ended, and no other's: `pid` is what the file held when
+ * that was found out, null where it could not be read. A server that took the lock since has
+ * written a record of its own, or is about to. Without an `await`, so that hardly anybody comes
+ * between the look and the removal. Out: whether it was removed.
+ */
+export function removePidFile(data_dir: string, pid: number | null): boolean {
+  const text = textOf(pidPath(data_dir));
+  if (text === null || (recordOf(text)?.pid ?? null) !== pid || isLocked(data_dir)) return false;
+  rmSync(pidPath(data_dir), { force: true });
+  return true;
+}
+
+function textOf(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    // Gone, or not ours to read: then it is not ours to remove either.
+    return null;
+  }
+}
 
 /**
  * The record, or null where there is none that can be read: a torn file is as good as a stale
@@ -35,7 +54,10 @@ export const removePidFile = (data_dir: string): Promise<void> =>
  */
 export async function readPidFile(data_dir: string): Promise<PidRecord | null> {
   const text = await readDocument(pidPath(data_dir));
-  if (text === null) return null;
+  return text === null ? null : recordOf(text);
+}
+
+function recordOf(text: string): PidRecord | null {
   try {
     return decode(PidRecord, JSON.parse(text));
   } catch {
@@ -46,7 +68,8 @@ export async function readPidFile(data_dir: string): Promise<PidRecord | null> {
 
 export type Found =
   | { readonly state: "none" }
-  | { readonly state: "stale" }
+  /** Null: the file could not be read. */
+  | { readonly state: "stale"; readonly pid: number | null }
   | { readonly state: "running"; readonly record: PidRecord };
 
 /**
@@ -56,14 +79,23 @@ export type Found =
 export async function findServer(data_dir: string): Promise<Found> {
   const record = await readPidFile(data_dir);
   if (record === null) {
-    return { state: (await Bun.file(pidPath(data_dir)).exists()) ? "stale" : "none" };
+    const exists = await Bun.file(pidPath(data_dir)).exists();
+    return exists ? { state: "stale", pid: null } : { state: "none" };
   }
-  const runs = isAlive(record.pid) && isLocked(data_dir) && looksLikeDbx(record.pid);
-  return runs ? { state: "running", record } : { state: "stale" };
+  const { pid } = record;
+  return isLocked(data_dir) && isServer(pid)
+    ? { state: "running", record }
+    : { state: "stale", pid };
 }
 
 /** Whether some process has the data directory open for writing: a server or another command. */
 export const isInUse = (data_dir: string): boolean => isLocked(data_dir);
+
+/**
+ * Whether the number belongs to a server, and not to nobody or to somebody else by now. One that
+ * has ended but is not reaped yet still takes signals, but has no command any more.
+ */
+const isServer = (pid: number): boolean => isAlive(pid) && looksLikeDbx(pid);
 
 function isAlive(pid: number): boolean {
   try {
@@ -106,14 +138,19 @@ export interface Stopped {
  * end.
  */
 export async function endServer(data_dir: string, { pid }: PidRecord): Promise<Stopped | null> {
-  const ended = async () => (await readPidFile(data_dir))?.pid !== pid && !isLocked(data_dir);
-  // The process itself is no sign: one that has ended but is not reaped yet still takes signals.
+  const left = async () => (await readPidFile(data_dir))?.pid !== pid || !isServer(pid);
+  // Both, because a server frees its lock before it removes its record.
+  const ended = async () => !isLocked(data_dir) && (await left());
   sendSignal(pid, "SIGTERM");
-  if (await becomesTrue(ended, limits.drain_ms + limits.stop_grace_ms)) return { killed: false };
-  sendSignal(pid, "SIGKILL");
-  const dead = await becomesTrue(async () => !isLocked(data_dir), limits.stop_grace_ms);
-  if (dead) await removePidFile(data_dir);
-  return dead ? { killed: true } : null;
+  const inTime = await becomesTrue(ended, limits.drain_ms + limits.stop_grace_ms);
+  // Asked again before force: by now another command may hold the lock, and a stranger the number.
+  const hangs = !inTime && isLocked(data_dir) && isServer(pid);
+  if (hangs) {
+    sendSignal(pid, "SIGKILL");
+    await becomesTrue(async () => !isLocked(data_dir), limits.stop_grace_ms);
+  }
+  removePidFile(data_dir, pid);
+  return hangs && isServer(pid) ? null : { killed: hangs };
 }
 
 function sendSignal(pid: number, signal: "SIGTERM" | "SIGKILL"): void {

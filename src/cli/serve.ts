@@ -10,7 +10,7 @@ import { startServer, type Server } from "../server/server.ts";
 import { realSystem } from "../system.ts";
 import { version } from "../version.ts";
 import { keepInFile, loadConfiguration, type Configuration, type Given } from "./configuration.ts";
-import { readPidFile, removePidFile, writePidFile } from "./daemon.ts";
+import { removePidFile, writePidFile } from "./daemon.ts";
 import { openLogFile } from "./log-file.ts";
 import type { Shell } from "./shell.ts";
 
@@ -101,7 +101,7 @@ async function shutDown(parts: {
   await parts.server.stop();
   await parts.opened.close();
   // The lock is free now: another server may have left its own record already.
-  if ((await readPidFile(parts.data_dir))?.pid === process.pid) await removePidFile(parts.data_dir);
+  removePidFile(parts.data_dir, process.pid);
 }
 
 interface Signals {

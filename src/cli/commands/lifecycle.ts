@@ -53,8 +53,7 @@ async function stopServer(data_dir: string): Promise<StopResult> {
   const none = { stopped: false, pid: null, killed: false, stale: false, uptime: null };
   if (found.state === "none") return none;
   if (found.state === "stale") {
-    await removePidFile(data_dir);
-    return { ...none, stale: true };
+    return { ...none, stale: removePidFile(data_dir, found.pid) };
   }
   const { pid, started_at } = found.record;
   const ended = await endServer(data_dir, found.record);

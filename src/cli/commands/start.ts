@@ -114,7 +114,7 @@ async function startServer(flags: StartFlags, shell: Shell): Promise<number> {
     return serve({ shell, configuration, given: kept, detached: flags.detached === true });
   }
   for (const warning of configuration.warnings) shell.output.words(`warning: ${warning}`);
-  if (found.state === "stale") await removePidFile(data_dir);
+  if (found.state === "stale") removePidFile(data_dir, found.pid);
   await launch({ flags, shell, configuration });
   return 0;
 }
