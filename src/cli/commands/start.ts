@@ -174,7 +174,7 @@ async function launch({ flags, shell, configuration }: Launch): Promise<void> {
     detached: true,
     // The daemon must not keep a file system mounted that somebody happened to stand in.
     cwd: config.data_dir,
-    env: shell.env,
+    env: daemonEnvironment({ shell, configuration }),
   });
   daemon.unref();
   await sink.close();
@@ -202,7 +202,14 @@ const executable = (): string[] =>
     ? [process.execPath]
     : [process.execPath, ...process.execArgv, Bun.main];
 
-/** Relative paths are resolved here, because the daemon stands elsewhere. */
+/** A relative path in the environment means what it means here: the daemon stands elsewhere. */
+function daemonEnvironment({ shell, configuration }: Omit<Launch, "flags">): Shell["env"] {
+  const fromHere = configuration.origins.get("data_dir") === "environment";
+  if (!fromHere) return shell.env;
+  return { ...shell.env, EVENTDBX_DATA_DIR: configuration.config.data_dir };
+}
+
+/** Relative paths are resolved here for the same reason. */
 function daemonArguments({ flags, shell, configuration }: Launch): string[] {
   const { config } = configuration;
   const switches = surfaces.flatMap((surface) =>
