@@ -3,6 +3,7 @@
 import { availableParallelism } from "node:os";
 import { statusOf } from "../api/errors.ts";
 import { createLog, type Log } from "../log.ts";
+import type { Config } from "../model/config.ts";
 import { DbxError } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { open, type Opened } from "../open.ts";
@@ -33,23 +34,36 @@ export async function serve(options: ServeOptions): Promise<number> {
   const signals = watchSignals();
   try {
     warnAtStart(configuration, log);
-    return await run(options, { log, signals });
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    if (detached) log.error("cannot start", { reason });
-    throw error;
+    let running: Running;
+    try {
+      running = await begin(options, log);
+    } catch (error) {
+      if (detached) log.error("cannot start", { reason: reasonOf(error) });
+      throw error;
+    }
+    try {
+      return await runToEnd(running, { log, signals });
+    } catch (error) {
+      if (detached) log.error("failed", { reason: reasonOf(error) });
+      throw error;
+    }
   } finally {
     signals.close();
     sink.close();
   }
 }
 
-interface Parts {
-  readonly log: Log;
-  readonly signals: Signals;
+const reasonOf = (error: unknown): string =>
+  error instanceof Error ? error.message : String(error);
+
+interface Running {
+  readonly server: Server;
+  readonly opened: Opened;
+  readonly data_dir: string;
 }
 
-async function run(options: ServeOptions, { log, signals }: Parts): Promise<number> {
+/** Out: a server that listens and has said so. */
+async function begin(options: ServeOptions, log: Log): Promise<Running> {
   const { shell, configuration, given } = options;
   const { config, path } = configuration;
   const opened = await open({
@@ -60,8 +74,7 @@ async function run(options: ServeOptions, { log, signals }: Parts): Promise<numb
     lock_wait_ms: limits.lock_wait_ms,
     // With a single processor a thread of its own only adds switching.
     threads: availableParallelism() > 1,
-    // Flags of this start are in the file by then, so that a later change of the file holds.
-    reload: async () => (await loadConfiguration(shell, {})).config,
+    reload: () => reloaded(shell, given),
   });
   let server: Server;
   try {
@@ -80,28 +93,44 @@ async function run(options: ServeOptions, { log, signals }: Parts): Promise<numb
     await shutDown({ server, opened, data_dir: config.data_dir });
     throw error;
   }
+  return { server, opened, data_dir: config.data_dir };
+}
+
+/** Serves until a signal comes or the disk fails. Out: the exit code. */
+async function runToEnd(
+  running: Running,
+  { log, signals }: { log: Log; signals: Signals },
+): Promise<number> {
+  const { opened } = running;
   const failed = await Promise.race([opened.failure, signals.next("stopping", log)]);
   if (failed instanceof DbxError) log.error("storage failed", { reason: failed.message });
-  const ended = shutDown({ server, opened, data_dir: config.data_dir });
+  const ended = shutDown(running);
   const forced = await Promise.race([ended, signals.next("forced to stop", log)]);
   if (forced === "signal") return interrupted;
   log.info("stopped", {});
   return failed instanceof DbxError ? statusOf.unavailable.exit : 0;
 }
 
+/**
+ * Flags of this start are in the file by then, so that a later change of the file holds; but one
+ * that overruled the environment must go on doing so.
+ */
+async function reloaded(shell: Shell, given: Given): Promise<Config> {
+  const { config, origins } = await loadConfiguration(shell, {});
+  const overruling = Object.entries(given).filter(([key]) => origins.get(key) === "environment");
+  if (overruling.length === 0) return config;
+  return (await loadConfiguration(shell, Object.fromEntries(overruling))).config;
+}
+
 /** What a shell reports for a process that Ctrl-C ended. */
 const interrupted = 130;
 
 /** Answers what was accepted, makes the files small, and only then says that nobody serves them. */
-async function shutDown(parts: {
-  server: Server;
-  opened: Opened;
-  data_dir: string;
-}): Promise<void> {
-  await parts.server.stop();
-  await parts.opened.close();
+async function shutDown({ server, opened, data_dir }: Running): Promise<void> {
+  await server.stop();
+  await opened.close();
   // The lock is free now: another server may have left its own record already.
-  removePidFile(parts.data_dir, process.pid);
+  removePidFile(data_dir, process.pid);
 }
 
 interface Signals {

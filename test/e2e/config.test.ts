@@ -167,6 +167,18 @@ describe("a running server", () => {
     expect(server.log()).not.toContain(dek);
   });
 
+  test("lets a flag go on overruling the environment when its file changes", async () => {
+    const env = { EVENTDBX_RESTRICT: "off" };
+    await using server = await startForeground({ home, env, args: ["--restrict=strict"] });
+    expect((await run(["config", "--page-limit", "5", ...keys])).stderr).toContain(
+      "followed at once: page_limit\n",
+    );
+    const status = await run(["status", "--json"]);
+    expect(JSON.parse(status.stdout)).toMatchObject({ pid: server.pid, restrict: "strict" });
+    // Without the variable the file says what holds.
+    expect(text()).toContain('\nrestrict = "strict"\n');
+  });
+
   test("keeps its flags out of the process list, and so do the keys that come by stdin", async () => {
     await run(["start", "--port", "0"], { env: { EVENTDBX_DEK: dek } });
     const { pid } = readPid(home);

@@ -2,7 +2,15 @@
 // left behind.
 
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { dbx, endDaemon, http, pidFile, readPid, startForeground } from "../support/cli.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
@@ -98,6 +106,28 @@ describe("a daemon", () => {
     const { pid } = readPid(home);
     expect(pid).not.toBe(first.pid);
     expect(JSON.parse(again.stdout)).toMatchObject({ running: true, pid, restrict: "strict" });
+  });
+
+  test("opens the directory that a relative path in the environment names here", async () => {
+    const env = { EVENTDBX_DATA_DIR: "./data" };
+    expect(await run(["start", "--port=0"], env)).toMatchObject({ stderr: "", code: 0 });
+    const status = await run(["status", "--json"], env);
+    expect(JSON.parse(status.stdout)).toMatchObject({ data_dir: join(home, "data") });
+    expect(readdirSync(join(home, "data"))).not.toContain("data");
+    expect((await run(["stop"], env)).stdout).toStartWith("dbx stopped (pid ");
+  });
+
+  test("that cannot end cleanly says that it failed, not that it could not start", async () => {
+    await run(["start", "--port", "0"]);
+    const { pid } = readPid(home);
+    rmSync(join(home, ".eventdbx/lock.db"));
+    mkdirSync(join(home, ".eventdbx/lock.db"));
+    process.kill(pid, "SIGTERM");
+    const until = performance.now() + 10_000;
+    while (!logFile().includes(" error "))
+      if (performance.now() > until) throw new Error(logFile());
+    expect(logFile()).toMatch(/ info ready [^]* info stopping [^]* error failed reason=/);
+    expect(logFile()).not.toContain("cannot start");
   });
 
   test("whose port is taken says so in its last words", async () => {
