@@ -157,13 +157,17 @@ function respondTo(route: Route, options: RestOptions & { silence: Silence }): R
   const { dbx, authenticate, silence, figures } = options;
   const { operation, status } = route;
   const open = operations[operation].grant === null;
+  const actorOf = ({ headers }: Request): Actor =>
+    open ? nobody : authenticate(tokenOf(headers.get("authorization")));
   const reader = inputOf(route, options);
   const write = writerOf(route);
   return async ({ request, params, request_id }) => {
-    const actor = open ? nobody : authenticate(tokenOf(request.headers.get("authorization")));
+    const before = actorOf(request);
     if (!open && figures.running > limits.requests_running_max) throw tooBusy(figures.running);
     const body = reader.body(request);
     const bytes = body === null ? nothing : await body;
+    // A client may hold its body back for minutes: a token that was revoked meanwhile is no token.
+    const actor = body === null ? before : actorOf(request);
     const input = reader.input(request, params, bytes);
     // Silence ends idle clients, never the work that one waits for: `verify` may take minutes.
     silence(request, 0);

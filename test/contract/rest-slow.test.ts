@@ -84,3 +84,31 @@ test(
   },
   limits.drain_ms + 20_000,
 );
+
+test.each([
+  ["chunked", { "Transfer-Encoding": "chunked" }],
+  ["of a declared length", { "Content-Length": "30" }],
+])("a token revoked while its body is held back is good for nothing: %s", async (_, length) => {
+  await using server = await startTestServer();
+  using connection = await connectRaw(server.port);
+  const issued = await server.ask("POST", "/admin/tokens", { body: { group: "admin", user: "x" } });
+  const { token, id } = issued.json;
+  const whole = '{"group":"admin","user":"y"}  ';
+  const chunked = "Transfer-Encoding" in length;
+  const chunk = (text: string) => (chunked ? `${text.length.toString(16)}\r\n${text}\r\n` : text);
+  const headers = { "Content-Type": "application/json", ...length };
+  connection.write(requestText("POST", "/admin/tokens", { token, headers }));
+  connection.write(chunk(whole.slice(0, 10)));
+  const running = async () =>
+    (await server.ask("GET", "/admin/status")).json.figures.http_requests_running;
+  // This request and the one that waits for its body.
+  while ((await running()) < 2);
+  expect((await server.ask("POST", `/admin/tokens/${id}/revoke`)).status).toBe(204);
+  connection.write(chunk(whole.slice(10)) + (chunked ? "0\r\n\r\n" : ""));
+  const { status, body: answered } = await connection.read();
+  expect([status, JSON.parse(answered).code]).toEqual([401, "unauthenticated"]);
+  const users = (await server.ask("GET", "/admin/tokens")).json.map(
+    ({ user }: { user: string }) => user,
+  );
+  expect(users).toEqual(["jane", "x"]);
+});
