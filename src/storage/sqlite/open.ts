@@ -117,11 +117,14 @@ async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
     const sink = await openSink(writing.database, { path, durability, threads });
     const core = createCore({ reader, sink, heads_max });
     const finish = async (): Promise<void> => {
-      reader.close();
-      reading.database.close();
-      await sink.close();
-      writing?.database.close();
-      release();
+      try {
+        reader.close();
+        reading.database.close();
+        await sink.close();
+      } finally {
+        writing?.database.close();
+        release();
+      }
     };
     let finished: Promise<void> | null = null;
     return createSqliteStorage({

@@ -3,12 +3,11 @@
 
 import type { Database } from "bun:sqlite";
 import { assert } from "../../model/error.ts";
-import { readOne, type Durability } from "./connect.ts";
+import type { Durability } from "./connect.ts";
 import { checkDatabase } from "./check.ts";
-import { createLogWriter } from "./checkpoint.ts";
+import { createLogWriter, truncateLog } from "./checkpoint.ts";
 import type { BatchSink } from "./core.ts";
 import { translated } from "./failure.ts";
-import { checkpointTruncate } from "./sql.ts";
 import { startThread, type Thread } from "./threads.ts";
 import { pack } from "./transfer.ts";
 import { createWriter, type Batch } from "./writer.ts";
@@ -33,7 +32,7 @@ export function createInlineSink(database: Database): BatchSink {
     close: async () => {
       writer.close();
       // After a failed write only recovery, at the next start, decides what exists.
-      if (!failed) readOne(database, checkpointTruncate);
+      if (!failed) truncateLog(database);
     },
   };
 }
@@ -141,8 +140,11 @@ export async function createCopiedSink(
     close: async () => {
       await copying;
       // The writer last: it leaves no log behind only when it is alone.
-      await closeThread(copier);
-      await writer.close();
+      try {
+        await closeThread(copier);
+      } finally {
+        await writer.close();
+      }
     },
   };
 }
