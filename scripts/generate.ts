@@ -99,11 +99,13 @@ function errorTable(): string {
     retry,
     sentence(when.charAt(0).toUpperCase() + when.slice(1)),
   ]);
-  const reasons = Object.entries(httpReasons).map(([name, http]) => `${http} ${code(name)}`);
+  const reasons = Object.entries(httpReasons).map(
+    ([reason, { code: name, http }]) => `${http} for ${code(reason)} (${code(name)})`,
+  );
   return (
     `${table(["Code", "HTTP", "Exit", "Retry", "When"], rows)}\n\n` +
-    `A few faults of a request keep the code ${code("invalid_argument")} but have a status of their ` +
-    `own, named in ${code("details.reason")}: ${reasons.join(", ")}.`
+    `A few faults have a status of their own, named in ${code("details.reason")}: ` +
+    `${reasons.join(", ")}.`
   );
 }
 

@@ -231,6 +231,11 @@ export async function openTokens(options: {
     allowanceOf,
     issue: (input) =>
       change(async () => {
+        if (input.group === cliGroup) {
+          throw invalidArgument(
+            `the group ${cliGroup} is this machine's command line; take another`,
+          );
+        }
         makeRoom();
         if (input.keep_alive === true && typeof input.expiration_secs !== "number") {
           throw invalidArgument("keep_alive needs an expiration, which each use extends");
@@ -313,9 +318,12 @@ export async function openTokens(options: {
   };
 }
 
+/** What the command line's events are issued by: no token may look like it. */
+const cliGroup = "cli";
+
 /** This machine's command line: it can read the data directory, so it may do everything. */
 export const cliActor = (user: string): Actor => ({
-  group: "cli",
+  group: cliGroup,
   user: `cli:${user}`,
   grants,
   token_id: null,

@@ -280,6 +280,13 @@ describe("life and end", () => {
 });
 
 describe("grants", () => {
+  test("no token looks like this machine's command line", async () => {
+    using dir = tempDir();
+    await using store = await openStore(dir.path);
+    const input = { group: "cli", user: "cli:root" };
+    expect(await outcome(() => store.dbx.issueToken(root, input))).toContain("take another");
+  });
+
   test("group admin may do everything, another group reads and appends", async () => {
     using dir = tempDir();
     await using store = await openStore(dir.path);
