@@ -92,6 +92,14 @@ function holdsExact(schema: TSchema): boolean {
   return holds;
 }
 
+/** How many levels lie around the exact members of what the schema describes; 0 without any. */
+export function levelsAround(schema: TSchema): number {
+  if (isExactJson(schema) || !holdsExact(schema)) return 0;
+  const { properties, items } = schema;
+  const inner = isRecord(properties) ? Object.values(properties) : [items];
+  return 1 + Math.max(...inner.map((child) => (isSchema(child) ? levelsAround(child) : 0)));
+}
+
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const isSchema = (value: unknown): value is TSchema => isRecord(value);

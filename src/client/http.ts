@@ -8,7 +8,7 @@ import type { Actor } from "../model/actor.ts";
 import { decode } from "../api/decode.ts";
 import type { Dbx } from "../api/dbx.ts";
 import { fromWire } from "../api/errors.ts";
-import { fromJson, toJson } from "../api/json.ts";
+import { fromJson, levelsAround, toJson } from "../api/json.ts";
 import { operations, type Input, type OperationName, type Output } from "../api/operations.ts";
 import { pathNames, routes, type Route } from "../api/routes.ts";
 import { canonicalize, decodeUtf8 } from "../model/canonical.ts";
@@ -170,7 +170,8 @@ function errorOf({ status, text }: Answer, { host, port }: Connection): DbxError
 /** An output with `next_cursor` comes as its list alone, with the cursor in a header. */
 function valueOf(schema: TSchema, { status, text, next_cursor }: Answer): unknown {
   if (status === 204 || text === "") return null;
-  const canonical = canonicalize(text);
+  // One more, because a state keeps a payload that is no object as a member of its own.
+  const canonical = canonicalize(text, { envelope: levelsAround(schema) + 1 });
   const properties: Readonly<Record<string, TSchema>> = schema["properties"] ?? {};
   if (!Object.hasOwn(properties, "next_cursor")) return fromJson(schema, canonical);
   const list = Object.keys(properties).find((name) => name !== "next_cursor");

@@ -23,8 +23,11 @@ const closeBrace = 0x7d;
  * In: one JSON value as text, without byte-order mark. Out: its canonical text. Throws
  * `invalid_argument` with `details.offset` (UTF-16 units) for anything but strict JSON, duplicate
  * keys, lone surrogates, more than 128 levels of nesting and number tokens over 1,100 characters.
+ * Levels are counted for what lies within an envelope of so many: a payload may be as deep in a
+ * batch as it may be alone.
  */
-export const canonicalize = (source: string): Canonical => rewrite(source) as Canonical;
+export const canonicalize = (source: string, { envelope } = { envelope: 0 }): Canonical =>
+  rewrite(source, envelope) as Canonical;
 
 /**
  * In: the bytes of a JSON text. Throws `invalid_argument` unless they are UTF-8 without

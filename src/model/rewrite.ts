@@ -28,9 +28,10 @@ const closeBracket = 0x5d;
 const openBrace = 0x7b;
 const closeBrace = 0x7d;
 
-/** In: one JSON value. Out: its canonical text. Refuses what `canonicalize` says it refuses. */
-export function rewrite(source: string): string {
+/** Out: the canonical text of one JSON value. Refuses what `canonicalize` says it refuses. */
+export function rewrite(source: string, envelope: number): string {
   begin(source);
+  depth = -envelope;
   blanks();
   value();
   blanks();
@@ -79,7 +80,7 @@ function begin(source: string): void {
   input[inputEnd] = 0;
   text = source;
   inputChars = null;
-  at = end = depth = membersEnd = 0;
+  at = end = membersEnd = 0;
   changed = false;
   reserve(0);
 }

@@ -2,7 +2,7 @@
 // anything else. Only shape is judged here (encoding, media type, names given twice); whether it
 // fits is the gate's question.
 
-import { fromJson, fromStrings } from "../api/json.ts";
+import { fromJson, fromStrings, levelsAround } from "../api/json.ts";
 import { operations, type OperationName } from "../api/operations.ts";
 import { pathNames, type Route } from "../api/routes.ts";
 import { canonicalize, decodeUtf8 } from "../model/canonical.ts";
@@ -42,6 +42,8 @@ export function inputOf(
     };
   }
   const bytesMax = bytesMaxOf(operation, options.payload_limit);
+  // The depth of a payload is its own, not that of the body it comes in.
+  const envelope = levelsAround(schema);
   const optional = names.length > 0 || schema.required === undefined;
   return {
     body(request) {
@@ -52,7 +54,7 @@ export function inputOf(
     },
     input(request, path, bytes) {
       const empty = bytes.length === 0 && optional;
-      const body = empty ? {} : fromJson(schema, canonicalize(decodeUtf8(bytes)));
+      const body = empty ? {} : fromJson(schema, canonicalize(decodeUtf8(bytes), { envelope }));
       if (names.length > 0) return withPath(body, pathOf(request.url, path, names));
       const condition = operation === "appendEvent" ? request.headers.get("if-match") : null;
       return condition === null ? body : withCondition(body, condition);

@@ -8,6 +8,7 @@ import { operations } from "../../src/api/operations.ts";
 import { grants, type Actor } from "../../src/model/actor.ts";
 import { canonicalize } from "../../src/model/canonical.ts";
 import { DbxError } from "../../src/model/error.ts";
+import { limits } from "../../src/model/limits.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 
 let server: TestServer;
@@ -87,6 +88,24 @@ describe("answers", () => {
     const rest = await client.dbx.listAggregates(nobody, { cursor, take: 100 });
     const counts = [first.aggregates.length, rest.aggregates.length];
     expect([...counts, rest.next_cursor]).toEqual([2, 7, null]);
+  });
+
+  test("the deepest payload there may be comes back in every answer", async () => {
+    const { dbx } = client;
+    const { json_depth_max: levels } = limits;
+    const list = "[".repeat(levels) + "]".repeat(levels);
+    const deep = { ...event("d", list), aggregate_type: "deep" };
+    const key = { aggregate_type: "deep", aggregate_id: "d" };
+    const record = await dbx.appendEvent(nobody, deep);
+    expect(record.payload).toBe(deep.payload);
+    const [second] = await dbx.appendEvents(nobody, { events: [deep] });
+    expect(await dbx.listEvents(nobody, key)).toMatchObject([record, { ...second }]);
+    expect(await dbx.readLog(nobody, { after: record.position - 1 })).toHaveLength(2);
+    // The state has it as a member, one level further down.
+    expect(String((await dbx.getAggregate(nobody, key)).state)).toBe(`{"_value":${list}}`);
+    expect((await dbx.listAggregates(nobody, {})).aggregates).toContainEqual(
+      await server.store.dbx.getAggregate(admin, key),
+    );
   });
 
   test("tokens live their life", async () => {

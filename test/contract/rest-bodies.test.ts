@@ -66,14 +66,21 @@ describe("what is no JSON", () => {
     expect(await response.json()).toMatchObject({ code: "invalid_argument" });
   });
 
-  test("128 levels are taken, 129 are not", async () => {
+  test("a payload of 128 levels is taken, one of 129 is not, whatever stands around it", async () => {
     const nested = (levels: number) => "[".repeat(levels) + "]".repeat(levels);
-    const body = (levels: number) =>
+    const one = (levels: number) =>
       JSON.stringify(event({ payload: "here" })).replace('"here"', nested(levels));
-    // The body's own object is one of them.
-    expect((await post(body(limits.json_depth_max - 1))).status).toBe(200);
-    const deep = await post(body(limits.json_depth_max));
-    expect([deep.status, deep.json.code]).toEqual([400, "invalid_argument"]);
+    const batch = (levels: number) => `{"events":[${one(levels)}]}`;
+    const deepest = limits.json_depth_max;
+    for (const [path, bodyOf] of [
+      ["/v1/events", one],
+      ["/v1/events/batch", batch],
+    ] as const) {
+      expect((await server.ask("POST", path, { body: bodyOf(deepest) })).status).toBe(200);
+      const { status, json } = await server.ask("POST", path, { body: bodyOf(deepest + 1) });
+      expect([status, json.code]).toEqual([400, "invalid_argument"]);
+      expect(json.message).toContain("nested deeper than 128 levels");
+    }
     expect((await post("[".repeat(30_000))).status).toBe(400);
   });
 });

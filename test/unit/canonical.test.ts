@@ -14,9 +14,9 @@ import { DbxError } from "../../src/model/error.ts";
 import { referenceCanonical } from "../support/canonical-reference.ts";
 
 /** Why a text is refused: the message, and the character it names. */
-function refusal(text: string): { message: string; offset: unknown } {
+function refusal(text: string, envelope = 0): { message: string; offset: unknown } {
   try {
-    canonicalize(text);
+    canonicalize(text, { envelope });
   } catch (error) {
     if (error instanceof DbxError && error.code === "invalid_argument") {
       return { message: error.message, offset: error.details["offset"] };
@@ -278,6 +278,9 @@ describe("texts", () => {
       );
     expect(canonicalize(nest(128)) as string).toBe(nest(128));
     expect(refusal(nest(129)).message).toContain("deeper than 128 levels");
+    // An envelope is not counted, and what is within it is refused in the same words.
+    expect(canonicalize(nest(131), { envelope: 3 }) as string).toBe(nest(131));
+    expect(refusal(nest(132), 3).message).toContain("deeper than 128 levels");
     // Depth counts what is open, not what was.
     expect(canonicalize(`[${"[],".repeat(200)}[]]`).length).toBe(604);
   });

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { fromJson, fromStrings, toJson } from "../../src/api/json.ts";
+import { fromJson, fromStrings, levelsAround, toJson } from "../../src/api/json.ts";
 import { operations } from "../../src/api/operations.ts";
 import { canonicalize, canonicalOf } from "../../src/model/canonical.ts";
 import { Event, EventRecord } from "../../src/model/event.ts";
@@ -146,4 +146,13 @@ describe("fromStrings", () => {
       expect(fromStrings(token, [["keep_alive", text]])).toEqual({ keep_alive: value });
     }
   });
+});
+
+test("levels around exact members are those of the schema", () => {
+  const { appendEvent, appendEvents, listEvents, listAggregates, issueToken } = operations;
+  expect(levelsAround(appendEvent.input)).toBe(1);
+  expect(levelsAround(appendEvents.input)).toBe(3);
+  expect(levelsAround(listEvents.output)).toBe(2);
+  expect(levelsAround(listAggregates.output)).toBe(3);
+  expect(levelsAround(issueToken.input)).toBe(0);
 });
