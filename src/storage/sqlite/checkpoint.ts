@@ -42,10 +42,18 @@ interface CheckpointRow {
   readonly checkpointed: number;
 }
 
+/** The batch is durable; what came after it is told apart. */
+export interface Written {
+  /** Of the log afterwards. */
+  readonly logBytes: number;
+  /** Why the log cannot be kept small any more; null if it can. */
+  readonly fault: unknown;
+}
+
 /** A writer that leaves checkpoints to a copier. */
 export interface LogWriter {
-  /** Gives the bytes of the log afterwards. */
-  write(batch: Batch): number;
+  /** Throws only where nothing of the batch is in the database. After a fault, always. */
+  write(batch: Batch): Written;
   /** Copies what is left. `done`: the next write begins the log anew. */
   restart(): { readonly done: boolean; readonly ms: number };
   /** Leaves no log behind, unless a write has failed: then recovery decides, at the next start. */
@@ -56,15 +64,15 @@ export function createLogWriter(database: Database): LogWriter {
   const writer = createWriter(database);
   const log = createLog(database);
   let forcedAt = forcedBytes;
-  let failed = false;
+  let failure: { readonly cause: unknown } | null = null;
 
   /** Whatever fails here may have been an fsync, and is not tried again. */
   const noting = <T>(work: () => T): T => {
     try {
       return work();
-    } catch (error) {
-      failed = true;
-      throw error;
+    } catch (cause) {
+      failure = { cause };
+      throw cause;
     }
   };
 
@@ -74,16 +82,24 @@ export function createLogWriter(database: Database): LogWriter {
     database.run(busyTimeout(busyMs));
     return row?.busy === 0;
   };
+  /** Out: the bytes of the log. */
+  const keepSmall = (): number => {
+    const { bytes } = log.size();
+    if (bytes > forcedAt) {
+      forcedAt = restart(forcedWaitMs) ? forcedBytes : bytes + forcedAgainBytes;
+    }
+    return bytes;
+  };
   return {
-    write: (batch) =>
-      noting(() => {
-        writer.write(batch);
-        const { bytes } = log.size();
-        if (bytes > forcedAt) {
-          forcedAt = restart(forcedWaitMs) ? forcedBytes : bytes + forcedAgainBytes;
-        }
-        return bytes;
-      }),
+    write: (batch) => {
+      if (failure !== null) throw failure.cause;
+      noting(() => writer.write(batch));
+      try {
+        return { logBytes: noting(keepSmall), fault: null };
+      } catch (fault) {
+        return { logBytes: 0, fault };
+      }
+    },
     restart: () =>
       noting(() => {
         const start = performance.now();
@@ -92,7 +108,7 @@ export function createLogWriter(database: Database): LogWriter {
       }),
     close: () => {
       writer.close();
-      if (!failed) truncateLog(database);
+      if (failure === null) truncateLog(database);
       log.close();
       database.close();
     },

@@ -5,10 +5,10 @@ import type { Database } from "bun:sqlite";
 import { assert } from "../../model/error.ts";
 import type { Durability } from "./connect.ts";
 import { checkDatabase } from "./check.ts";
-import { createLogWriter, truncateLog } from "./checkpoint.ts";
+import { createLogWriter, truncateLog, type Written } from "./checkpoint.ts";
 import type { BatchSink } from "./core.ts";
 import { translated } from "./failure.ts";
-import { startThread, type Thread } from "./threads.ts";
+import { fromWire, startThread, type Thread } from "./threads.ts";
 import { pack } from "./transfer.ts";
 import { createWriter, type Batch } from "./writer.ts";
 
@@ -47,7 +47,7 @@ const copyAgainBytes = 16 * 1024 * 1024;
 
 /** A writer beside a copier, here or in a thread. */
 export interface SinkWriter {
-  write(batch: Batch): Promise<number>;
+  write(batch: Batch): Promise<Written>;
   restart(): Promise<{ readonly done: boolean; readonly ms: number }>;
   close(): Promise<void>;
   /** Resolves when it ended by itself. Never rejects. */
@@ -67,7 +67,8 @@ export async function createThreadWriter(options: FileOptions): Promise<SinkWrit
     write: async (batch) => {
       const reply = await thread.ask({ kind: "write", packed: pack(batch) });
       assert(reply.kind === "written", "the writer answers what it was asked");
-      return reply.logBytes;
+      const { logBytes, fault } = reply;
+      return { logBytes, fault: fault === null ? null : fromWire(fault) };
     },
     restart: async () => {
       const reply = await thread.ask({ kind: "restart" });
@@ -84,11 +85,11 @@ export function createLocalWriter(database: Database): SinkWriter {
   const writer = createLogWriter(database);
   return {
     write: async (batch) => {
-      const logBytes = writer.write(batch);
+      const written = writer.write(batch);
       // Callers that commit again at once would otherwise keep the copier's answers from coming in.
       // Always, so that commits resolve in their order.
       await new Promise<void>((resolve) => setImmediate(resolve));
-      return logBytes;
+      return written;
     },
     restart: async () => writer.restart(),
     close: async () => writer.close(),
@@ -125,7 +126,9 @@ export async function createCopiedSink(
   };
   return {
     write: async (batch) => {
-      const logBytes = await writer.write(batch);
+      const { logBytes, fault } = await writer.write(batch);
+      // The batch is durable and is answered so; only the ones after it are refused.
+      if (fault !== null) broken.resolve(fault);
       counts.commits++;
       counts.log_bytes_max = Math.max(counts.log_bytes_max, logBytes);
       if (logBytes > copyAt) copying ??= copy(logBytes);

@@ -29,7 +29,8 @@ export type Request =
 export type Reply =
   | { readonly kind: "opened" | "closed" | "copied" }
   | { readonly kind: "checked"; readonly faults: string[] }
-  | { readonly kind: "written"; readonly logBytes: number }
+  /** Durable, whatever the fault of what came after it; null: none. */
+  | { readonly kind: "written"; readonly logBytes: number; readonly fault: WireError | null }
   | { readonly kind: "restarted"; readonly done: boolean; readonly ms: number }
   /** `fatal`: the thread does nothing any more. */
   | { readonly kind: "failed"; readonly error: WireError; readonly fatal: boolean };
@@ -48,7 +49,8 @@ function writing(database: Database): Handler {
   const writer = createLogWriter(database);
   return (request) => {
     if (request.kind === "write") {
-      return { kind: "written", logBytes: writer.write(unpack(request.packed)) };
+      const { logBytes, fault } = writer.write(unpack(request.packed));
+      return { kind: "written", logBytes, fault: fault === null ? null : toWire(fault) };
     }
     if (request.kind === "restart") return { kind: "restarted", ...writer.restart() };
     writer.close();

@@ -49,5 +49,5 @@ export function startThread() {
   };
 }
 
-const fromWire = ({ code, message, details }: WireError): Error =>
+export const fromWire = ({ code, message, details }: WireError): Error =>
   code === null ? new Error(message) : new DbxError(code, message, details);

@@ -1,0 +1,61 @@
+// What happens to a commit when only the care for the write-ahead log after it fails.
+
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { planAppends } from "../../src/model/plan.ts";
+import { connectReader, connectWriter } from "../../src/storage/sqlite/connect.ts";
+import { createCore } from "../../src/storage/sqlite/core.ts";
+import { createReader } from "../../src/storage/sqlite/reader.ts";
+import { createCopiedSink, createLocalWriter } from "../../src/storage/sqlite/sinks.ts";
+import {
+  append,
+  askOf,
+  context,
+  event,
+  openWriting,
+  readAll,
+  recompute,
+  transaction,
+  withDirectory,
+} from "../support/storage.ts";
+
+const jane = { aggregate_type: "patient", aggregate_id: "p-001" };
+
+test("a commit that is durable is answered so, also if its log cannot be looked at", () =>
+  withDirectory(async (directory) => {
+    const first = await openWriting(directory);
+    await append(first, [transaction([event(jane), event(jane)])]);
+    await first.close();
+    const path = join(directory, "dbx.db");
+    const { database } = connectWriter(path, { durability: "full", autocheckpoint: 0 });
+    const reading = connectReader(path);
+    if (reading === undefined) throw new Error("nothing to read");
+    const reader = createReader(reading.database);
+    const writer = createLocalWriter(database);
+    const sink = await createCopiedSink(writer, { path, durability: "full" });
+    const core = createCore({ reader, sink, heads_max: 10 });
+    const appendOne = () => {
+      const transactions = [transaction([event(jane)])];
+      return core.commit(askOf(transactions), (known) => planAppends(known, transactions, context));
+    };
+    // A statement that is not finished: its connection can commit, but no checkpoint looks at the
+    // log meanwhile.
+    const unfinished = database.prepare("SELECT position FROM event").iterate();
+    unfinished.next();
+
+    const [committed, next] = await Promise.allSettled([appendOne(), appendOne()]);
+
+    expect(committed).toMatchObject({ value: { outcomes: [{ kind: "appended" }], position: 3 } });
+    expect((await core.failure).code).toBe("unavailable");
+    // Nothing is written after something has failed, not even what was planned already.
+    expect(next).toMatchObject({ status: "rejected", reason: { code: "unavailable" } });
+    await expect(appendOne()).rejects.toMatchObject({ code: "unavailable" });
+    unfinished.return?.();
+    reader.close();
+    reading.database.close();
+    await sink.close();
+    const again = await openWriting(directory);
+    expect(await readAll(again)).toHaveLength(3);
+    expect(await recompute(again)).toEqual([]);
+    await again.close();
+  }));
