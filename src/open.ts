@@ -1,6 +1,6 @@
 // Composition root: a configuration becomes a running store. The only place that wires.
 
-import { mkdir } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Dbx } from "./api/dbx.ts";
 import { createCommitter } from "./engine/committer.ts";
@@ -12,9 +12,9 @@ import { openTokens } from "./engine/tokens.ts";
 import type { Log } from "./log.ts";
 import type { Actor, TokenId } from "./model/actor.ts";
 import type { Config } from "./model/config.ts";
-import type { DbxError } from "./model/error.ts";
+import { dataCorrupted, notFound, type DbxError } from "./model/error.ts";
 import { checkEvent } from "./model/schema.ts";
-import { openSqliteStorage } from "./storage/sqlite/open.ts";
+import { databaseName, openSqliteStorage } from "./storage/sqlite/open.ts";
 import type { SqliteStorage } from "./storage/sqlite/storage.ts";
 import type { System } from "./system.ts";
 import { version } from "./version.ts";
@@ -53,7 +53,9 @@ export interface Opened {
 /** Opens `config.data_dir`. Throws `unavailable` where another process writes to it. */
 export async function open(options: OpenOptions): Promise<Opened> {
   const { config, log, access } = options;
-  await mkdir(config.data_dir, { recursive: true, mode: 0o700 });
+  if (access === "write") await mkdir(config.data_dir, { recursive: true, mode: 0o700 });
+  else await requireDirectory(config.data_dir);
+  await requireDatabase(config.data_dir);
   const storage = await openSqliteStorage({
     directory: config.data_dir,
     durability: config.storage.durability,
@@ -69,6 +71,26 @@ export async function open(options: OpenOptions): Promise<Opened> {
     await storage.close();
     throw error;
   }
+}
+
+/** Reading makes nothing: a mistyped directory must not verify as an empty store. */
+async function requireDirectory(data_dir: string): Promise<void> {
+  const found = await stat(data_dir).catch(() => null);
+  if (found?.isDirectory() === true) return;
+  throw notFound(`there is no data directory ${data_dir}; dbx start makes one`, { data_dir });
+}
+
+/** A directory that was written before must have its database: a fresh one would verify, too. */
+async function requireDatabase(data_dir: string): Promise<void> {
+  const path = join(data_dir, databaseName);
+  const used = (await readMachineKey(data_dir)) !== null;
+  const size = (await stat(path).catch(() => null))?.size ?? 0;
+  if (!used || size > 0) return;
+  throw dataCorrupted(
+    `${path} is missing or empty, but the directory has been used before; restore it from a ` +
+      "backup, or remove machine.key and tokens.json to begin anew",
+    { data_dir },
+  );
 }
 
 async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<Opened> {

@@ -3,6 +3,7 @@
 
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { canonicalize } from "../../src/model/canonical.ts";
 import { DbxError, type ErrorCode } from "../../src/model/error.ts";
@@ -223,6 +224,27 @@ describe("reading", () => {
       aggregate_id: "p-001",
     });
     expect(version).toBe(2);
+  });
+});
+
+describe("a directory without its database", () => {
+  test("reading makes no directory, and an empty one reads as empty", async () => {
+    using dir = tempDir();
+    const missing = join(dir.path, "typo");
+    expect(await codeOf(openStore(missing, { access: "read" }))).toBe("not_found");
+    expect(existsSync(missing)).toBe(false);
+    await using store = await openStore(dir.path, { access: "read" });
+    expect(await store.dbx.readLog(root, {})).toEqual([]);
+  });
+
+  test("one that was used before and has lost its database is no fresh one", async () => {
+    using dir = tempDir();
+    await (await openStore(dir.path)).close();
+    for (const lose of [(path: string) => writeFileSync(path, ""), rmSync]) {
+      lose(join(dir.path, "dbx.db"));
+      expect(await codeOf(openStore(dir.path))).toBe("data_corrupted");
+      expect(await codeOf(openStore(dir.path, { access: "read" }))).toBe("data_corrupted");
+    }
   });
 });
 

@@ -35,7 +35,7 @@ import { createSqliteStorage, refuseWrite, type SqliteStorage } from "./storage.
 
 export type { SqliteStorage };
 
-const databaseName = "dbx.db";
+export const databaseName = "dbx.db";
 
 /** `copier`: checkpoints on a thread. `both`: the writing, too. */
 export type ThreadUse = "copier" | "both";
