@@ -4,6 +4,7 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { limits } from "../../src/model/limits.ts";
 import { dbx, http, startForeground } from "../support/cli.ts";
 import { openStore } from "../support/store.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
@@ -78,3 +79,23 @@ test("the command line gets in with REST off, and replays more than a page holds
   expect(text.stdout.match(/^\{$/gm)).toHaveLength(2);
   expect(text.stdout).toEndWith("\n}\n");
 });
+
+test("the deepest payload there may be is shown with and without a server", async () => {
+  const { json_depth_max: levels } = limits;
+  const deep = "[".repeat(levels) + "]".repeat(levels);
+  const applied = await run(["aggregate", "apply", "deep", "d", "made", "--payload", deep]);
+  expect([applied.stderr, applied.code]).toEqual(["", 0]);
+  const shown = async () => [
+    await run(["aggregate", "get", "deep", "d", "--json"]),
+    await run(["aggregate", "get", "deep", "d", "--include-events", "--json"]),
+    await run(["aggregate", "replay", "deep", "d", "--json"]),
+    await run(["aggregate", "list", "--json"]),
+  ];
+  const offline = await shown();
+  for (const { stdout, stderr, code } of offline) {
+    expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
+    expect(stdout.replace(/\s/g, "").includes(deep)).toBe(true);
+  }
+  await using _server = await startForeground({ home });
+  expect(await shown()).toEqual(offline);
+}, 30_000);

@@ -1,7 +1,7 @@
 // `dbx aggregate list`, `get` and `replay`.
 
 import { Type } from "@sinclair/typebox";
-import { toJson } from "../../api/json.ts";
+import { levelsAround, toJson } from "../../api/json.ts";
 import type { Output as Answer } from "../../api/operations.ts";
 import { Aggregate, emptyState, evolve } from "../../model/aggregate.ts";
 import { canonicalize } from "../../model/canonical.ts";
@@ -78,7 +78,9 @@ export const get = command({
           if (flags.include_events === true) events.push(...page);
         }
       }
-      const text = canonicalize(toJson(Aggregate, shown));
+      // A state has a payload that is no object as a member, one level further down.
+      const envelope = levelsAround(Aggregate) + 1;
+      const text = canonicalize(toJson(Aggregate, shown), { envelope });
       const list = `"events":${toJson(Type.Array(EventRecord), events)}`;
       const whole = flags.include_events === true ? text.replace(/\}$/, () => `,${list}}`) : text;
       await shell.output.jsonText(whole);
