@@ -76,6 +76,12 @@ describe("the first configuration", () => {
     expect(kept).toContain("$argon2id$");
     // What the environment holds stays there.
     expect(kept).not.toContain(dek);
+    // It sets the first master key; it replaces none that nobody asked to replace.
+    const another = { ...env, EVENTDBX_MASTER_KEY: "another one" };
+    const again = ["config", "--config", other, "--page-limit", "5"];
+    expect((await run(again, { env: another })).code).toBe(0);
+    const lines = readFileSync(other, "utf8").split("\n");
+    expect(lines.filter((line) => !kept.split("\n").includes(line))).toEqual(["page_limit = 5"]);
   });
 
   test.each([

@@ -25,7 +25,7 @@ const configFlags = Type.Object(
     port: flag(properties.port),
     data_dir: flag(properties.data_dir),
     master_key: secret(
-      "Master key; kept as an Argon2id hash. `-` reads it from stdin; EVENTDBX_MASTER_KEY works too.",
+      "Master key; kept as an Argon2id hash. `-` reads it from stdin. EVENTDBX_MASTER_KEY sets the first one.",
     ),
     dek: Type.Optional(
       Type.String({
@@ -57,7 +57,7 @@ export const config = command({
   flags: configFlags,
   examples: [
     "dbx config",
-    "openssl rand -base64 32 | dbx config --master-key 'correct horse' --dek -",
+    "{ cat master-key.txt; openssl rand -base64 32; } | dbx config --master-key - --dek -",
     "dbx config --page-limit 500",
   ],
   run: async (flags, shell) => {
@@ -105,7 +105,7 @@ interface Keeping {
 
 async function keep({ shell, flags, given }: Keeping): Promise<void> {
   const before = await loadConfiguration(shell, {});
-  const secrets = await readSecrets({ shell, flags });
+  const secrets = withEnvironment(await readSecrets(flags), { before, shell });
   refuseIncompleteSetup(before, secrets);
   const after = await loadConfiguration(shell, given);
   const kept: Given = {
@@ -131,7 +131,7 @@ interface Secrets {
   readonly dek: string | undefined;
 }
 
-async function readSecrets({ shell, flags }: Omit<Keeping, "given">): Promise<Secrets> {
+async function readSecrets(flags: ConfigFlags): Promise<Secrets> {
   const wanted = [flags.master_key, flags.dek].filter((word) => word === "-").length;
   const lines = wanted === 0 ? [] : (await Bun.stdin.text()).split(/\r?\n/);
   const take = (word: string | undefined, name: string): string | undefined => {
@@ -141,7 +141,18 @@ async function readSecrets({ shell, flags }: Omit<Keeping, "given">): Promise<Se
   };
   const master_key = take(flags.master_key, "master_key");
   const dek = take(flags.dek, "dek");
-  return { master_key: master_key ?? (shell.env["EVENTDBX_MASTER_KEY"]?.trim() || undefined), dek };
+  return { master_key, dek };
+}
+
+/** The environment's master key sets one where there is none; it replaces none unasked. */
+function withEnvironment(
+  secrets: Secrets,
+  { before, shell }: { before: Configuration; shell: Shell },
+): Secrets {
+  const first =
+    secrets.master_key === undefined && before.config.admin.master_key_hash === undefined;
+  const fromThere = shell.env["EVENTDBX_MASTER_KEY"]?.trim() || undefined;
+  return first ? { ...secrets, master_key: fromThere } : secrets;
 }
 
 /**
