@@ -1,7 +1,8 @@
 // What a command is, and how its words become typed flags. Unknown flags, a flag given twice, one
 // without its value and a word too many are usage errors. Annotations beside JSON Schema's own:
 // `aliases` (other names), `hint` (the value's name in help), `valueWhenBare` (the value may be
-// left out), `negatable` (`--no-…` too) and `hidden` (not in help).
+// left out), `negatable` (`--no-…` too), `member` (what the operation calls it) and `hidden` (not in
+// help).
 
 import { parseArgs } from "node:util";
 import type { Static, TObject, TSchema } from "@sinclair/typebox";
@@ -51,8 +52,13 @@ export function command<Flags extends TObject>(options: CommandOptions<Flags>): 
     words,
     examples,
     exits,
-    invoke: async (args, shell) =>
-      (await run(decodeFlags(flags, readFlags({ flags, words, args })), shell)) ?? 0,
+    invoke: async (args, shell) => {
+      try {
+        return (await run(decodeFlags(flags, readFlags({ flags, words, args })), shell)) ?? 0;
+      } catch (error) {
+        throw error instanceof DbxError ? inFlagWords(flags, error) : error;
+      }
+    },
   };
 }
 
@@ -196,11 +202,7 @@ function decodeFlags<Flags extends TObject>(
     const schema = flags.properties[name];
     return [name, wantsInteger(schema) && isInteger(value) ? Number(value) : value];
   });
-  try {
-    return decode(flags, Object.fromEntries(typed));
-  } catch (error) {
-    throw error instanceof DbxError ? inFlagWords(error) : error;
-  }
+  return decode(flags, Object.fromEntries(typed));
 }
 
 const isInteger = (value: unknown): boolean =>
@@ -212,10 +214,17 @@ function wantsInteger(schema: TSchema | undefined): boolean {
   return schema?.["type"] === "integer";
 }
 
-/** `page_limit must be …` as the person wrote it: `--page-limit must be …`. */
-function inFlagWords(error: DbxError): DbxError {
-  const [, name = ""] = String(error.details["path"] ?? "").split("/");
-  if (name === "" || !error.message.startsWith(name)) return error;
-  const message = `--${flagName(name)}${error.message.slice(name.length)}`;
-  return new DbxError(error.code, message, { flag: `--${flagName(name)}` });
+/**
+ * `page_limit must be …` as the person wrote it: `--page-limit must be …`; what the gate says of a
+ * member of the operation's input likewise.
+ */
+function inFlagWords(flags: TObject, error: DbxError): DbxError {
+  const [, member = ""] = String(error.details["path"] ?? "").split("/");
+  const [name] =
+    Object.entries(flags.properties).find(
+      ([known, schema]) => known === member || schema["member"] === member,
+    ) ?? [];
+  if (name === undefined || !error.message.startsWith(member)) return error;
+  const message = `--${flagName(name)}${error.message.slice(member.length)}`;
+  return new DbxError(error.code, message, { flag: `--${flagName(name)}` }, { cause: error });
 }

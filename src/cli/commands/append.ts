@@ -19,7 +19,7 @@ export const apply = command({
   flags: Type.Object(
     {
       ...keyFlags,
-      event: Type.String({ hint: "name", description: "What happened." }),
+      event: Type.String({ hint: "name", member: "event_type", description: "What happened." }),
       field: Type.Optional(
         Type.Array(Type.String(), {
           hint: "KEY=VALUE",

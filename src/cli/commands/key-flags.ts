@@ -7,7 +7,11 @@ import { withTarget, type Target } from "../target.ts";
 
 /** Names are judged by the gate; here they only have to be there. */
 export const keyFlags = {
-  aggregate: Type.String({ hint: "type", description: "The aggregate's type." }),
+  aggregate: Type.String({
+    hint: "type",
+    member: "aggregate_type",
+    description: "The aggregate's type.",
+  }),
   aggregate_id: Type.String({ hint: "id", description: "The aggregate's id." }),
 };
 
