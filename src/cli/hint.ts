@@ -18,7 +18,7 @@ export function hintFor(error: WireError, path: readonly string[]): string | nul
     case "unauthenticated":
       return "dbx token list; dbx token generate --group <name> --user <name>";
     case "permission_denied":
-      return "token" in details || "grant" in details ? "dbx token list" : null;
+      return "remaining_writes" in details || "grant" in details ? "dbx token list" : null;
     case "not_found":
       return path[0] === "aggregate"
         ? "dbx aggregate list"

@@ -65,7 +65,9 @@ describe("with the server down", () => {
   test("a token that is given binds: limit, grants, revocation, expiry", async () => {
     const { token, id } = await issue("--limit", "1");
     expect((await run([...put, "--token", token])).code).toBe(0);
-    expect((await run([...put, "--token", token])).code).toBe(5);
+    const spent = await run([...put, "--token", token]);
+    expect(spent).toMatchObject({ code: 5, stdout: "" });
+    expect(spent.stderr).toEndWith("       hint:  dbx token list\n");
     // A refused append is not charged, and the machine itself has no limit.
     expect((await run([...put])).code).toBe(0);
     const verify = await run(["aggregate", "verify", "--all", "--token", token]);
