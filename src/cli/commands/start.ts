@@ -20,8 +20,8 @@ import { logPath } from "../log-file.ts";
 import { serve } from "../serve.ts";
 import type { Shell } from "../shell.ts";
 
-const surfaceFlag = (surface: string) =>
-  Type.Optional(Type.Boolean({ description: `Serve ${surface}; kept.`, negatable: true }));
+const surfaceFlag = (description: string) =>
+  Type.Optional(Type.Boolean({ description, negatable: true }));
 
 export const startFlags = Type.Object(
   {
@@ -45,12 +45,12 @@ export const startFlags = Type.Object(
     api: Type.Optional(
       Type.String({
         hint: "rest|graphql|grpc|all",
-        description: "The surfaces to serve, all others off; kept.",
+        description: "The surfaces to serve, all others off; this version serves REST only; kept.",
       }),
     ),
-    rest: surfaceFlag("REST"),
-    graphql: surfaceFlag("GraphQL"),
-    grpc: surfaceFlag("gRPC"),
+    rest: surfaceFlag("Serve REST; kept."),
+    graphql: surfaceFlag("Serve GraphQL; not served by this version yet; kept."),
+    grpc: surfaceFlag("Serve gRPC; not served by this version yet; kept."),
     json: Type.Optional(Type.Boolean({ description: "Tell about the started daemon in JSON." })),
     detached: Type.Optional(
       Type.Boolean({ hidden: true, description: "What the daemon's own process is started with." }),
