@@ -63,14 +63,21 @@ export function inputOf(
 }
 
 /**
- * A payload above `payload_limit` is the engine's refusal; a body that cannot hold any smaller one
- * is ours.
+ * A payload above `payload_limit` is the engine's refusal, which counts canonical bytes. A body is
+ * ours to refuse, once it is larger than a payload within the limit has any reason to be.
  */
 function bytesMaxOf(operation: OperationName, payload_limit: () => number): () => number {
   if (operation === "appendEvents") return () => limits.batch_bytes_max;
-  if (operation === "appendEvent") return () => payload_limit() + limits.envelope_bytes_max;
+  if (operation === "appendEvent")
+    return () => payload_limit() * spelling + limits.envelope_bytes_max;
   return () => limits.admin_bytes_max;
 }
+
+/**
+ * How much longer than its canonical form a payload may be written: many clients escape all but
+ * ASCII, where `é` takes six bytes for two. Indentation has room in it as well.
+ */
+const spelling = 3;
 
 /** The text after `?`, undecoded. */
 function queryOf(url: string): string {

@@ -8,7 +8,7 @@ import { connectRaw, requestText } from "../support/server-raw.ts";
 
 let server: TestServer;
 const payload_limit = 20_000;
-const append_bytes_max = payload_limit + limits.envelope_bytes_max;
+const append_bytes_max = 3 * payload_limit + limits.envelope_bytes_max;
 
 beforeAll(async () => {
   server = await startTestServer({ config: { payload_limit } });
@@ -201,6 +201,22 @@ describe("sizes", () => {
     expect((await post(withPayload(payload_limit))).status).toBe(200);
     const { status, json } = await post(withPayload(payload_limit + 1));
     expect([status, json.code]).toEqual([413, "too_large"]);
+  });
+
+  test("how a payload is written does not count, only what it is", async () => {
+    // What clients that escape all but ASCII make of it: three bytes for each of its own.
+    const escaped = (text: string) =>
+      JSON.stringify(event({ payload: text })).replaceAll("é", "\\u00e9");
+    const fits = "é".repeat((payload_limit - 2) / 2);
+    const { status, json } = await post(escaped(fits));
+    expect([status, json.payload]).toEqual([200, fits]);
+    const over = await post(escaped(`${fits}x`));
+    expect([over.status, over.json.code]).toEqual([413, "too_large"]);
+    expect(over.json.details).toMatchObject({ limit: payload_limit, bytes: payload_limit + 1 });
+    const numbers = Array.from({ length: 3_000 }, (_, index) => index);
+    const indented = JSON.stringify(event({ payload: { numbers } }), null, 4);
+    expect(indented.length).toBeGreaterThan(payload_limit + limits.envelope_bytes_max);
+    expect((await post(indented)).status).toBe(200);
   });
 
   test("administration takes little, a batch takes much", async () => {

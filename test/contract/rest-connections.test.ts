@@ -25,7 +25,7 @@ const body = (id: string) =>
 test("one connection serves on after each kind of refusal", async () => {
   using connection = await connectRaw(server.port);
   const { token } = server;
-  const long = "x".repeat(2_000_000);
+  const long = "x".repeat(4_000_000);
   const refusals: [number, string][] = [
     [401, requestText("GET", "/v1/events")],
     [401, requestText("POST", "/v1/events", { body: body("x") })],
