@@ -19,6 +19,15 @@ export function withCondition(input: unknown, header: string): unknown {
   return { ...input, expected_version: expectedBy(header) };
 }
 
+/** Throws where a condition would say nothing: whoever sets one MUST learn that it does not hold. */
+export function requireNoCondition(headers: Headers): void {
+  if (!headers.has("if-match")) return;
+  throw invalidArgument(
+    "the header If-Match stands for the expected_version of one event: this path takes none",
+    { header: "If-Match" },
+  );
+}
+
 function expectedBy(header: string): ExpectedVersion {
   if (header.trim() === "*") return "stream_exists";
   const version = /^"?(0|[1-9]\d{0,15})"?$/.exec(header.trim())?.[1];

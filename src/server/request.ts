@@ -9,7 +9,7 @@ import { canonicalize, decodeUtf8 } from "../model/canonical.ts";
 import { invalidArgument } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import type { Bodies } from "./body.ts";
-import { withCondition } from "./condition.ts";
+import { requireNoCondition, withCondition } from "./condition.ts";
 
 /** What the router found in the path, decoded. */
 export type PathValues = Readonly<Record<string, string>>;
@@ -44,19 +44,21 @@ export function inputOf(
   const bytesMax = bytesMaxOf(operation, options.payload_limit);
   // The depth of a payload is its own, not that of the body it comes in.
   const envelope = levelsAround(schema);
+  const conditional = operation === "appendEvent";
   const optional = names.length > 0 || schema.required === undefined;
   return {
     body(request) {
       const query = queryOf(request.url);
       if (query !== "") throw unknownParameter(pairsOf(query)[0]?.[0] ?? query);
       requireJson(request);
+      if (!conditional) requireNoCondition(request.headers);
       return options.bodies.read(request, { bytes_max: bytesMax() });
     },
     input(request, path, bytes) {
       const empty = bytes.length === 0 && optional;
       const body = empty ? {} : fromJson(schema, canonicalize(decodeUtf8(bytes), { envelope }));
       if (names.length > 0) return withPath(body, pathOf(request.url, path, names));
-      const condition = operation === "appendEvent" ? request.headers.get("if-match") : null;
+      const condition = conditional ? request.headers.get("if-match") : null;
       return condition === null ? body : withCondition(body, condition);
     },
   };

@@ -166,6 +166,29 @@ describe("If-Match", () => {
     },
   );
 
+  test("is refused where it would say nothing, and where it would be misunderstood", async () => {
+    const headers = { "If-Match": '"3"' };
+    const before = (await ask("GET", "/v1/events?take=1000")).json.length;
+    for (const [path, given] of [
+      ["/v1/events/batch", { events: [{ ...body, expected_version: 99 }] }],
+      ["/v1/events/batch", { events: [body] }],
+      ["/v1/aggregates", { aggregate_type: "match", aggregate_id: "new" }],
+      ["/admin/tokens", { group: "app", user: "u" }],
+      ["/admin/tokens/x/revoke", {}],
+    ] as const) {
+      const { status, json } = await ask("POST", path, { body: given, headers });
+      expect([status, json.code]).toEqual([400, "invalid_argument"]);
+      expect(json.details).toEqual({ header: "If-Match" });
+      expect(json.message).toContain("expected_version");
+    }
+    expect((await ask("GET", "/v1/events?take=1000")).json).toHaveLength(before);
+    expect((await ask("GET", "/v1/aggregates/match/new")).status).toBe(404);
+    // What an event of a batch expects itself is a conflict like any other.
+    const events = [{ ...body, expected_version: 99 }];
+    const conflict = await ask("POST", "/v1/events/batch", { body: { events } });
+    expect([conflict.status, conflict.json.details.reason]).toEqual([409, undefined]);
+  });
+
   test("beside expected_version it is refused, and a bad body keeps its own fault", async () => {
     const both = await append('"3"', { expected_version: 3 });
     expect([both.status, both.json.details.path]).toEqual([400, "/expected_version"]);
