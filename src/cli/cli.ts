@@ -1,5 +1,6 @@
 // The command tree and the way through it: words to a command, an error to words and an exit code.
 
+import { existsSync } from "node:fs";
 import { statusOf, toWire, type WireError } from "../api/errors.ts";
 import { DbxError, invalidArgument } from "../model/error.ts";
 import { nearest } from "../model/nearest.ts";
@@ -95,13 +96,26 @@ async function dispatch(options: {
     at++;
   }
   if (help) return showHelp(node, { path, shell, wanted: true });
-  if (node.kind === "command") return await node.invoke(rest.slice(at), shell);
+  if (node.kind === "command") {
+    refuseMissingConfig(path, shell);
+    return await node.invoke(rest.slice(at), shell);
+  }
   const stray = rest[at];
   if (stray === "--version" && path.length === 0 && rest.length === 1) return showVersion(shell);
   if (stray !== undefined && stray !== "--json") {
     throw invalidArgument(`unknown flag ${stray}`, { flag: stray });
   }
   return showHelp(node, { path, shell, wanted: false });
+}
+
+/** These make the configuration file where there is none. */
+const configMakers: readonly string[] = ["start", "config"];
+
+/** With a mistyped path, every other command would act on the default database instead. */
+function refuseMissingConfig([name = ""]: readonly string[], shell: Shell): void {
+  const { configPath: file, configGiven } = shell;
+  if (!configGiven || configMakers.includes(name) || existsSync(file)) return;
+  throw invalidArgument(`--config: ${file} does not exist`, { flag: "--config", file });
 }
 
 async function findCommand(

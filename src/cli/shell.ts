@@ -13,6 +13,8 @@ export interface Shell {
   readonly user: string;
   /** Absolute path of the configuration file, whether it exists or not. */
   readonly configPath: string;
+  /** Somebody named that path, instead of leaving it at the usual one. */
+  readonly configGiven: boolean;
   readonly output: Output;
 }
 
@@ -27,6 +29,7 @@ export function openShell(options: { configPath: string | undefined; json: boole
     home,
     user: userName(env),
     configPath: resolve(cwd, options.configPath ?? `${home}/.eventdbx/config.toml`),
+    configGiven: options.configPath !== undefined,
     output: createOutput({ json: options.json, noColor: Boolean(env["NO_COLOR"]) }),
   };
 }

@@ -16,6 +16,7 @@ const shell: Shell = {
   home: "/",
   user: "tester",
   configPath: "/config.toml",
+  configGiven: false,
   output: createOutput({ json: false, noColor: true }),
 };
 

@@ -1,12 +1,12 @@
 // `dbx stop`, `dbx status` and `dbx destroy`: a server that runs, or may not.
 
+import { existsSync, lstatSync } from "node:fs";
 import { readdir, rm, rmdir } from "node:fs/promises";
 import { dirname, join, parse, relative, resolve } from "node:path";
 import { Type } from "@sinclair/typebox";
 import type { Output as Answer } from "../../api/operations.ts";
 import type { Config } from "../../model/config.ts";
-import { failedPrecondition, invalidArgument, unavailable } from "../../model/error.ts";
-
+import { failedPrecondition, invalidArgument, notFound, unavailable } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import { realSystem } from "../../system.ts";
 import { command } from "../command.ts";
@@ -159,32 +159,46 @@ function statusWords(
 }
 
 export const destroy = command({
-  summary: "Remove the data directory and the configuration file.",
-  about: "Stops the server first. Everything in the database is gone for ever.",
+  summary: "Remove a database: its data directory and its configuration file.",
+  about:
+    "Stops the server first. Everything in the database is gone for ever; files that dbx did not make,\n" +
+    "and a configuration file that is not this database's, stay.",
   flags: Type.Object(
     { yes: Type.Optional(Type.Boolean({ description: "Do not ask." })), json },
     strict,
   ),
   examples: ["dbx destroy", "dbx destroy --yes"],
-  exits: { 2: "not confirmed, or the input does not fit" },
+  exits: { 2: "not confirmed, or the input does not fit", 3: "no database there" },
   run: async (flags, shell) => {
     const { config } = await loadConfiguration(shell, {});
+    const { data_dir } = config;
     const { output } = shell;
-    refuseDangerous(config.data_dir, shell);
-    if (flags.yes !== true && !(await confirmed(config.data_dir, shell))) {
+    refuseDangerous(data_dir, shell);
+    // A mistyped path must not cost the configuration file, nor what else lies there.
+    if (!existsSync(join(data_dir, "dbx.db"))) {
+      throw notFound(`nothing there: no dbx.db in ${data_dir}`, { data_dir });
+    }
+    const configPath = (await ownConfig(data_dir, shell)) ? shell.configPath : null;
+    if (flags.yes !== true && !(await confirmed({ data_dir, configPath }, shell))) {
       output.words("Destroy command cancelled.");
       return 2;
     }
-    const stopped = await stopServer(config.data_dir);
+    const stopped = await stopServer(data_dir);
     if (stopped.stopped) output.words(stopWords(stopped));
-    if (isInUse(config.data_dir)) {
+    if (isInUse(data_dir)) {
       throw unavailable("another dbx command uses the data directory; try again when it is done");
     }
-    const left = await removeOwn(config.data_dir);
-    await rm(shell.configPath, { force: true });
-    if (output.json) return output.jsonValue({ destroyed: config.data_dir, left });
+    const left = await removeOwn(data_dir);
+    if (configPath !== null) await rm(configPath, { force: true });
+    const config_left = configPath === null && existsSync(shell.configPath);
+    if (output.json) {
+      const all = config_left ? [...left, shell.configPath] : left;
+      return output.jsonValue({ destroyed: data_dir, left: all });
+    }
     for (const name of left) output.words(`left, because dbx did not make it: ${name}`);
-    return output.data(`all dbx data and configuration removed from ${config.data_dir}`);
+    if (config_left) output.words(`left, because it is not this database's: ${shell.configPath}`);
+    const what = configPath === null ? "data" : "data and configuration";
+    return output.data(`all dbx ${what} removed from ${data_dir}`);
   },
 });
 
@@ -193,44 +207,68 @@ export const destroy = command({
  * worse.
  */
 function refuseDangerous(data_dir: string, { home, cwd }: Shell): void {
-  const above = (path: string) => !relative(data_dir, path).startsWith("..");
-  if (data_dir === parse(data_dir).root || above(resolve(home)) || above(dirname(cwd))) {
+  if ([parse(data_dir).root, resolve(home), dirname(cwd)].some((path) => isIn(path, data_dir))) {
     throw failedPrecondition(`refusing to remove ${data_dir}; remove it by hand if you mean it`, {
       data_dir,
     });
   }
 }
 
-async function confirmed(data_dir: string, { output, configPath }: Shell): Promise<boolean> {
+const isIn = (path: string, directory: string): boolean =>
+  !relative(directory, path).startsWith("..");
+
+/** Whether the file lies in the data directory or names it; the environment may name another. */
+async function ownConfig(data_dir: string, shell: Shell): Promise<boolean> {
+  if (isIn(shell.configPath, data_dir)) return true;
+  const { config, origins } = await loadConfiguration({ ...shell, env: {} }, {});
+  return origins.get("data_dir") === "file" && config.data_dir === data_dir;
+}
+
+async function confirmed(
+  { data_dir, configPath }: { data_dir: string; configPath: string | null },
+  { output }: Shell,
+): Promise<boolean> {
   if (!output.interactive) {
     throw invalidArgument("destroy asks on a terminal; without one it needs --yes", {
       flag: "--yes",
     });
   }
-  output.words(`This removes the data directory ${data_dir}`);
-  const answer = await output.ask(
-    `and the configuration ${configPath}. Type "destroy" to continue: `,
-  );
-  return answer.trim() === "destroy";
+  const ending = 'Type "destroy" to continue: ';
+  output.words(`This removes the data directory ${data_dir}${configPath === null ? "." : ""}`);
+  const question = configPath === null ? ending : `and the configuration ${configPath}. ${ending}`;
+  return (await output.ask(question)).trim() === "destroy";
 }
 
-/** What dbx, in any version, puts into a data directory. */
-const ownNames: readonly RegExp[] = [
+/** What dbx, in any version, puts into a data directory as files; `logs` is looked into. */
+const ownFiles: readonly RegExp[] = [
   /^(?:dbx|lock|archive)\.db(?:-wal|-shm|-journal)?$/,
   /^(?:tokens|schemas|plugins|staged_events|plugin_queue|remotes)\.json$/,
   /^(?:eventdbx\.pid|machine\.key|config\.toml)$/,
   /^replication\.(?:key|pub)$/,
-  /^(?:logs|plugins|event_store)$/,
-  /^\..*\.tmp$/,
+  // A file that was being replaced when the process was killed.
+  /^\.[\w.]+\.[0-9a-f]{12}\.tmp$/,
 ];
+const ownLogs: readonly RegExp[] = [/^dbx(?:-\d{8}T\d{6}-\d{3,})?\.log$/];
 
 /** Out: the paths that are left, because somebody else put them there. */
 async function removeOwn(data_dir: string): Promise<string[]> {
-  const names = await readdir(data_dir).catch(() => []);
-  const foreign = names.filter((name) => !ownNames.some((own) => own.test(name)));
-  for (const name of names) {
-    if (!foreign.includes(name)) await rm(join(data_dir, name), { recursive: true, force: true });
+  const logs = join(data_dir, "logs");
+  // A link is not followed: what it leads to is not in the data directory.
+  const looked = lstatSync(logs, { throwIfNoEntry: false })?.isDirectory() === true;
+  const leftLogs = looked ? await removeFiles(logs, ownLogs) : [];
+  const left = await removeFiles(data_dir, ownFiles);
+  return [...leftLogs, ...left.filter((path) => path !== logs || !looked)];
+}
+
+/** Removes the files with such names, then the directory if nothing is left. Out: what is left. */
+async function removeFiles(directory: string, own: readonly RegExp[]): Promise<string[]> {
+  const left: string[] = [];
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name);
+    const isOwn = !entry.isDirectory() && own.some((pattern) => pattern.test(entry.name));
+    if (isOwn) await rm(path, { force: true });
+    else left.push(path);
   }
-  if (foreign.length === 0 && names.length > 0) await rmdir(data_dir);
-  return foreign.map((name) => join(data_dir, name));
+  if (left.length === 0) await rmdir(directory);
+  return left;
 }

@@ -1,0 +1,101 @@
+// What a slip of the hand must not cost: commands that remove, keep or report the wrong thing for
+// want of a look first.
+
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { dbx, endDaemon } from "../support/cli.ts";
+import { tempDir, type TempDir } from "../support/temp.ts";
+
+let dir: TempDir;
+let home: string;
+let data_dir: string;
+const run = (args: readonly string[], env = {}) => dbx(args, { home, env });
+
+beforeEach(() => {
+  dir = tempDir();
+  home = dir.path;
+  data_dir = join(home, ".eventdbx");
+});
+afterEach(() => {
+  endDaemon(home);
+  dir[Symbol.dispose]();
+});
+
+const makeDatabase = () => run(["aggregate", "apply", "a", "1", "made", "--field", "x=1"]);
+
+describe("destroy", () => {
+  test("takes no file that does not exist for its configuration", async () => {
+    await makeDatabase();
+    const typo = join(home, "typo.toml");
+    for (const args of [["destroy", "--yes"], ["stop"], ["restart"], ["aggregate", "list"]]) {
+      const ran = await run([...args, "--config", typo]);
+      expect(ran.stderr).toStartWith(`error: --config: ${typo} does not exist (invalid_argument)`);
+      expect(ran).toMatchObject({ stdout: "", code: 2 });
+    }
+    expect(existsSync(join(data_dir, "dbx.db"))).toBe(true);
+  });
+
+  test("touches nothing where there is no database", async () => {
+    mkdirSync(data_dir);
+    const config = join(data_dir, "config.toml");
+    writeFileSync(config, "page_limit = 7\n");
+    const typo = join(home, "typo9");
+    mkdirSync(join(home, "mine"));
+    writeFileSync(join(home, "mine/machine.key"), "of something else");
+    for (const missing of [typo, join(home, "mine"), data_dir]) {
+      const ran = await run(["destroy", "--yes"], { EVENTDBX_DATA_DIR: missing });
+      expect(ran.stderr).toStartWith(`error: nothing there: no dbx.db in ${missing} (not_found)`);
+      expect(ran).toMatchObject({ stdout: "", code: 3 });
+    }
+    expect(existsSync(config)).toBe(true);
+    expect(existsSync(join(home, "mine/machine.key"))).toBe(true);
+    expect(existsSync(typo)).toBe(false);
+  });
+
+  test("keeps the configuration of another database", async () => {
+    await makeDatabase();
+    writeFileSync(join(data_dir, "config.toml"), "page_limit = 7\n");
+    const env = { EVENTDBX_DATA_DIR: join(home, "second") };
+    await run(["aggregate", "create", "a", "1"], env);
+    const done = await run(["destroy", "--yes"], env);
+    expect(done).toMatchObject({
+      stdout: `all dbx data removed from ${env.EVENTDBX_DATA_DIR}\n`,
+      stderr: `left, because it is not this database's: ${data_dir}/config.toml\n`,
+      code: 0,
+    });
+    expect(existsSync(env.EVENTDBX_DATA_DIR)).toBe(false);
+    expect(existsSync(join(data_dir, "config.toml"))).toBe(true);
+    expect((await run(["aggregate", "get", "a", "1"])).code).toBe(0);
+  });
+
+  test("removes a configuration that names the database it removes", async () => {
+    const config = join(home, "own.toml");
+    writeFileSync(config, 'data_dir = "there"\n');
+    await run(["aggregate", "create", "a", "1", "--config", config]);
+    expect(existsSync(join(home, "there/dbx.db"))).toBe(true);
+    expect((await run(["destroy", "--yes", "--config", config])).code).toBe(0);
+    expect(readdirSync(home).filter((name) => name !== ".bun")).toEqual([]);
+  });
+
+  test("leaves the files of others in every directory", async () => {
+    await makeDatabase();
+    const foreign = ["logs/nginx.log", "plugins/a.js", "event_store/CURRENT", ".mine.tmp"];
+    for (const name of ["logs", "plugins", "event_store", "schemas.json"]) {
+      mkdirSync(join(data_dir, name));
+    }
+    for (const name of foreign) writeFileSync(join(data_dir, name), "mine");
+    writeFileSync(join(data_dir, "logs/dbx.log"), "");
+    writeFileSync(join(data_dir, "logs/dbx-20241201T172243-000.log"), "");
+    const done = await run(["destroy", "--yes"]);
+    expect(done.code).toBe(0);
+    const left = done.stderr
+      .trimEnd()
+      .split("\n")
+      .map((line) => line.replace("left, because dbx did not make it: ", ""));
+    const names = foreign.map((name) => name.replace(/^(plugins|event_store).*/, "$1"));
+    expect(left.sort()).toEqual([...names, "schemas.json"].map((n) => join(data_dir, n)).sort());
+    for (const name of foreign) expect(existsSync(join(data_dir, name))).toBe(true);
+    expect(readdirSync(join(data_dir, "logs"))).toEqual(["nginx.log"]);
+  });
+});
