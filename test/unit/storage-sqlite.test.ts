@@ -271,6 +271,33 @@ test("a damaged page is told by the check, and the store goes on", () =>
     }
   }));
 
+test.each(["copier", "both"] as const)(
+  "closing ends a check that runs, and those that wait for it (threads: %s)",
+  (threads) =>
+    withDirectory(async (directory) => {
+      await filled(directory);
+      const database = new Database(join(directory, "dbx.db"));
+      // A check of these takes longer than asking for the end.
+      database.run(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000)
+        INSERT INTO token_use SELECT hex(randomblob(16)), i, NULL, 't' FROM n`);
+      database.close();
+      const storage = await openWriting(directory, { threads });
+      const checks = Promise.allSettled([1, 2].map(() => storage.check({ limit: 10 })));
+      await append(storage, [transaction([event(jane)])]);
+
+      await storage.close();
+
+      for (const check of await checks) {
+        expect(check).toMatchObject({ status: "rejected", reason: { code: "unavailable" } });
+      }
+      expect(isLocked(directory)).toBe(false);
+      const again = await openReading(directory);
+      expect(await readAll(again)).toHaveLength(3);
+      expect(await again.check({ limit: 10 })).toEqual([]);
+      await again.close();
+    }),
+);
+
 test(
   "a page of large rows ends early, but never empty",
   () =>

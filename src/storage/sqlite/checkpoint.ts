@@ -33,6 +33,9 @@ const forcedWaitMs = 500;
 /** How much further the log grows before the next try, where readers did not leave it. */
 const forcedAgainBytes = limits.wal_bytes_max / 16;
 
+/** How long closing waits for readers, who may be a backup that takes minutes. */
+const truncateWaitMs = 500;
+
 /** Before each page in the log. */
 const frameHeaderBytes = 24;
 
@@ -121,6 +124,7 @@ export function createLogWriter(database: Database): LogWriter {
  */
 export function truncateLog(database: Database): void {
   try {
+    database.run(busyTimeout(truncateWaitMs));
     readOne(database, checkpointTruncate);
   } catch (error) {
     if (!(error instanceof SQLiteError)) throw error;

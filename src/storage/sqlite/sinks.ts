@@ -5,6 +5,7 @@ import type { Database } from "bun:sqlite";
 import { assert } from "../../model/error.ts";
 import type { Durability } from "./connect.ts";
 import { checkDatabase } from "./check.ts";
+import { createChecker } from "./checker.ts";
 import { createLogWriter, truncateLog, type Written } from "./checkpoint.ts";
 import type { BatchSink } from "./core.ts";
 import { translated } from "./failure.ts";
@@ -107,6 +108,7 @@ export async function createCopiedSink(
   const copier = startThread();
   void copier.death.then(broken.resolve);
   await openThread(copier, { ...options, role: "copier" });
+  const checker = createChecker(options);
   const counts = { commits: 0, checkpoints: 0, checkpoint_ms_max: 0, log_bytes_max: 0 };
   let copying: Promise<void> | null = null;
   let copyAt = copyBytes;
@@ -135,12 +137,9 @@ export async function createCopiedSink(
     },
     broken: broken.promise,
     figures: () => ({ ...counts }),
-    check: async (limit) => {
-      const reply = await copier.ask({ kind: "check", limit });
-      assert(reply.kind === "checked", "the copier answers what it was asked");
-      return reply.faults;
-    },
+    check: checker.check,
     close: async () => {
+      await checker.close();
       await copying;
       // The writer last: it leaves no log behind only when it is alone.
       try {
@@ -157,7 +156,7 @@ async function closeThread(thread: Thread): Promise<void> {
   try {
     if (!thread.hasFailed()) await thread.ask({ kind: "close" });
   } finally {
-    thread.stop();
+    await thread.stop();
   }
 }
 
@@ -168,7 +167,7 @@ async function openThread(
   try {
     await thread.ask({ kind: "open", ...options });
   } catch (error) {
-    thread.stop();
+    await thread.stop();
     throw error;
   }
 }

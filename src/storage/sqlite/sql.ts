@@ -207,6 +207,18 @@ export const checkpointTruncate = `PRAGMA wal_checkpoint(TRUNCATE)`;
 /** Damaged pages and indexes that disagree with their tables; the limit is a number of ours. */
 export const integrityCheck = (limit: number): string => `PRAGMA integrity_check(${limit})`;
 
+/** The same for one table and its indexes at a time. */
+export const tableChecks: readonly string[] = [
+  `PRAGMA integrity_check(sqlite_schema)`,
+  `PRAGMA integrity_check(stream)`,
+  `PRAGMA integrity_check(event)`,
+  `PRAGMA integrity_check(run)`,
+  `PRAGMA integrity_check(body)`,
+  `PRAGMA integrity_check(snapshot)`,
+  `PRAGMA integrity_check(token_use)`,
+  `PRAGMA integrity_check(log)`,
+];
+
 /** Rows that belong to nothing, one sentence each. `?` is the most sentences wanted. */
 export const orphanChecks: readonly string[] = [
   `SELECT 'event ' || position || ' has no body' AS fault FROM event

@@ -1,26 +1,26 @@
-// A thread of the storage, started by threads.ts: a writer that executes planned batches, or a
-// copier that moves the write-ahead log into the database. Messages only; what they do is
-// checkpoint.ts.
+// A thread of the storage, started by threads.ts: a writer that executes planned batches, a copier
+// that moves the write-ahead log into the database, or a checker that reads the whole of it.
+// Messages only; what they do is in checkpoint.ts and check.ts.
 
 import type { Database } from "bun:sqlite";
-import { DbxError } from "../../model/error.ts";
-import { checkDatabase } from "./check.ts";
+import { assert, DbxError } from "../../model/error.ts";
+import { checkTables } from "./check.ts";
 import { createCopier, createLogWriter } from "./checkpoint.ts";
-import { connectWriter, type Durability } from "./connect.ts";
+import { connectReader, connectWriter, type Durability } from "./connect.ts";
 import { translate } from "./failure.ts";
 import { unpack, type Packed } from "./transfer.ts";
 
 export type Request =
   | {
       readonly kind: "open";
-      readonly role: "writer" | "copier";
+      readonly role: "writer" | "copier" | "checker";
       readonly path: string;
       readonly durability: Durability;
     }
   | { readonly kind: "write"; readonly packed: Packed }
   /** To the copier: copy what is there. */
   | { readonly kind: "copy" }
-  /** To the copier: look for faults. */
+  /** To the checker: look for faults. */
   | { readonly kind: "check"; readonly limit: number }
   /** To the writer: most is copied; finish it and start over. */
   | { readonly kind: "restart" }
@@ -32,8 +32,8 @@ export type Reply =
   /** Durable, whatever the fault of what came after it; null: none. */
   | { readonly kind: "written"; readonly logBytes: number; readonly fault: WireError | null }
   | { readonly kind: "restarted"; readonly done: boolean; readonly ms: number }
-  /** `fatal`: the thread does nothing any more. */
-  | { readonly kind: "failed"; readonly error: WireError; readonly fatal: boolean };
+  /** The thread does nothing any more. */
+  | { readonly kind: "failed"; readonly error: WireError };
 
 /** Classes do not survive the way between threads. */
 export interface WireError {
@@ -65,12 +65,27 @@ function copying(database: Database): Handler {
       copier.copy();
       return { kind: "copied" };
     }
-    if (request.kind === "check") {
-      return { kind: "checked", faults: checkDatabase(database, request.limit) };
-    }
     copier.close();
     return { kind: "closed" };
   };
+}
+
+/** Never closed: it is ended, and its connection with it. */
+function checking(database: Database): Handler {
+  return (request) => {
+    assert(request.kind === "check", "a checker only checks");
+    return { kind: "checked", faults: checkTables(database, request.limit) };
+  };
+}
+
+function opened({ role, path, durability }: Extract<Request, { kind: "open" }>): Handler {
+  if (role === "checker") {
+    const reading = connectReader(path);
+    assert(reading !== undefined, "a database that is written to has its tables");
+    return checking(reading.database);
+  }
+  const { database } = connectWriter(path, { durability, autocheckpoint: 0 });
+  return role === "writer" ? writing(database) : copying(database);
 }
 
 function toWire(error: unknown): WireError {
@@ -89,20 +104,14 @@ self.onmessage = ({ data }: MessageEvent<Request>) => {
   const answer = (reply: Reply): void => self.postMessage(reply);
   try {
     if (data.kind === "open") {
-      const { database } = connectWriter(data.path, {
-        durability: data.durability,
-        autocheckpoint: 0,
-      });
-      handle = data.role === "writer" ? writing(database) : copying(database);
+      handle = opened(data);
       answer({ kind: "opened" });
     } else if (handle !== undefined) {
       answer(handle(data));
     }
   } catch (error) {
-    // A writer that failed once must not write what was planned on top of it. A check that meets a
-    // damaged page has only done its work.
-    const fatal = data.kind !== "check";
-    if (fatal) handle = undefined;
-    answer({ kind: "failed", error: toWire(error), fatal });
+    // A writer that failed once must not write what was planned on top of it.
+    handle = undefined;
+    answer({ kind: "failed", error: toWire(error) });
   }
 };

@@ -1,6 +1,6 @@
 // The main thread's side of thread.ts: starts a thread and asks it, one request after the other.
 
-import { DbxError } from "../../model/error.ts";
+import { DbxError, unavailable } from "../../model/error.ts";
 import type { Reply, Request, WireError } from "./thread.ts";
 
 /**
@@ -8,6 +8,9 @@ import type { Reply, Request, WireError } from "./thread.ts";
  * below src.
  */
 const threadInCompiled = "./storage/sqlite/thread.ts";
+
+/** How long to wait for a thread's end. A log that it still uses is copied at the next opening. */
+const stopMsMax = 1_000;
 
 /** Answers requests in their order; after one failure it answers none. */
 export type Thread = ReturnType<typeof startThread>;
@@ -25,10 +28,11 @@ export function startThread() {
     for (const each of waiting.splice(0)) each.reject(failed);
   };
   worker.onmessage = ({ data }: MessageEvent<Reply>) => {
-    if (data.kind !== "failed") waiting.shift()?.resolve(data);
-    else if (data.fatal) fail(fromWire(data.error));
-    else waiting.shift()?.reject(fromWire(data.error));
+    if (data.kind === "failed") fail(fromWire(data.error));
+    else waiting.shift()?.resolve(data);
   };
+  const ended = Promise.withResolvers<void>();
+  worker.addEventListener("close", () => ended.resolve());
   worker.onerror = (event) => {
     const cause = new Error(`a thread of the storage ended: ${event.message}`);
     fail(cause);
@@ -45,7 +49,17 @@ export function startThread() {
     /** Resolves when the thread ended by itself. Never rejects. */
     death: death.promise,
     hasFailed: (): boolean => failed !== null,
-    stop: (): void => worker.terminate(),
+    /**
+     * Ends it in the middle of what it does: as soon as its statement ends, and this waits so long,
+     * because its connection keeps the log in use.
+     */
+    stop: async (): Promise<void> => {
+      fail(unavailable("the storage is being closed"));
+      worker.terminate();
+      const timer = setTimeout(ended.resolve, stopMsMax);
+      await ended.promise;
+      clearTimeout(timer);
+    },
   };
 }
 
