@@ -3,8 +3,8 @@
 
 import type { Static, TSchema } from "@sinclair/typebox";
 import { TypeCompiler, type TypeCheck } from "@sinclair/typebox/compiler";
-import type { ValueError } from "@sinclair/typebox/errors";
-import { invalidArgument, type DbxError } from "../model/error.ts";
+import { ValueErrorType, type ValueError } from "@sinclair/typebox/errors";
+import { invalidArgument, tooLarge, type DbxError } from "../model/error.ts";
 import { isText, textFault } from "../model/kinds.ts";
 import { limits } from "../model/limits.ts";
 import { didYouMean } from "../model/nearest.ts";
@@ -12,8 +12,8 @@ import { didYouMean } from "../model/nearest.ts";
 const compiled = new WeakMap<TSchema, TypeCheck<TSchema>>();
 
 /**
- * The value, now known to fit. Throws `invalid_argument` with `details.path` (JSON pointer, RFC
- * 6901).
+ * The value, now known to fit. Throws `invalid_argument`, or `too_large` for a list with too many
+ * entries, with `details.path` (JSON pointer, RFC 6901).
  */
 export function decode<Schema extends TSchema>(schema: Schema, value: unknown): Static<Schema> {
   const check = checkOf(schema);
@@ -35,7 +35,8 @@ function faultOf(check: TypeCheck<TSchema>, value: unknown): DbxError {
   // An unknown member is the best clue: the missing one it stands for follows from it.
   const error = errors.find(({ message }) => message === "Unexpected property") ?? errors[0];
   if (error === undefined) return invalidArgument("the input does not fit", { path: "" });
-  return invalidArgument(explain(check, error), { path: shorten(error.path) });
+  const refuse = error.type === ValueErrorType.ArrayMaxItems ? tooLarge : invalidArgument;
+  return refuse(explain(check, error), { path: shorten(error.path) });
 }
 
 function explain(check: TypeCheck<TSchema>, error: ValueError): string {

@@ -170,7 +170,7 @@ describe("members", () => {
     expect([status, json.details.path]).toEqual([400, "/events/1/aggregate_id"]);
     const many = Array.from({ length: limits.transaction_events_max + 1 }, () => event());
     const over = await server.ask("POST", "/v1/events/batch", { body: { events: many } });
-    expect([over.status, over.json.details.path]).toEqual([400, "/events"]);
+    expect([over.status, over.json.details.path]).toEqual([413, "/events"]);
     const none = await server.ask("POST", "/v1/events/batch", { body: { events: [] } });
     expect([none.status, none.json.details.path]).toEqual([400, "/events"]);
   });
