@@ -5,7 +5,7 @@ import { call } from "../api/call.ts";
 import { decode } from "../api/decode.ts";
 import type { Dbx } from "../api/dbx.ts";
 import { operations, type Input, type OperationName, type Output } from "../api/operations.ts";
-import { createClient } from "../client/http.ts";
+import { createClient, type Client } from "../client/http.ts";
 import { buySession } from "../client/machine.ts";
 import { readMachineKey } from "../engine/machine-key.ts";
 import { silentLog } from "../log.ts";
@@ -59,7 +59,10 @@ export async function withTarget<Result>(
   }
 }
 
-/** The server of a PID file, or null where it does not answer: it is stopping then, or hung. */
+/**
+ * The server of a PID file, or null where it does not answer: it is stopping then, or hung. Throws
+ * what it refuses with.
+ */
 export async function connect(
   { control_port: port }: PidRecord,
   { shell, configuration, token }: Pick<TargetOptions, "shell" | "configuration" | "token">,
@@ -67,32 +70,47 @@ export async function connect(
   const host = "127.0.0.1";
   const machineKey = await readMachineKey(configuration.config.data_dir);
   if (machineKey === null) return null;
-  let session: string;
-  try {
-    session = await buySession({
+  const openClient = async (): Promise<Client | null> => {
+    const session = await buySession({
       ...{ host, port, machineKey, user: shell.user },
       nonce: realSystem.random(32),
       idle_ms_max: limits.lock_wait_ms,
     });
-  } catch (error) {
-    if (error instanceof DbxError && error.code === "unavailable") return null;
-    throw error;
-  }
-  // The session also proves who the server is, so a token that was given goes to nobody else.
-  const client = createClient({
-    ...{ host, port, token: token ?? session },
-    idle_ms_max: limits.answer_idle_ms_max,
-  });
+    if (session === null) return null;
+    // The session also proves who the server is, so a token that was given goes to nobody else.
+    return createClient({
+      ...{ host, port, token: token ?? session },
+      idle_ms_max: limits.answer_idle_ms_max,
+    });
+  };
+  const first = await openClient();
+  if (first === null) return null;
+  let current = first;
   return {
     remote: true,
     ask: async (operation, input) => {
       // The gate of the server decides; decoding here first names the member instead of a strange
       // path.
-      return askThrough(client.dbx, operation, decode(operations[operation].input, input));
+      const decoded = decode(operations[operation].input, input);
+      try {
+        return await askThrough(current.dbx, operation, decoded);
+      } catch (error) {
+        // A session ends by the clock, while a reader of a long replay pauses for instance. What
+        // was refused for that has done nothing, so it may be asked again.
+        if (token !== undefined || !isUnauthenticated(error)) throw error;
+        const renewed = await openClient();
+        if (renewed === null) throw error;
+        current.close();
+        current = renewed;
+        return askThrough(current.dbx, operation, decoded);
+      }
     },
-    close: async () => client.close(),
+    close: async () => current.close(),
   };
 }
+
+const isUnauthenticated = (error: unknown): boolean =>
+  error instanceof DbxError && error.code === "unauthenticated";
 
 /** The client has a token of its own; the actor of the interface means nothing to it. */
 const nobody: Actor = { group: "cli", user: "cli", grants: [], token_id: null };

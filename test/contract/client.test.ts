@@ -178,7 +178,7 @@ describe("a machine session", () => {
     });
 
   test("acts as cli with every grant", async () => {
-    const session = clientFor(await buy({}));
+    const session = clientFor((await buy({})) ?? "none");
     const record = await session.dbx.appendEvent(nobody, event("s", "{}"));
     expect(record.metadata.issued_by).toEqual({ group: "cli", user: "cli:jürgen" });
     expect(await session.dbx.listTokens(nobody, {})).toBeArray();
@@ -190,7 +190,7 @@ describe("a machine session", () => {
     const nonce = crypto.getRandomValues(new Uint8Array(32));
     await buy({ nonce });
     expect(await codeOf(buy({ nonce }))).toBe("unauthenticated");
-    expect(await codeOf(buy({ port: server.port }))).not.toBe("none");
+    expect(await codeOf(buy({ port: server.port }))).toBe("unauthenticated");
   });
 
   test("is not bought from a server that cannot prove itself", async () => {
@@ -200,7 +200,34 @@ describe("a machine session", () => {
       hostname: "127.0.0.1",
       fetch: () => Response.json({ token, expires_at: "2030", proof: "0".repeat(64) }),
     });
-    expect(await codeOf(buy({ port: liar.port ?? 0 }))).toBe("unavailable");
+    expect(await buy({ port: liar.port ?? 0 })).toBe(null);
+  });
+
+  test.each([
+    ["overloaded", 429],
+    ["unavailable", 503],
+  ])("is refused in the server's own words when it is %s", async (code, status) => {
+    const body = { code, message: "come back later", details: { asked: 1 } };
+    using busy = Bun.serve({
+      port: 0,
+      hostname: "127.0.0.1",
+      fetch: () => Response.json(body, { status }),
+    });
+    const refusal = await buy({ port: busy.port ?? 0 }).catch((error: unknown) => error);
+    expect(refusal).toMatchObject(body);
+  });
+
+  test.each([
+    ["a page", "<h1>hello</h1>", 200],
+    ["other JSON", "{}", 200],
+    ["an error of another shape", '{"error":"no"}', 503],
+  ])("is not expected from somebody who answers with %s", async (_name, text, status) => {
+    using other = Bun.serve({
+      port: 0,
+      hostname: "127.0.0.1",
+      fetch: () => new Response(text, { status }),
+    });
+    expect(await buy({ port: other.port ?? 0 })).toBe(null);
   });
 });
 

@@ -2,13 +2,13 @@
 
 import { Type, type Static, type TSchema } from "@sinclair/typebox";
 import { Config, dataKeyPattern } from "../../model/config.ts";
-import { invalidArgument } from "../../model/error.ts";
+import { DbxError, invalidArgument } from "../../model/error.ts";
 import { command, flagName } from "../command.ts";
 import { keepInFile, loadConfiguration, type Configuration, type Given } from "../configuration.ts";
 import { findServer } from "../daemon.ts";
 import { configKeys } from "../keys.ts";
 import type { Shell } from "../shell.ts";
-import { connect } from "../target.ts";
+import { connect, type Target } from "../target.ts";
 import { lookUp, writeToml } from "../toml.ts";
 
 const { properties } = Config;
@@ -198,7 +198,14 @@ function warnOverruled(
 async function tellServer(configuration: Configuration, shell: Shell): Promise<void> {
   const found = await findServer(configuration.config.data_dir);
   if (found.state !== "running") return;
-  const target = await connect(found.record, { shell, configuration, token: undefined });
+  let target: Target | null;
+  try {
+    target = await connect(found.record, { shell, configuration, token: undefined });
+  } catch (error) {
+    if (!(error instanceof DbxError)) throw error;
+    // The file is kept by then; that the server has not read it again is no failure of that.
+    return shell.output.words(`warning: the running server does not follow: ${error.message}`);
+  }
   if (target === null) return shell.output.words("warning: the running server does not answer");
   try {
     const { applied, restart } = await target.ask("reloadConfig", {});
