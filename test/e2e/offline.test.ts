@@ -2,7 +2,7 @@
 // for nobody, and surfaces that are off do not shut the command line out.
 
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { limits } from "../../src/model/limits.ts";
 import { dbx, http, startForeground } from "../support/cli.ts";
@@ -21,6 +21,8 @@ beforeEach(() => {
 afterEach(() => dir[Symbol.dispose]());
 
 test("writers at once all get their turn, and readers see whole events", async () => {
+  // A reader that comes before the first writer would find no directory.
+  await run(["aggregate", "create", "a", "1"]);
   const ids = ["1", "2", "3", "4"];
   const all = await Promise.all(ids.flatMap((id) => [run(put(id)), run(["aggregate", "list"])]));
   expect(all.map(({ code, stderr }) => ({ code, stderr }))).toEqual(
@@ -44,16 +46,18 @@ test("a writer that holds on is waited for, and then named; reading goes on", as
   expect((await run(put("1"))).code).toBe(0);
 }, 30_000);
 
-test("a first look at nothing finds nothing", async () => {
-  expect(await run(["aggregate", "list", "--json"])).toEqual({
-    stdout: "[]\n",
-    stderr: "",
-    code: 0,
-  });
-  expect((await run(["token", "list"])).stdout).toBe("");
-  expect((await run(["aggregate", "verify", "--all"])).stdout).toStartWith(
-    "aggregates=0 position=0 ",
-  );
+test("a look at a directory that is not there makes none and says so", async () => {
+  const data_dir = join(home, ".eventdbx");
+  for (const args of [
+    ["aggregate", "list"],
+    ["token", "list"],
+    ["aggregate", "verify", "--all"],
+  ]) {
+    const { stdout, stderr, code } = await run(args);
+    expect(stderr).toStartWith(`error: there is no data directory ${data_dir}`);
+    expect({ stdout, code }).toEqual({ stdout: "", code: 3 });
+  }
+  expect(existsSync(data_dir)).toBe(false);
 });
 
 test("the command line gets in with REST off, and replays more than a page holds", async () => {
