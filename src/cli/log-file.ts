@@ -94,7 +94,7 @@ function putAside(path: string, now: string): void {
   const last = aside.findLast((name) => name.startsWith(`dbx-${stamp}-`));
   const count = last === undefined ? 0 : Number(last.slice(-"000.log".length, -".log".length)) + 1;
   const name = `dbx-${stamp}-${String(count).padStart(3, "0")}.log`;
-  // Missing where an earlier attempt got this far, or somebody removed it: the new one is made then.
+  // Missing where an earlier attempt got this far, or somebody removed it.
   if (existsSync(path)) renameSync(path, join(folder, name));
   for (const old of [...aside, name].slice(0, -limits.log_files_max)) {
     rmSync(join(folder, old), { force: true });
