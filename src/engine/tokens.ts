@@ -182,7 +182,8 @@ export async function openTokens(options: {
   /** One change of the file at a time: on disk first, then in memory. */
   function change<Result>(step: () => Promise<Result>): Promise<Result> {
     const result = changing.then(step);
-    changing = result.catch(() => undefined); // The caller has the error; the next change must still run.
+    // The caller has the error; the next change must still run.
+    changing = result.catch(() => undefined);
     return result;
   }
 
