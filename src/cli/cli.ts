@@ -1,6 +1,6 @@
 // The command tree and the way through it: words to a command, an error to words and an exit code.
 
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { statusOf, toWire, type WireError } from "../api/errors.ts";
 import { DbxError, invalidArgument } from "../model/error.ts";
 import { nearest } from "../model/nearest.ts";
@@ -32,10 +32,26 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
   const path: string[] = [];
   try {
     if (fault !== null) throw fault;
+    refuseBrokenText(args);
     return await dispatch({ path, help, rest, shell });
   } catch (error) {
     if (error instanceof ReaderGone) return 0;
     return report(error, { path, shell });
+  }
+}
+
+/**
+ * The runtime turns bytes that are not UTF-8 into U+FFFD, which would be stored for ever. Whether
+ * somebody wrote that character is known where the system shows the bytes.
+ */
+function refuseBrokenText(args: readonly string[]): void {
+  const argument = args.find((arg) => arg.includes("\ufffd"));
+  if (argument === undefined) return;
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(readFileSync("/proc/self/cmdline"));
+  } catch (cause) {
+    const shown = JSON.stringify(argument);
+    throw invalidArgument(`the argument ${shown} is not UTF-8 text`, { argument }, { cause });
   }
 }
 

@@ -33,7 +33,7 @@ function onDisk(): string {
     .join("\n");
 }
 
-const put = ["aggregate", "apply", "a", "1", "made"];
+const put = ["aggregate", "apply", "a", "1", "made", "--payload={}"];
 
 describe("with the server down", () => {
   test("the text forms name the token without giving it away again", async () => {

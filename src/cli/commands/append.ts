@@ -1,12 +1,13 @@
 // `dbx aggregate apply` and `dbx aggregate create`.
 
-import { readFile } from "node:fs/promises";
+import { createReadStream } from "node:fs";
 import { Type } from "@sinclair/typebox";
 import { toJson } from "../../api/json.ts";
 import { canonicalize, canonicalOf, decodeUtf8, type Canonical } from "../../model/canonical.ts";
 import { Aggregate } from "../../model/aggregate.ts";
-import { DbxError, invalidArgument, notFound } from "../../model/error.ts";
+import { DbxError, invalidArgument, tooLarge } from "../../model/error.ts";
 import { EventRecord } from "../../model/event.ts";
+import { limits } from "../../model/limits.ts";
 import { ExpectedVersion } from "../../model/stream.ts";
 import { command } from "../command.ts";
 import { asking, callFlags, keyFlags, strict } from "./key-flags.ts";
@@ -93,7 +94,14 @@ interface PayloadFlags {
 }
 
 async function payloadOf({ field, payload }: PayloadFlags): Promise<Canonical> {
-  if (payload === undefined) return fieldsOf(field ?? []);
+  if (payload === undefined) {
+    if (field !== undefined) return fieldsOf(field);
+    // A forgotten flag must not become an event without content.
+    throw invalidArgument(
+      "neither --payload nor --field is given; an empty payload is --payload '{}'",
+      { flag: "--payload" },
+    );
+  }
   if (field !== undefined) {
     throw invalidArgument("--payload cannot be used together with --field", { flag: "--payload" });
   }
@@ -109,19 +117,40 @@ async function payloadOf({ field, payload }: PayloadFlags): Promise<Canonical> {
 }
 
 async function textOf(payload: string): Promise<string> {
-  if (payload === "-") return decodeUtf8(await Bun.stdin.bytes());
+  if (payload === "-") return boundedText(Bun.stdin.stream(), "stdin");
   if (!payload.startsWith("@")) return payload;
   const path = payload.slice(1);
-  try {
-    return decodeUtf8(await readFile(path));
-  } catch (cause) {
-    if (cause instanceof DbxError) throw cause;
-    throw notFound(`cannot read ${path}`, { path });
-  }
+  return boundedText(createReadStream(path), path);
 }
 
-/** Split at the first `=`; the last of a repeated key wins. */
+/** The largest payload with every byte written as an escape of six characters. */
+const text_bytes_max = limits.payload_bytes_max * 6;
+
+/** Stops at the bound instead of filling the memory: a device or a pipe may have no end. */
+async function boundedText(source: AsyncIterable<Uint8Array>, name: string): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  try {
+    for await (const chunk of source) {
+      length += chunk.length;
+      if (length > text_bytes_max) break;
+      chunks.push(chunk);
+    }
+  } catch (cause) {
+    const reason = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
+    throw invalidArgument(`cannot read ${name}: ${reason}`, { path: name, reason }, { cause });
+  }
+  if (length > text_bytes_max) {
+    throw tooLarge(`--payload is larger than ${text_bytes_max} bytes`, {
+      bytes_max: text_bytes_max,
+    });
+  }
+  return decodeUtf8(Buffer.concat(chunks));
+}
+
+/** Split at the first `=`. A repeated key is a slip: nobody knows which value was meant. */
 function fieldsOf(fields: readonly string[]): Canonical {
+  const keys = new Set<string>();
   const members = fields.map((field) => {
     const at = field.indexOf("=");
     if (at === -1) {
@@ -131,6 +160,11 @@ function fieldsOf(fields: readonly string[]): Canonical {
     }
     const key = field.slice(0, at).trim();
     if (key === "") throw invalidArgument("field key cannot be empty", { flag: "--field" });
+    if (keys.has(key)) {
+      const shown = JSON.stringify(key);
+      throw invalidArgument(`--field ${shown} is given twice`, { flag: "--field" });
+    }
+    keys.add(key);
     return [key, field.slice(at + 1)];
   });
   return canonicalOf(Object.fromEntries(members));
