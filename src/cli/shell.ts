@@ -1,6 +1,7 @@
 // What a command knows of the process around it: one record, made once, so that nothing below
 // reads the environment or writes to a stream on its own.
 
+import { readFileSync } from "node:fs";
 import { homedir, userInfo } from "node:os";
 import { resolve } from "node:path";
 import { createOutput, type Output } from "./output.ts";
@@ -27,7 +28,7 @@ export function openShell(options: { configPath: string | undefined; json: boole
     env,
     cwd,
     home,
-    user: userName(env),
+    user: userName(),
     configPath: resolve(cwd, options.configPath ?? `${home}/.eventdbx/config.toml`),
     configGiven: options.configPath !== undefined,
     output: createOutput({ json: options.json, noColor: Boolean(env["NO_COLOR"]) }),
@@ -35,22 +36,38 @@ export function openShell(options: { configPath: string | undefined; json: boole
 }
 
 /**
- * Bun takes the name from the environment too, and says `unknown` where that has none (cron,
- * containers).
+ * Never from USER or LOGNAME, which anybody sets to any name: what is recorded with every event
+ * must be true. Bun's `userInfo` asks them first where they exist, so the user database is asked
+ * here.
  */
-function userName(env: Shell["env"]): string {
-  const known = env["USER"] || env["LOGNAME"] || env["USERNAME"] || systemUser() || "";
+function userName(): string {
+  const uid = process.getuid?.();
+  const known = uid === undefined ? userInfo().username : (listedName(uid) ?? foundName());
   const printable = known.replace(/[\u0000-\u001f\u007f-\u009f]/g, "").trim();
-  return printable.slice(0, 100) || `uid-${process.getuid?.() ?? "none"}`;
+  return printable.slice(0, 100) || `uid-${uid ?? "none"}`;
 }
 
-function systemUser(): string | undefined {
+/** The name in the local file, which is where most systems have it. */
+function listedName(uid: number): string | undefined {
   try {
-    const { username } = userInfo();
-    return username === "unknown" ? undefined : username;
+    const rows = readFileSync("/etc/passwd", "utf8").split("\n");
+    return rows.map((row) => row.split(":")).find((row) => row[2] === String(uid))?.[0];
   } catch {
-    // A user id without an entry in the user database, as containers have: the id itself is used
-    // then.
+    // A system that keeps its users elsewhere; `id` knows where.
     return undefined;
+  }
+}
+
+/** The name in a directory service; empty for an id without a name, as containers have. */
+function foundName(): string {
+  try {
+    const { success, stdout } = Bun.spawnSync(["/usr/bin/id", "-un"], {
+      env: {},
+      stderr: "ignore",
+    });
+    return success ? stdout.toString() : "";
+  } catch {
+    // No such program, in a small container.
+    return "";
   }
 }

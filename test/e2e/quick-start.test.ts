@@ -9,6 +9,8 @@ const exact =
   '{"big":18446744073709551617,"long":0.1234567890123456789012345678901234567890,"list":[9007199254740993]}';
 const exactCanonical =
   '{"big":18446744073709551617,"list":[9007199254740993],"long":0.1234567890123456789012345678901234567890}';
+/** Who runs this, by the user database; the environment of `dbx` here claims to be `tester`. */
+const systemUser = Bun.spawnSync(["id", "-un"]).stdout.toString().trim();
 /** Pretty-printed JSON as one line; nothing in the values here has blanks. */
 const squeezed = (text: string) => text.replace(/\s+/g, "");
 
@@ -38,7 +40,7 @@ for (const up of [true, false]) {
         aggregate_id: "p-002",
         event_type: "patient-added",
         payload: { name: "Jane Doe", status: "active" },
-        metadata: { issued_by: { group: "cli", user: "cli:tester" }, note: "first visit" },
+        metadata: { issued_by: { group: "cli", user: `cli:${systemUser}` }, note: "first visit" },
         version: 1,
         position: 1,
       });
