@@ -88,7 +88,7 @@ const groupNotes = `Guide: dbx start --foreground; then, elsewhere,
 
 const usualExits: Readonly<Record<number, string>> = {
   0: "success",
-  1: "a defect in dbx",
+  1: "a defect in dbx, or what it did is done but its output could not be written",
   2: "the command or its input does not fit",
   3: "no such aggregate or token",
   4: "refused: a conflict, or not in this state",

@@ -3,6 +3,7 @@
 
 import { createInterface } from "node:readline/promises";
 import { canonicalOf } from "../model/canonical.ts";
+import { DbxError, type Details } from "../model/error.ts";
 import { pretty } from "./pretty.ts";
 
 export interface Output {
@@ -75,9 +76,34 @@ function writeAll(stream: NodeJS.WriteStream, text: string): Promise<void> {
   return new Promise((done, fail) => {
     stream.write(text, (error) => {
       if (!error) return done();
-      fail("code" in error && error.code === "EPIPE" ? new ReaderGone() : error);
+      const reason = "code" in error ? String(error.code) : error.message;
+      fail(reason === "EPIPE" ? new ReaderGone() : outputLost({ reason, cause: error }));
     });
   });
+}
+
+/**
+ * Not `unavailable`: its exit code invites to try again, which would do twice what is done
+ * already.
+ */
+function outputLost({ reason, cause }: { reason: string; cause: Error }): DbxError {
+  const message = `the output could not be written (${reason}); what the command did is done`;
+  return new DbxError("internal", message, { reason, output: "lost" }, { cause });
+}
+
+/** Names what was done before the output failed, for commands that change something. */
+export async function afterDoing(
+  done: { words: string; details: Details },
+  write: Promise<void>,
+): Promise<void> {
+  try {
+    await write;
+  } catch (error) {
+    if (!(error instanceof DbxError) || error.details["output"] !== "lost") throw error;
+    const { code, details, cause } = error;
+    const message = `${done.words}, but the output could not be written (${details["reason"]})`;
+    throw new DbxError(code, message, { ...done.details, ...details }, { cause });
+  }
 }
 
 /** One line of `name=value` pairs. Values that would blur the line are quoted as JSON. */

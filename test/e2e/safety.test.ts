@@ -4,7 +4,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { dbx, endDaemon } from "../support/cli.ts";
+import { dbx, dbxCommand, endDaemon } from "../support/cli.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
 
 let dir: TempDir;
@@ -98,4 +98,41 @@ describe("destroy", () => {
     for (const name of foreign) expect(existsSync(join(data_dir, name))).toBe(true);
     expect(readdirSync(join(data_dir, "logs"))).toEqual(["nginx.log"]);
   });
+});
+
+describe("output that cannot be written", () => {
+  const full = async (args: readonly string[]) => {
+    const { command, options } = dbxCommand(args, { home });
+    const child = Bun.spawn(["sh", "-c", '"$@" > /dev/full', "sh", ...command], {
+      ...options,
+      stderr: "pipe",
+    });
+    return { stderr: await child.stderr.text(), code: await child.exited };
+  };
+
+  test("is told as that, with what was done, in one line and without a call to try again", async () => {
+    const apply = ["aggregate", "apply", "a", "1", "made", "--field", "x=1"];
+    const lost = "the output could not be written (ENOSPC)";
+    expect(await full(apply)).toEqual({
+      stderr: `error: the event is recorded at position 1, but ${lost} (internal)\n`,
+      code: 1,
+    });
+    const asJson = await full([...apply, "--json"]);
+    expect(JSON.parse(asJson.stderr)).toMatchObject({ details: { position: 2, reason: "ENOSPC" } });
+    expect((await full(["aggregate", "create", "a", "2"])).stderr).toBe(
+      `error: the aggregate is made, but ${lost} (internal)\n`,
+    );
+    expect(await full(["aggregate", "list"])).toEqual({
+      stderr: `error: ${lost}; what the command did is done (internal)\n`,
+      code: 1,
+    });
+  });
+});
+
+test("a version that does not exist is not answered with another one", async () => {
+  await makeDatabase();
+  const ran = await run(["aggregate", "get", "a", "1", "--version", "99"]);
+  expect(ran.stderr).toStartWith("error: a/1 has no version 99; it is at version 1 (not_found)");
+  expect(ran).toMatchObject({ stdout: "", code: 3 });
+  expect((await run(["aggregate", "get", "a", "1", "--version", "1"])).code).toBe(0);
 });

@@ -10,6 +10,7 @@ import { EventRecord } from "../../model/event.ts";
 import { limits } from "../../model/limits.ts";
 import { ExpectedVersion } from "../../model/stream.ts";
 import { command } from "../command.ts";
+import { afterDoing } from "../output.ts";
 import { asking, callFlags, keyFlags, strict } from "./key-flags.ts";
 
 export const apply = command({
@@ -70,7 +71,12 @@ export const apply = command({
         ...(expected_version === undefined ? {} : { expected_version }),
       }),
     );
-    await shell.output.jsonText(toJson(EventRecord, record));
+    const { position, metadata } = record;
+    const words = `the event is recorded at position ${position}`;
+    await afterDoing(
+      { words, details: { position, event_id: metadata.event_id } },
+      shell.output.jsonText(toJson(EventRecord, record)),
+    );
   },
 });
 
@@ -84,7 +90,10 @@ export const create = command({
     const made = await asking({ shell, access: "write", token }, ({ ask }) =>
       ask("createAggregate", { aggregate_type, aggregate_id }),
     );
-    await shell.output.jsonText(canonicalize(toJson(Aggregate, made)));
+    await afterDoing(
+      { words: "the aggregate is made", details: { aggregate_type, aggregate_id } },
+      shell.output.jsonText(canonicalize(toJson(Aggregate, made))),
+    );
   },
 });
 

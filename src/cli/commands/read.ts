@@ -5,9 +5,10 @@ import { levelsAround, toJson } from "../../api/json.ts";
 import type { Output as Answer } from "../../api/operations.ts";
 import { Aggregate, emptyState, evolve } from "../../model/aggregate.ts";
 import { canonicalize } from "../../model/canonical.ts";
+import { notFound } from "../../model/error.ts";
 import { EventRecord } from "../../model/event.ts";
 import { emptyRoot } from "../../model/merkle.ts";
-import type { StreamKey } from "../../model/stream.ts";
+import { showKey, type StreamKey } from "../../model/stream.ts";
 import { command } from "../command.ts";
 import { pairs, type Output } from "../output.ts";
 import { pretty } from "../pretty.ts";
@@ -68,7 +69,14 @@ export const get = command({
     asking({ shell, access: "read", token: flags.token }, async ({ ask }) => {
       const key = { aggregate_type: flags.aggregate, aggregate_id: flags.aggregate_id };
       const current = await ask("getAggregate", key);
-      const version = Math.min(flags.version ?? current.version, current.version);
+      const { version = current.version } = flags;
+      if (version > current.version) {
+        // The current state under another number would be taken for that version's.
+        throw notFound(
+          `${showKey(key)} has no version ${version}; it is at version ${current.version}`,
+          { ...key, version, current_version: current.version },
+        );
+      }
       const past = flags.version === undefined ? current : { ...current, ...emptyAggregate };
       const events: EventRecord[] = [];
       let shown = past;
