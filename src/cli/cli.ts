@@ -180,7 +180,8 @@ function report(
   } else if (error instanceof DbxError) {
     output.words(`${output.label("error:")} ${wire.message} (${wire.code})`);
     for (const line of detailLines(wire)) output.words(line);
-    const hint = hintFor(wire, path);
+    const environmentToken = (shell.env["EVENTDBX_TOKEN"]?.trim() ?? "") !== "";
+    const hint = hintFor(wire, { path, environmentToken });
     if (hint !== null) output.words(`       hint:  ${hint}`);
   } else {
     // A defect: whoever reports it needs the stack.

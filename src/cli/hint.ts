@@ -3,7 +3,13 @@
 
 import type { WireError } from "../api/errors.ts";
 
-export function hintFor(error: WireError, path: readonly string[]): string | null {
+export function hintFor(
+  error: WireError,
+  {
+    path,
+    environmentToken,
+  }: { readonly path: readonly string[]; readonly environmentToken: boolean },
+): string | null {
   const { code, details } = error;
   const { aggregate_type: type, aggregate_id: id } = details;
   switch (code) {
@@ -16,7 +22,9 @@ export function hintFor(error: WireError, path: readonly string[]): string | nul
         ? `dbx aggregate get --aggregate ${shellWord(type)} --aggregate-id ${shellWord(id)}`
         : null;
     case "unauthenticated":
-      return "dbx token list; dbx token generate --group <name> --user <name>";
+      return environmentToken
+        ? "EVENTDBX_TOKEN is set; unset it to act as this machine, then dbx token list"
+        : "dbx token list; dbx token generate --group <name> --user <name>";
     case "permission_denied":
       return "remaining_writes" in details || "grant" in details ? "dbx token list" : null;
     case "not_found":

@@ -2,7 +2,7 @@
 
 import { Type, type Static, type TSchema } from "@sinclair/typebox";
 import { Config, dataKeyPattern } from "../../model/config.ts";
-import { DbxError, invalidArgument } from "../../model/error.ts";
+import { DbxError, failedPrecondition, invalidArgument } from "../../model/error.ts";
 import { command, flagName } from "../command.ts";
 import { keepInFile, loadConfiguration, type Configuration, type Given } from "../configuration.ts";
 import { findServer } from "../daemon.ts";
@@ -108,6 +108,7 @@ async function keep({ shell, flags, given }: Keeping): Promise<void> {
   const secrets = withEnvironment(await readSecrets(flags), { before, shell });
   refuseIncompleteSetup(before, secrets);
   const after = await loadConfiguration(shell, given);
+  await refuseToLeaveServer(before, after);
   const kept: Given = {
     ...given,
     ...("data_dir" in given ? { data_dir: after.config.data_dir } : {}),
@@ -124,6 +125,16 @@ async function keep({ shell, flags, given }: Keeping): Promise<void> {
   }
   warnOverruled(await loadConfiguration(shell, {}), { kept, shell });
   await tellServer(before, shell);
+}
+
+/** With another data directory in the file no command would find the server that runs. */
+async function refuseToLeaveServer(before: Configuration, after: Configuration): Promise<void> {
+  const { data_dir } = before.config;
+  if (after.config.data_dir === data_dir) return;
+  if ((await findServer(data_dir)).state !== "running") return;
+  throw failedPrecondition(`a server runs on ${data_dir}; stop it before you leave it`, {
+    data_dir,
+  });
 }
 
 interface Secrets {

@@ -4,12 +4,14 @@
 import { open as openFile, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Type, type Static } from "@sinclair/typebox";
+import { statusOf } from "../../api/errors.ts";
 import { Config } from "../../model/config.ts";
 import {
+  DbxError,
+  errorCodes,
   failedPrecondition,
   invalidArgument,
   unavailable,
-  type DbxError,
 } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import { command } from "../command.ts";
@@ -239,5 +241,9 @@ async function startFailure(options: {
     .split("\n")
     .filter((line) => line !== "");
   const how = options.exit === null ? "did not get ready" : `ended with exit code ${options.exit}`;
-  return unavailable(`the server ${how}; the end of ${options.log}:`, { log: lines.slice(-8) });
+  // Whoever supervises must see whether trying again helps: the reason is the daemon's, not ours.
+  const known = errorCodes.find((code) => statusOf[code].exit === options.exit);
+  return new DbxError(known ?? "unavailable", `the server ${how}; the end of ${options.log}:`, {
+    log: lines.slice(-8),
+  });
 }
