@@ -48,10 +48,67 @@ export async function loadConfiguration(
   shell: Pick<Shell, "env" | "cwd" | "home" | "configPath">,
   given: Given,
 ): Promise<Configuration> {
+  return assembleFrom({ text: await readText(shell.configPath), shell, given });
+}
+
+/**
+ * For commands that only have to find a server: `stop` and `status` must work whatever else is
+ * wrong with the file or the environment. A fault becomes a warning, unless it may hide which
+ * data directory is meant.
+ */
+export async function locateServer(
+  shell: Pick<Shell, "env" | "cwd" | "home" | "configPath">,
+): Promise<Configuration> {
+  try {
+    return await loadConfiguration(shell, {});
+  } catch (error) {
+    if (!(error instanceof DbxError) || error.code !== "invalid_argument") throw error;
+    const file = Bun.file(shell.configPath);
+    const text = onlyDataDir((await file.exists()) ? await file.text() : "");
+    const own = configKeys.filter(({ name }) => name === "data_dir").flatMap(variablesOf);
+    const env = Object.fromEntries(own.map((name) => [name, shell.env[name]]));
+    try {
+      if (text === null) throw error;
+      const located = assembleFrom({ text, shell: { ...shell, env }, given: {} });
+      return { ...located, warnings: [`${error.message}; only data_dir is read`] };
+    } catch {
+      throw error;
+    }
+  }
+}
+
+/** The line that sets data_dir, which the rest of a broken file cannot spoil; null in doubt. */
+function onlyDataDir(text: string): string | null {
+  const spellings = configKeys.filter(({ name }) => name === "data_dir").flatMap(spellingsOf);
+  const found = spellings.map((spelling) => lineOf(text, spelling)).find(Boolean);
+  const lines = text.split("\n");
+  if (found !== undefined) {
+    const line = lines[found - 1] ?? "";
+    return line.includes("\ufffd") ? null : line;
+  }
+  const isNamed = (line: string) => spellings.some((name) => line.split("#")[0]?.includes(name));
+  return lines.some(isNamed) ? null : "";
+}
+
+async function readText(path: string): Promise<string | null> {
+  try {
+    return await readDocument(path);
+  } catch (cause) {
+    if (!(cause instanceof DbxError) || cause.code !== "data_corrupted") throw cause;
+    // Somebody's editor wrote it; no data of dbx is damaged.
+    throw invalidArgument(cause.message, { file: path }, { cause });
+  }
+}
+
+function assembleFrom(options: {
+  text: string | null;
+  shell: Pick<Shell, "env" | "cwd" | "home" | "configPath">;
+  given: Given;
+}): Configuration {
+  const { text, shell, given } = options;
   const { configPath: path } = shell;
   const warnings: string[] = [];
   const values = new Map<string, Value>();
-  const text = await readDocument(path);
   if (text !== null) fromFile({ text, path, values, warnings });
   fromEnvironment({ env: shell.env, values, warnings });
   for (const key of configKeys) {

@@ -4,7 +4,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { dbx, dbxCommand, endDaemon } from "../support/cli.ts";
+import { dbx, dbxCommand, endDaemon, startForeground } from "../support/cli.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
 
 let dir: TempDir;
@@ -135,4 +135,41 @@ test("a version that does not exist is not answered with another one", async () 
   expect(ran.stderr).toStartWith("error: a/1 has no version 99; it is at version 1 (not_found)");
   expect(ran).toMatchObject({ stdout: "", code: 3 });
   expect((await run(["aggregate", "get", "a", "1", "--version", "1"])).code).toBe(0);
+});
+
+describe("a configuration file with a mistake", () => {
+  const faults: readonly (readonly [string, string, string])[] = [
+    ["a value", "port = 70000\n", "config.toml, line 1: port must be an integer from 0 to 65535"],
+    ["syntax", 'data_dir = "there"\nport = = 1\n', "config.toml, line 2, column 8: "],
+    ["bytes", 'data_dir = "there"\n# \xe9\n', "config.toml is not UTF-8 text"],
+  ];
+
+  test.each(faults)(
+    "in %s does not keep stop and status from their work",
+    async (_, text, says) => {
+      await using server = await startForeground({ home });
+      const config = join(home, "broken/config.toml");
+      mkdirSync(join(home, "broken"));
+      writeFileSync(config, text.replace("there", data_dir), "latin1");
+      // With another home the right directory is known from the file alone.
+      const env = text.includes("there") ? { HOME: join(home, "broken") } : {};
+      const shown = await run(["status", "--config", config], env);
+      expect(shown.stderr).toContain(says);
+      expect(shown.stderr).toContain("; only data_dir is read\n");
+      expect(shown.stdout).toContain(`(pid ${server.pid})`);
+      expect((await run(["restart", "--config", config], env)).code).toBe(2);
+      const stopped = await run(["stop", "--config", config], env);
+      expect(stopped).toMatchObject({ stderr: shown.stderr, code: 0 });
+      expect(stopped.stdout).toStartWith(`dbx stopped (pid ${server.pid})`);
+    },
+  );
+
+  test("that may hide which data directory is meant keeps every command from its work", async () => {
+    for (const text of ['data_dir = "there\n', 'x = """\ndata_dir = "there"\n', "data_dir = 1\n"]) {
+      writeFileSync(join(home, "config.toml"), text);
+      const ran = await run(["stop", "--config", join(home, "config.toml")]);
+      expect(ran.stderr).toMatch(/^error: .*config\.toml, line .* \(invalid_argument\)/);
+      expect(ran).toMatchObject({ stdout: "", code: 2 });
+    }
+  });
 });

@@ -10,7 +10,7 @@ import { failedPrecondition, invalidArgument, notFound, unavailable } from "../.
 import { limits } from "../../model/limits.ts";
 import { realSystem } from "../../system.ts";
 import { command } from "../command.ts";
-import { loadConfiguration } from "../configuration.ts";
+import { loadConfiguration, locateServer } from "../configuration.ts";
 import {
   becomesTrue,
   endServer,
@@ -33,7 +33,8 @@ export const stop = command({
   flags: Type.Object({ json }, strict),
   examples: ["dbx stop"],
   run: async (_flags, shell) => {
-    const { config } = await loadConfiguration(shell, {});
+    const { config, warnings } = await locateServer(shell);
+    for (const warning of warnings) shell.output.words(`warning: ${warning}`);
     const result = await stopServer(config.data_dir);
     if (shell.output.json) return shell.output.jsonValue(result);
     return shell.output.data(stopWords(result));
@@ -92,7 +93,7 @@ export const status = command({
   examples: ["dbx status", "dbx status --json"],
   exits: { 3: "no server is running" },
   run: async (_flags, shell) => {
-    const configuration = await loadConfiguration(shell, {});
+    const configuration = await locateServer(shell);
     const { config, warnings } = configuration;
     const { output } = shell;
     for (const warning of warnings) output.words(`warning: ${warning}`);
