@@ -101,12 +101,18 @@ async function dispatch(options: {
   rest: readonly string[];
   shell: Shell;
 }): Promise<number> {
-  const { path, help, rest, shell } = options;
+  const { path, shell } = options;
+  const { help, rest } = wantsHelp(options);
   let node: Command | Group = commands;
   let at = 0;
   while (node.kind === "group") {
     const name = rest[at];
-    if (name === undefined || name.startsWith("-")) break;
+    // `--json` is a flag of every command, so it may stand before the command as well.
+    if (name === "--json") {
+      at++;
+      continue;
+    }
+    if (name === undefined || name.startsWith("-") || asksVersion(name, path)) break;
     node = await findCommand(node, { name, path });
     path.push(name);
     at++;
@@ -114,14 +120,33 @@ async function dispatch(options: {
   if (help) return showHelp(node, { path, shell, wanted: true });
   if (node.kind === "command") {
     refuseMissingConfig(path, shell);
-    return await node.invoke(rest.slice(at), shell);
+    const early = rest.slice(0, at).filter((arg) => arg === "--json");
+    return await node.invoke([...early, ...rest.slice(at)], shell);
   }
-  const stray = rest[at];
-  if (stray === "--version" && path.length === 0 && rest.length === 1) return showVersion(shell);
-  if (stray !== undefined && stray !== "--json") {
-    throw invalidArgument(`unknown flag ${stray}`, { flag: stray });
-  }
-  return showHelp(node, { path, shell, wanted: false });
+  const [stray, extra] = rest.slice(at).filter((arg) => arg !== "--json");
+  if (stray === undefined) return showHelp(node, { path, shell, wanted: false });
+  if (!asksVersion(stray, path)) throw unknownFlag(stray, path);
+  if (extra === undefined) return showVersion(shell);
+  throw invalidArgument(`unexpected argument ${JSON.stringify(extra)}`, { argument: extra });
+}
+
+/** `dbx help token` is `dbx token --help`. */
+function wantsHelp({ help, rest }: { help: boolean; rest: readonly string[] }): {
+  help: boolean;
+  rest: readonly string[];
+} {
+  const at = rest.findIndex((arg) => arg !== "--json");
+  return rest[at] === "help" ? { help: true, rest: rest.toSpliced(at, 1) } : { help, rest };
+}
+
+const asksVersion = (word: string, path: readonly string[]): boolean =>
+  path.length === 0 && ["--version", "-V", "version"].includes(word);
+
+function unknownFlag(flag: string, path: readonly string[]): DbxError {
+  const known = ["--config", "--help", "--json", ...(path.length === 0 ? ["--version"] : [])];
+  const guess = nearest(flag, known);
+  const meant = guess === undefined ? "" : `; did you mean ${guess}?`;
+  return invalidArgument(`unknown flag ${flag}${meant}`, { flag });
 }
 
 /** These make the configuration file where there is none. */
@@ -140,7 +165,7 @@ async function findCommand(
 ): Promise<Command | Group> {
   const load = Object.hasOwn(group.commands, name) ? group.commands[name] : undefined;
   if (load !== undefined) return await load();
-  const known = Object.keys(group.commands);
+  const known = [...Object.keys(group.commands), ...(path.length === 0 ? ["help", "version"] : [])];
   const guess = nearest(name, known);
   const full = ["dbx", ...path].join(" ");
   throw invalidArgument(
@@ -163,7 +188,8 @@ async function showHelp(
 
 async function showVersion(shell: Shell): Promise<number> {
   const { version } = await import("../version.ts");
-  await shell.output.data(`dbx ${version}`);
+  if (shell.output.json) await shell.output.jsonValue({ version });
+  else await shell.output.data(`dbx ${version}`);
   return 0;
 }
 

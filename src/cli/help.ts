@@ -47,6 +47,15 @@ const common: ArgsDef = {
   help: { type: "boolean", description: "Show this." },
 };
 
+const ofGroups: ArgsDef = {
+  ...common,
+  json: { type: "boolean", description: "Print JSON; before or after the command." },
+};
+const ofRoot: ArgsDef = {
+  ...ofGroups,
+  version: { type: "boolean", description: "Print the version." },
+};
+
 function toCitty(node: Command | Group, name: string) {
   if (node.kind === "command") {
     const args = { ...flagsOf(node), ...common };
@@ -58,7 +67,7 @@ function toCitty(node: Command | Group, name: string) {
   ]);
   return defineCommand({
     meta: { name, description: node.summary },
-    args: common,
+    args: name === "dbx" ? ofRoot : ofGroups,
     subCommands: Object.fromEntries(subCommands),
   });
 }

@@ -24,6 +24,11 @@ const wrong: readonly (readonly [readonly string[], string])[] = [
   [["frobnicate"], 'unknown command "frobnicate"'],
   [["token", "generat"], 'unknown command "generat"; did you mean dbx token generate?'],
   [["--nope"], "unknown flag --nope"],
+  [["--verson"], "unknown flag --verson; did you mean --version?"],
+  [["token", "--version"], "unknown flag --version"],
+  [["version", "now"], 'unexpected argument "now"'],
+  [["help", "strat"], 'unknown command "strat"; did you mean dbx start?'],
+  [["hlep"], 'unknown command "hlep"; did you mean dbx help?'],
   [["start", "--prot", "1"], "unknown flag --prot; did you mean --port?"],
   [["start", "--port", "x"], "--port must be an integer from 0 to 65535"],
   [["start", "--port", "65536"], "--port must be an integer from 0 to 65535"],
@@ -151,6 +156,35 @@ describe("help", () => {
 describe("manners", () => {
   test("--version prints one line", async () => {
     expect(await run(["--version"])).toEqual({ stdout: "dbx 2.0.0\n", stderr: "", code: 0 });
+  });
+
+  test("the version is found however it is asked for", async () => {
+    for (const args of [["-V"], ["version"]]) {
+      expect(await run(args)).toEqual({ stdout: "dbx 2.0.0\n", stderr: "", code: 0 });
+    }
+    for (const args of [
+      ["--version", "--json"],
+      ["--json", "version"],
+    ]) {
+      expect(JSON.parse((await run(args)).stdout)).toEqual({ version: "2.0.0" });
+    }
+    expect((await run(["--help"])).stdout).toMatch(/\n  --json .*\n  --version /);
+  });
+
+  test("help is a command too", async () => {
+    expect(await run(["help"])).toEqual(await run(["--help"]));
+    expect(await run(["help", "token", "list"])).toEqual(await run(["token", "list", "--help"]));
+  });
+
+  test("--json is understood before the command", async () => {
+    for (const args of [
+      ["--json", "config"],
+      ["--json", "config", "--json"],
+    ]) {
+      expect(JSON.parse((await run(args)).stdout)).toMatchObject({ port: 7070 });
+    }
+    const listed = await run(["token", "--json", "list"]);
+    expect(listed).toEqual(await run(["token", "list", "--json"]));
   });
 
   test("--config is understood before and after the command", async () => {
