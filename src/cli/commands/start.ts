@@ -86,11 +86,12 @@ export const restart = command({
   run: async (flags, shell) => {
     // Flags are checked before anything is stopped.
     const given = givenBy(flags);
-    await loadConfiguration(shell, given);
+    const next = await loadConfiguration(shell, given);
     const { config } = await loadConfiguration(shell, {});
     const found = await findServer(config.data_dir);
     if (found.state === "running") {
-      const { pid } = found.record;
+      const { pid, port } = found.record;
+      if (next.config.port !== port) tryPort(next.config);
       if ((await endServer(config.data_dir, found.record)) === null) {
         throw unavailable(`process ${pid} does not end`, { pid });
       }
@@ -99,6 +100,23 @@ export const restart = command({
     return startServer(flags, shell);
   },
 });
+
+/** A good server must not be stopped for one that could not listen. */
+function tryPort({ bind_addr, port }: Config): void {
+  // The same brackets around an IPv6 address as the server takes.
+  const hostname = bind_addr.replace(/^\[(.*)\]$/, "$1");
+  try {
+    Bun.listen({ hostname, port, socket: { data: () => {} } }).stop(true);
+  } catch (cause) {
+    const reason = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
+    const problem = reason === "EADDRINUSE" ? "is in use" : `cannot be listened on (${reason})`;
+    throw unavailable(
+      `port ${port} on ${bind_addr} ${problem}; the running server goes on`,
+      { bind_addr, port, reason },
+      { cause },
+    );
+  }
+}
 
 async function startServer(flags: StartFlags, shell: Shell): Promise<number> {
   const given = givenBy(flags);
