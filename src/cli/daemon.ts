@@ -6,7 +6,7 @@ import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Type, type Static } from "@sinclair/typebox";
 import { decode } from "../api/decode.ts";
-import { permissionDenied } from "../model/error.ts";
+import { failedPrecondition, permissionDenied } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { readDocument, replaceDocument } from "../storage/documents.ts";
 import { isLocked } from "../storage/sqlite/lock.ts";
@@ -70,7 +70,9 @@ export type Found =
   | { readonly state: "none" }
   /** Null: the file could not be read. */
   | { readonly state: "stale"; readonly pid: number | null }
-  | { readonly state: "running"; readonly record: PidRecord };
+  | { readonly state: "running"; readonly record: PidRecord }
+  /** Locked by another command, or by a server that no record names: it was lost, or is to come. */
+  | { readonly state: "unnamed" };
 
 /**
  * A PID file alone proves nothing: after a crash it stays, and its number may be another
@@ -78,14 +80,35 @@ export type Found =
  */
 export async function findServer(data_dir: string): Promise<Found> {
   const record = await readPidFile(data_dir);
-  if (record === null) {
-    const exists = await Bun.file(pidPath(data_dir)).exists();
-    return exists ? { state: "stale", pid: null } : { state: "none" };
+  if (isLocked(data_dir)) {
+    return record !== null && isServer(record.pid)
+      ? { state: "running", record }
+      : { state: "unnamed" };
   }
-  const { pid } = record;
-  return isLocked(data_dir) && isServer(pid)
-    ? { state: "running", record }
-    : { state: "stale", pid };
+  if (record !== null) return { state: "stale", pid: record.pid };
+  const exists = await Bun.file(pidPath(data_dir)).exists();
+  return exists ? { state: "stale", pid: null } : { state: "none" };
+}
+
+/**
+ * The same for commands about the server itself: another command is waited for, as is a process
+ * that was killed a moment ago. Who holds the lock beyond that must not be told as nobody.
+ */
+export async function findServerAlone(
+  data_dir: string,
+): Promise<Exclude<Found, { state: "unnamed" }>> {
+  const until = performance.now() + limits.settle_ms;
+  for (;;) {
+    const found = await findServer(data_dir);
+    if (found.state !== "unnamed") return found;
+    if (performance.now() > until) break;
+    await Bun.sleep(limits.poll_ms);
+  }
+  throw failedPrecondition(
+    `${data_dir} is in use by a process that its PID file does not name: another dbx command, or ` +
+      `a server that is starting or whose PID file was lost (fuser ${join(data_dir, "lock.db")})`,
+    { data_dir },
+  );
 }
 
 /** Whether some process has the data directory open for writing: a server or another command. */

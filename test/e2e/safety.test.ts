@@ -2,9 +2,9 @@
 // want of a look first.
 
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { dbx, dbxCommand, endDaemon, startForeground } from "../support/cli.ts";
+import { dbx, dbxCommand, endDaemon, pidFile, startForeground } from "../support/cli.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
 
 let dir: TempDir;
@@ -183,3 +183,21 @@ test("a restart on a port that is taken leaves the server that runs", async () =
   expect(ran).toMatchObject({ stdout: "", code: 7 });
   expect((await run(["status"])).stdout).toContain(`(pid ${server.pid})`);
 });
+
+test("a server whose PID file is lost or garbled is not told as no server", async () => {
+  await using server = await startForeground({ home });
+  const record = readFileSync(pidFile(home), "utf8");
+  for (const garbled of [null, "{torn", record.replace(String(server.pid), "1")]) {
+    rmSync(pidFile(home));
+    if (garbled !== null) writeFileSync(pidFile(home), garbled);
+    // At once, because each of them waits a moment for a command that may be at its end.
+    const all = [["status"], ["stop"], ["restart"], ["destroy", "--yes"]];
+    for (const ran of await Promise.all(all.map((args) => run(args)))) {
+      expect(ran.stderr).toStartWith(`error: ${data_dir} is in use by a process that its PID file`);
+      expect(ran).toMatchObject({ stdout: "", code: 4 });
+    }
+    expect(existsSync(pidFile(home))).toBe(garbled !== null);
+    writeFileSync(pidFile(home), record);
+  }
+  expect((await run(["stop"])).stdout).toStartWith(`dbx stopped (pid ${server.pid})`);
+}, 30_000);

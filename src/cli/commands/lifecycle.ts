@@ -15,6 +15,7 @@ import {
   becomesTrue,
   endServer,
   findServer,
+  findServerAlone,
   isInUse,
   removePidFile,
   type PidRecord,
@@ -32,6 +33,7 @@ export const stop = command({
     "is said; nothing acknowledged is lost even then. That no server runs is no failure.",
   flags: Type.Object({ json }, strict),
   examples: ["dbx stop"],
+  exits: { 4: "the data directory is in use by a process that its PID file does not name" },
   run: async (_flags, shell) => {
     const { config, warnings } = await locateServer(shell);
     for (const warning of warnings) shell.output.words(`warning: ${warning}`);
@@ -50,7 +52,7 @@ interface StopResult {
 }
 
 async function stopServer(data_dir: string): Promise<StopResult> {
-  const found = await findServer(data_dir);
+  const found = await findServerAlone(data_dir);
   const none = { stopped: false, pid: null, killed: false, stale: false, uptime: null };
   if (found.state === "none") return none;
   if (found.state === "stale") {
@@ -91,13 +93,16 @@ export const status = command({
   summary: "Tell whether the server runs, where, since when and how.",
   flags: Type.Object({ json }, strict),
   examples: ["dbx status", "dbx status --json"],
-  exits: { 3: "no server is running" },
+  exits: {
+    3: "no server is running",
+    4: "the server does not answer, or the data directory is in use by an unnamed process",
+  },
   run: async (_flags, shell) => {
     const configuration = await locateServer(shell);
     const { config, warnings } = configuration;
     const { output } = shell;
     for (const warning of warnings) output.words(`warning: ${warning}`);
-    const found = await findServer(config.data_dir);
+    const found = await findServerAlone(config.data_dir);
     const target =
       found.state === "running"
         ? await connect(found.record, { shell, configuration, token: undefined })

@@ -16,7 +16,14 @@ import {
 import { limits } from "../../model/limits.ts";
 import { command } from "../command.ts";
 import { loadConfiguration, type Configuration, type Given } from "../configuration.ts";
-import { becomesTrue, endServer, findServer, readPidFile, removePidFile } from "../daemon.ts";
+import {
+  becomesTrue,
+  endServer,
+  findServer,
+  findServerAlone,
+  readPidFile,
+  removePidFile,
+} from "../daemon.ts";
 import { surfaces, surfacesOf } from "../keys.ts";
 import { logPath } from "../log-file.ts";
 import { serve } from "../serve.ts";
@@ -88,7 +95,7 @@ export const restart = command({
     const given = givenBy(flags);
     const next = await loadConfiguration(shell, given);
     const { config } = await loadConfiguration(shell, {});
-    const found = await findServer(config.data_dir);
+    const found = await findServerAlone(config.data_dir);
     if (found.state === "running") {
       const { pid, port } = found.record;
       if (next.config.port !== port) tryPort(next.config);
