@@ -25,7 +25,7 @@ export const apply = command({
       field: Type.Optional(
         Type.Array(Type.String(), {
           hint: "KEY=VALUE",
-          description: "One member of the payload, a string; may be repeated.",
+          description: "One member of the payload, a string; repeated for more members.",
         }),
       ),
       payload: Type.Optional(
