@@ -187,11 +187,19 @@ test("a restart on a port that is taken leaves the server that runs", async () =
 test("a server whose PID file is lost or garbled is not told as no server", async () => {
   await using server = await startForeground({ home });
   const record = readFileSync(pidFile(home), "utf8");
+  const key = Buffer.alloc(32).toString("base64");
   for (const garbled of [null, "{torn", record.replace(String(server.pid), "1")]) {
     rmSync(pidFile(home));
     if (garbled !== null) writeFileSync(pidFile(home), garbled);
     // At once, because each of them waits a moment for a command that may be at its end.
-    const all = [["status"], ["stop"], ["restart"], ["destroy", "--yes"]];
+    const leave = [
+      "config",
+      "--data-dir",
+      join(home, "new"),
+      `--master-key=${key}`,
+      `--dek=${key}`,
+    ];
+    const all = [["status"], ["stop"], ["restart"], ["destroy", "--yes"], leave];
     for (const ran of await Promise.all(all.map((args) => run(args)))) {
       expect(ran.stderr).toStartWith(`error: ${data_dir} is in use by a process that its PID file`);
       expect(ran).toMatchObject({ stdout: "", code: 4 });

@@ -5,7 +5,7 @@ import { Config, dataKeyPattern } from "../../model/config.ts";
 import { DbxError, failedPrecondition, invalidArgument } from "../../model/error.ts";
 import { command, flagName } from "../command.ts";
 import { keepInFile, loadConfiguration, type Configuration, type Given } from "../configuration.ts";
-import { findServer } from "../daemon.ts";
+import { findServer, findServerAlone } from "../daemon.ts";
 import { configKeys } from "../keys.ts";
 import type { Shell } from "../shell.ts";
 import { connect, type Target } from "../target.ts";
@@ -131,7 +131,7 @@ async function keep({ shell, flags, given }: Keeping): Promise<void> {
 async function refuseToLeaveServer(before: Configuration, after: Configuration): Promise<void> {
   const { data_dir } = before.config;
   if (after.config.data_dir === data_dir) return;
-  if ((await findServer(data_dir)).state !== "running") return;
+  if ((await findServerAlone(data_dir)).state !== "running") return;
   throw failedPrecondition(`a server runs on ${data_dir}; stop it before you leave it`, {
     data_dir,
   });
