@@ -171,7 +171,11 @@ function advance(folded: Folded, event: CommittedEvent): void {
   folded.version = event.version;
   folded.frontier = growFrontier(folded.frontier, event.hash);
   folded.root = rootOf(folded.frontier);
-  folded.state = evolve(folded.state, event.payload);
+  try {
+    folded.state = evolve(folded.state, event.payload);
+  } catch {
+    // A damaged payload may be no JSON any more; its digest has told so already.
+  }
   folded.updated_at = event.created_at;
 }
 

@@ -224,7 +224,16 @@ test("a row that somebody removed, moved or added is told", () =>
       await append(storage, [transaction(events)]);
       await storage.close();
       const database = new Database(join(directory, "dbx.db"));
+      const triggers = database
+        .query<{ name: string; sql: string }, []>(
+          "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'",
+        )
+        .all();
       for (const statement of statements) database.run(statement);
+      // Put back, as whoever covers his tracks would: a missing one is told at the opening.
+      for (const { name, sql } of triggers) {
+        if (statements[0] === `DROP TRIGGER ${name}`) database.run(sql);
+      }
       database.close();
 
       const reading = await openReading(directory);
@@ -240,6 +249,33 @@ test("a row that somebody removed, moved or added is told", () =>
 
       expect(`${statements.join()}: ${told}`).not.toBe(`${statements.join()}: `);
       expect(told).not.toContain("undefined");
+    }
+  }));
+
+test("a trigger, index or table that is missing, changed or added is told at the opening", () =>
+  withDirectory(async (root) => {
+    const changes = [
+      "DROP TRIGGER event_update",
+      "DROP INDEX event_by_id",
+      "CREATE TRIGGER mine AFTER INSERT ON event BEGIN SELECT 1; END",
+      "CREATE TABLE mine (a)",
+    ];
+    for (const [index, change] of changes.entries()) {
+      const directory = join(root, String(index));
+      await (await openWriting(directory)).close();
+      const database = new Database(join(directory, "dbx.db"));
+      database.run(change);
+      database.close();
+      for (const open of [openWriting, openReading]) {
+        const told = await open(directory).then(
+          () => "opened",
+          (error: unknown) => `${Object(error).code}: ${Object(error).message}`,
+        );
+        expect([change, told]).toEqual([
+          change,
+          expect.stringMatching(/^data_corrupted: .*not as dbx made it/),
+        ]);
+      }
     }
   }));
 

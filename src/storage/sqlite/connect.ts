@@ -12,6 +12,7 @@ import {
   migrations,
   readApplicationId,
   readFormat,
+  readSchema,
   rollback,
   sqliteVersion,
   writeFormat,
@@ -99,7 +100,10 @@ export function connectReader(path: string): Connection | undefined {
     const settings = setPragmas(database, commonPragmas);
     requireOurs(database, path);
     const format = formatOf(database);
-    if (format === migrations.length) return { database, settings };
+    if (format === migrations.length) {
+      requireSchema(database, path);
+      return { database, settings };
+    }
     if (format > 0) {
       throw failedPrecondition(
         `${path} is of format ${format}; start dbx once to bring it to ${migrations.length}`,
@@ -174,6 +178,40 @@ function requireOurs(database: Database, path: string): void {
       { path, format, known: migrations.length },
     );
   }
+}
+
+interface SchemaRow {
+  readonly type: string;
+  readonly name: string;
+  readonly sql: string | null;
+}
+
+/**
+ * Tables, indexes and triggers are as the migrations make them: a missing trigger would let others
+ * change events, and a damaged one would fail at the first append.
+ */
+function requireSchema(database: Database, path: string): void {
+  const rows = schemaOf(database);
+  const made = (schemaMade ??= freshSchema());
+  const show = ({ type, name, sql }: SchemaRow) => `${type} ${name} ${sql ?? ""}`;
+  const there = new Set(rows.map(show));
+  const wrong =
+    made.find((row) => !there.has(show(row))) ??
+    rows.find((row) => !made.some((other) => show(other) === show(row)));
+  if (wrong === undefined) return;
+  throw dataCorrupted(`${path}: the ${wrong.type} ${wrong.name} is not as dbx made it`, { path });
+}
+
+const schemaOf = (database: Database): SchemaRow[] => {
+  using statement = database.prepare<SchemaRow, []>(readSchema);
+  return statement.all();
+};
+
+let schemaMade: SchemaRow[] | undefined;
+function freshSchema(): SchemaRow[] {
+  using database = new Database(":memory:");
+  for (const statement of migrations.flat()) database.run(statement);
+  return schemaOf(database);
 }
 
 /**

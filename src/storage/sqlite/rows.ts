@@ -63,6 +63,17 @@ export interface LogRow {
 export const saltBytes = 16;
 const idBytes = 16;
 
+// A flipped bit in a record's header changes a value's type or makes it NULL, whatever the table
+// declares; so the types above are a hope until these have looked.
+const areBytes = (values: readonly unknown[], length: number): boolean =>
+  values.every((value) => value instanceof Uint8Array && value.length === length);
+const areTexts = (values: readonly unknown[]): boolean =>
+  values.every((value) => typeof value === "string");
+const areTextsOrNull = (values: readonly unknown[]): boolean =>
+  values.every((value) => value === null || typeof value === "string");
+const areCounts = (values: readonly unknown[]): boolean =>
+  values.every((value) => Number.isSafeInteger(value) && Number(value) >= 0);
+
 export function toEvent(row: EventRow): CommittedEvent {
   const where = { position: row.position };
   const { aggregate_type, aggregate_id, payload, salt, issued_group, issued_user } = row;
@@ -73,11 +84,11 @@ export function toEvent(row: EventRow): CommittedEvent {
     throw dataCorrupted(`event ${row.position} has no body`, where);
   }
   const shapely =
-    row.event_id.length === idBytes &&
-    salt.length === saltBytes &&
-    row.content_digest.length === digestBytes &&
-    row.hash.length === digestBytes &&
-    row.merkle_root.length === digestBytes;
+    areBytes([row.event_id, salt], idBytes) &&
+    areBytes([row.content_digest, row.hash, row.merkle_root], digestBytes) &&
+    areTexts([aggregate_type, aggregate_id, payload, row.event_type, row.created_at]) &&
+    areTextsOrNull([issued_group, issued_user, row.note]) &&
+    areCounts([row.position, row.version]);
   if (!shapely) throw dataCorrupted(`event ${row.position} is malformed`, where);
   return {
     aggregate_type,
@@ -103,10 +114,12 @@ export function toEvent(row: EventRow): CommittedEvent {
 
 export function toHead(row: StreamRow): StreamHead {
   const { aggregate_type, aggregate_id, version, frontier, positions } = row;
-  if (
-    frontier.length !== bitsOf(version) * digestBytes ||
-    positions.length !== restBytes(version)
-  ) {
+  const shapely =
+    areTexts([aggregate_type, aggregate_id, row.state, row.updated_at]) &&
+    areCounts([row.stream_id, version, row.archived]) &&
+    areBytes([frontier], bitsOf(version) * digestBytes) &&
+    areBytes([positions], restBytes(version));
+  if (!shapely) {
     throw dataCorrupted(`the head of ${aggregate_type}/${aggregate_id} is malformed`, {
       aggregate_type,
       aggregate_id,
@@ -133,14 +146,26 @@ export const toStoredHead = (row: StreamRow): StoredHead => ({
 });
 
 export function toSnapshot(row: SnapshotRow): Snapshot {
+  const { aggregate_type, aggregate_id, version } = row;
+  const shapely =
+    areTexts([row.state, row.created_at]) &&
+    areTextsOrNull([row.comment]) &&
+    areCounts([version]) &&
+    areBytes([row.merkle_root], digestBytes);
+  if (!shapely) {
+    const what = `the snapshot of ${aggregate_type}/${aggregate_id} at version ${version}`;
+    throw dataCorrupted(`${what} is malformed`, { aggregate_type, aggregate_id, version });
+  }
   return { ...row, state: row.state as State };
 }
 
 export function toLogTail(row: LogRow): LogTail {
-  if (row.frontier.length !== bitsOf(row.size) * digestBytes) {
+  const shapely =
+    areCounts([row.size, row.streams]) && areBytes([row.frontier], bitsOf(row.size) * digestBytes);
+  if (!shapely) {
     throw dataCorrupted("the tree of the log is malformed", { size: row.size });
   }
-  if (row.keys.length !== digestBytes) {
+  if (!areBytes([row.keys], digestBytes)) {
     throw dataCorrupted("the log's digest over the keys of streams is malformed", {});
   }
   const { size, streams, keys } = row;

@@ -110,6 +110,10 @@ export const readApplicationId = `PRAGMA application_id`;
 export const readFormat = `PRAGMA user_version`;
 /** Pragmas take no parameters; the number is an index of `migrations`. */
 export const writeFormat = (format: number): string => `PRAGMA user_version = ${format}`;
+/** What SQLite made for itself (statistics, automatic indexes) is not ours. */
+export const readSchema = `
+  SELECT type, name, sql FROM sqlite_schema
+  WHERE name NOT LIKE 'sqlite|_%' ESCAPE '|' ORDER BY name`;
 export const countTables = `SELECT count(*) AS count FROM sqlite_schema`;
 export const sqliteVersion = `SELECT sqlite_version() AS version`;
 
