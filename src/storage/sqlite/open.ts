@@ -6,10 +6,11 @@
 //   lock.db                 held by the one process that writes
 
 import type { Database } from "bun:sqlite";
+import { SQLiteError } from "bun:sqlite";
 import { closeSync, existsSync, openSync, statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { unavailable, type DbxError } from "../../model/error.ts";
+import { dataCorrupted, unavailable, type DbxError } from "../../model/error.ts";
 import { syncDirectory } from "../documents.ts";
 import { createMemoryStorage } from "../memory.ts";
 import {
@@ -199,6 +200,14 @@ function createFile(path: string): boolean {
 
 function translateOpen(directory: string, cause: unknown): unknown {
   const translatedCause = translate(`open ${directory}`, cause);
+  if (translatedCause instanceof SQLiteError) {
+    // The statements of the opening are right: a file on which they fail is damaged (its header
+    // names a format that SQLite does not know, say).
+    const details = { directory, reason: translatedCause.message };
+    return dataCorrupted(`cannot open ${directory}: the database file is damaged`, details, {
+      cause,
+    });
+  }
   if (translatedCause instanceof Error && "syscall" in translatedCause) {
     return unavailable(`cannot open ${directory}: ${translatedCause.message}`, {}, { cause });
   }
