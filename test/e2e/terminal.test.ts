@@ -101,8 +101,13 @@ test("a changed byte is found by verify, which names it, and other reads go on",
   }
   {
     using database = new Database(join(home, ".eventdbx/dbx.db"));
+    const trigger = database
+      .query<{ sql: string }, []>("SELECT sql FROM sqlite_schema WHERE name = 'body_update'")
+      .get();
     database.run("DROP TRIGGER body_update");
     database.run(`UPDATE body SET payload = '{"name":"N2"}' WHERE position = 2`);
+    // A missing trigger would be told before any event is looked at.
+    database.run(trigger?.sql ?? "");
   }
   const all = await run(["aggregate", "verify", "--all"]);
   expect(all.stderr).toMatch(/^error: .* \(data_corrupted\)\n/);
