@@ -173,9 +173,7 @@ describe.each(tables)("%s", (table) => {
     for (const [index, row] of rows.entries()) {
       for (const [column, value] of Object.entries(row)) {
         if (column === "tamper_rowid" || column === "rowid") continue;
-        const all = others(value);
-        // Every byte of the first row; of the others the first and the last.
-        for (const other of index === 0 ? all : [all[0], all.at(-1)]) {
+        for (const other of others(value)) {
           const where = primaryKeys[table].map((name) => `${name} = ?`).join(" AND ");
           let changes = 0;
           const found = await tampered(table, () => {
