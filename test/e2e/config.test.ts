@@ -61,7 +61,13 @@ describe("the first configuration", () => {
       expect(shown.stdout + shown.stderr + json.stdout + stderr).not.toContain(secret);
     }
     // The second time nothing but the change is needed.
-    expect((await run(["config", "--list-page-size", "3"])).code).toBe(0);
+    const told = await run(["config", "--list-page-size", "3", "--json"]);
+    expect(JSON.parse(told.stdout)).toMatchObject({
+      ...{ list_page_size: 3, page_limit: 5 },
+      data_encryption_key: "set",
+    });
+    expect(told.stdout).not.toContain(dek);
+    expect(told.code).toBe(0);
     expect(text()).toContain("\nlist_page_size = 3\n");
   });
 

@@ -123,8 +123,10 @@ async function keep({ shell, flags, given }: Keeping): Promise<void> {
   if (secrets.dek !== undefined) {
     shell.output.words("warning: the key is kept, but this version does not encrypt yet");
   }
-  warnOverruled(await loadConfiguration(shell, {}), { kept, shell });
+  const now = await loadConfiguration(shell, {});
+  warnOverruled(now, { kept, shell });
   await tellServer(before, shell);
+  if (shell.output.json) await shell.output.jsonValue(printable(now));
 }
 
 /** With another data directory in the file no command would find the server that runs. */
