@@ -78,17 +78,6 @@ export function splitElements(list: Canonical): Canonical[] {
   return elements;
 }
 
-/** The canonical object with these members, which MUST be sorted by key. */
-export function joinMembers(
-  sorted: readonly (readonly [key: string, value: Canonical])[],
-): Canonical {
-  let joined = "{";
-  for (const [key, inner] of sorted) {
-    joined += `${joined.length > 1 ? "," : ""}${JSON.stringify(key)}:${inner}`;
-  }
-  return `${joined}}` as Canonical;
-}
-
 /** Where the value that begins at `start` of a canonical text ends. */
 export function endOfValue(list: string, start: number): number {
   let open = 0;

@@ -5,7 +5,6 @@ import fc from "fast-check";
 import {
   canonicalize,
   decodeUtf8,
-  joinMembers,
   splitElements,
   splitMembers,
 } from "../../src/model/canonical.ts";
@@ -165,7 +164,8 @@ test(
         if (result?.startsWith("{")) {
           const object = canonicalize(result);
           const members = splitMembers(object);
-          expect(joinMembers(members)).toBe(object);
+          const written = members.map(([key, inner]) => `${JSON.stringify(key)}:${inner}`);
+          expect(`{${written.join(",")}}`).toBe(object);
           for (const [, inner] of members) expect(canonicalize(inner)).toBe(inner);
         }
         if (result?.startsWith("[")) {

@@ -5,7 +5,6 @@ import {
   canonicalize,
   canonicalOf,
   decodeUtf8,
-  joinMembers,
   splitElements,
   splitMembers,
 } from "../../src/model/canonical.ts";
@@ -360,7 +359,8 @@ describe("parts of a canonical text", () => {
       ["d", "[]"],
       ["e", "-1.5"],
     ]);
-    expect(joinMembers(members)).toBe(source);
+    const written = members.map(([key, inner]) => `${JSON.stringify(key)}:${inner}`);
+    expect(`{${written.join(",")}}`).toBe(source);
     expect(splitElements(canonicalize('[1,[2,"]"],{"a":","},"\\\\"]')) as string[]).toEqual([
       "1",
       '[2,"]"]',
@@ -369,6 +369,5 @@ describe("parts of a canonical text", () => {
     ]);
     expect(splitMembers(canonicalize("{}"))).toEqual([]);
     expect(splitElements(canonicalize("[]"))).toEqual([]);
-    expect(joinMembers([]) as string).toBe("{}");
   });
 });
