@@ -7,13 +7,15 @@ import { createCommitter } from "./engine/committer.ts";
 import { createEngine } from "./engine/engine.ts";
 import { createClock } from "./engine/clock.ts";
 import { ensureMachineKey, readMachineKey } from "./engine/machine-key.ts";
+import { openSchemas } from "./engine/schemas.ts";
 import { createSettings, type Settings } from "./engine/settings.ts";
+import { createStaging } from "./engine/staging.ts";
 import { openTokens } from "./engine/tokens.ts";
 import type { Log } from "./log.ts";
 import type { Actor, TokenId } from "./model/actor.ts";
 import type { Config } from "./model/config.ts";
 import { dataCorrupted, notFound, type DbxError } from "./model/error.ts";
-import { checkEvent } from "./model/schema.ts";
+import type { PlanContext } from "./model/plan.ts";
 import { databaseName, openSqliteStorage } from "./storage/sqlite/open.ts";
 import type { SqliteStorage } from "./storage/sqlite/storage.ts";
 import type { System } from "./system.ts";
@@ -110,24 +112,37 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
     const time = system.now();
     return (id: TokenId) => tokens.allowanceOf(id, time);
   };
-  const committer = createCommitter({
-    storage,
-    context: () => ({
+  const schemas = await openSchemas({
+    path: join(data_dir, "schemas.json"),
+    log,
+    system,
+    writable: options.access === "write",
+  });
+  const context = (): PlanContext => {
+    const view = schemas.view();
+    const { restrict, snapshot_threshold } = settings.current();
+    return {
       now: now(),
       allowanceOf: allowancesNow(),
-      checkSchema: (event) => checkEvent(settings.current().restrict, event),
-      snapshotThresholdOf: () => settings.current().snapshot_threshold ?? null,
-    }),
+      checkSchema: (event) => view.checkEvent(restrict, event),
+      snapshotThresholdOf: (type) => view.snapshotThresholdOf(type) ?? snapshot_threshold ?? null,
+    };
+  };
+  const committer = createCommitter({ storage, context });
+  const staging = createStaging({
+    path: join(data_dir, "staged_events.json"),
+    ...{ storage, committer, schemas, settings, system, log, context },
   });
   const status = async () => ({
     version,
     restrict: settings.current().restrict,
     durability: config.storage.durability,
     encrypted: false,
-    figures: { ...committer.figures(), ...(await storage.figures()) },
+    figures: { ...committer.figures(), ...(await storage.figures()), ...schemas.figures() },
   });
   const closeAll = async (): Promise<void> => {
     try {
+      await staging.close();
       await committer.close();
       await tokens.close();
     } finally {
@@ -136,7 +151,9 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
   };
   let closing: Promise<void> | undefined;
   return {
-    dbx: createEngine({ storage, committer, tokens, system, settings, status }),
+    dbx: createEngine({
+      ...{ storage, committer, tokens, schemas, staging, system, now, settings, status },
+    }),
     authenticate: tokens.authenticate,
     openSession: tokens.openSession,
     machineKey:

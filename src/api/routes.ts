@@ -1,11 +1,11 @@
 // Method and path of each operation. Names in braces are taken out of the input; the rest is the
-// query of a GET and the JSON body of anything else. An output with `next_cursor` is answered as
+// query of a GET or DELETE and the JSON body of anything else. An output with `next_cursor` is answered as
 // its list alone, with the cursor in the header `X-Next-Cursor`.
 
 import type { OperationName } from "./operations.ts";
 
 export interface Route {
-  readonly method: "GET" | "POST";
+  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
   readonly path: string;
   readonly operation: OperationName;
   /** HTTP status of success. */
@@ -54,6 +54,57 @@ export const routes: readonly Route[] = [
     status: 200,
     surface: "rest",
   },
+  {
+    method: "POST",
+    path: "/v1/aggregates/{aggregate_type}/{aggregate_id}/snapshots",
+    operation: "createSnapshot",
+    status: 201,
+    surface: "rest",
+  },
+  {
+    method: "POST",
+    path: "/v1/aggregates/{aggregate_type}/{aggregate_id}/archive",
+    operation: "archiveAggregate",
+    status: 200,
+    surface: "rest",
+  },
+  {
+    method: "POST",
+    path: "/v1/aggregates/{aggregate_type}/{aggregate_id}/restore",
+    operation: "restoreAggregate",
+    status: 200,
+    surface: "rest",
+  },
+  {
+    method: "POST",
+    path: "/v1/aggregates/{aggregate_type}/{aggregate_id}/remove",
+    operation: "removeAggregate",
+    status: 200,
+    surface: "rest",
+  },
+  {
+    method: "GET",
+    path: "/v1/export",
+    operation: "exportAggregates",
+    status: 200,
+    surface: "rest",
+  },
+  { method: "GET", path: "/v1/staged", operation: "listStaged", status: 200, surface: "rest" },
+  { method: "POST", path: "/v1/staged", operation: "stageEvent", status: 201, surface: "rest" },
+  {
+    method: "POST",
+    path: "/v1/staged/commit",
+    operation: "commitStaged",
+    status: 200,
+    surface: "rest",
+  },
+  {
+    method: "POST",
+    path: "/v1/staged/discard",
+    operation: "discardStaged",
+    status: 200,
+    surface: "rest",
+  },
   { method: "POST", path: "/v1/events", operation: "appendEvent", status: 200, surface: "rest" },
   {
     method: "POST",
@@ -63,6 +114,49 @@ export const routes: readonly Route[] = [
     surface: "rest",
   },
   { method: "GET", path: "/v1/events", operation: "readLog", status: 200, surface: "rest" },
+  {
+    method: "GET",
+    path: "/admin/schemas",
+    operation: "listSchemas",
+    status: 200,
+    surface: "admin",
+  },
+  {
+    method: "POST",
+    path: "/admin/schemas",
+    operation: "createSchema",
+    status: 201,
+    surface: "admin",
+  },
+  {
+    method: "GET",
+    path: "/admin/schemas/{aggregate}",
+    operation: "getSchema",
+    status: 200,
+    surface: "admin",
+  },
+  {
+    method: "PATCH",
+    path: "/admin/schemas/{aggregate}",
+    operation: "changeSchema",
+    status: 200,
+    surface: "admin",
+  },
+  {
+    method: "DELETE",
+    path: "/admin/schemas/{aggregate}/events/{event}",
+    operation: "removeSchemaEvent",
+    status: 200,
+    surface: "admin",
+  },
+  {
+    method: "POST",
+    path: "/admin/schemas/{aggregate}/validate",
+    operation: "validateEvent",
+    status: 200,
+    surface: "admin",
+  },
+  { method: "GET", path: "/admin/audit", operation: "listAudit", status: 200, surface: "admin" },
   { method: "GET", path: "/admin/tokens", operation: "listTokens", status: 200, surface: "admin" },
   { method: "POST", path: "/admin/tokens", operation: "issueToken", status: 201, surface: "admin" },
   {

@@ -44,7 +44,23 @@ export function createClient(options: ClientOptions): Client {
     listEvents: on("listEvents"),
     readLog: on("readLog"),
     verifyAggregate: on("verifyAggregate"),
+    exportAggregates: on("exportAggregates"),
+    createSnapshot: on("createSnapshot"),
+    archiveAggregate: on("archiveAggregate"),
+    restoreAggregate: on("restoreAggregate"),
+    removeAggregate: on("removeAggregate"),
+    stageEvent: on("stageEvent"),
+    listStaged: on("listStaged"),
+    commitStaged: on("commitStaged"),
+    discardStaged: on("discardStaged"),
+    createSchema: on("createSchema"),
+    listSchemas: on("listSchemas"),
+    getSchema: on("getSchema"),
+    changeSchema: on("changeSchema"),
+    removeSchemaEvent: on("removeSchemaEvent"),
+    validateEvent: on("validateEvent"),
     verifyLog: on("verifyLog"),
+    listAudit: on("listAudit"),
     issueToken: on("issueToken"),
     listTokens: on("listTokens"),
     revokeToken: on("revokeToken"),
@@ -82,7 +98,8 @@ function requestFor(
     encodeURIComponent(String(members[name])),
   );
   for (const name of names) delete members[name];
-  if (route.method !== "GET") return { path, body: toJson(schema, members) };
+  const inQuery = route.method === "GET" || route.method === "DELETE";
+  if (!inQuery) return { path, body: toJson(schema, members) };
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(members)) {
     if (value !== undefined) query.set(name, String(value));

@@ -5,7 +5,8 @@
 import { timingSafeEqual } from "node:crypto";
 import { Type, type Static } from "@sinclair/typebox";
 import { decode } from "../api/decode.ts";
-import type { Input, IssuedToken, Token } from "../api/operations.ts";
+import type { Input } from "../api/operations.ts";
+import type { IssuedToken, Token } from "../api/operations/tokens.ts";
 import type { Log } from "../log.ts";
 import { grants, grantsOf, Group, User, type Actor, type TokenId } from "../model/actor.ts";
 import {

@@ -6,6 +6,12 @@ export const limits = {
   name_chars_max: 256,
   /** A note is a remark beside the event, not a second payload. */
   note_chars_max: 128,
+  /** A comment says why something was done to an aggregate; longer reasons are documents. */
+  comment_chars_max: 1_024,
+  /** A filter is read by people and parsed for every request; it fits into the line of a request. */
+  filter_chars_max: 8_192,
+  /** Nesting of a filter's parentheses and NOTs, for the sake of somebody's recursion. */
+  filter_depth_max: 64,
   /** Token labels are shown in tables and recorded in every event they issue. */
   actor_chars_max: 128,
   /** Nesting of a payload; deeper input is an attack on somebody's recursion. */
@@ -56,6 +62,22 @@ export const limits = {
   page_rows_max: 100_000,
   /** Payload bytes of one page. A larger one is refused: cut short it would look like the last. */
   page_bytes_max: 67_108_864,
+  /** Staged events: one commit appends them all. */
+  staged_events_max: 1_000,
+  /** Payload bytes of all staged events: the queue is one small file, rewritten at every change. */
+  staged_bytes_max: 16_777_216,
+  /** Schemas, events of one, fields of one: each is looked at by people. */
+  schema_entries_max: 1_000,
+  /** `schemas.json` in bytes: it is read whole whenever it changes. */
+  schemas_bytes_max: 16_777_216,
+  /** One pattern of a schema. Matching takes time linear in the text, and in this. */
+  pattern_chars_max: 1_000,
+  /** Versions of an aggregate that move to or from the archive at a time: a few ms of writing. */
+  archive_block_events: 256,
+  /** Payload characters of such a block, beyond which it ends early. */
+  archive_block_chars_max: 1_048_576,
+  /** Distinct top-level members of one aggregate type in a CSV export: its columns. */
+  export_columns_max: 16_384,
   /** Tokens in `tokens.json`: every one is kept in memory. */
   tokens_max: 100_000,
   /** Tokens the command line bought and that have not expired yet. */

@@ -40,6 +40,8 @@ export interface PlannedEvent extends StreamKey {
   readonly expected_version: ExpectedVersion;
   /** 16 random bytes. */
   readonly salt: Uint8Array;
+  /** Who asked for it, where that is not whoever appends it now: a staged event keeps its actor. */
+  readonly issued_by?: Issuer | null;
 }
 
 /** All or nothing; may span streams. At least one event. */
@@ -205,7 +207,8 @@ function accept(draft: Draft, transaction: Transaction): Outcome {
   const changes: Changes = { heads: new Map(), snapshots: [] };
   const events = transaction.events.map((event, index) => {
     try {
-      return append(draft, changes, event, transaction.issued_by);
+      const { issued_by = transaction.issued_by } = event;
+      return append(draft, changes, event, issued_by);
     } catch (error) {
       if (error instanceof DbxError && transaction.events.length > 1) {
         throw new DbxError(error.code, error.message, { index, ...error.details });

@@ -2,7 +2,7 @@
 // has no handler for.
 
 interface PathMethod {
-  readonly method: "GET" | "POST";
+  readonly method: string;
   readonly path: string;
 }
 

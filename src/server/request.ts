@@ -31,7 +31,7 @@ export function inputOf(
   const { operation, method } = route;
   const names = pathNames(route.path);
   const { input: schema } = operations[operation];
-  if (method === "GET") {
+  if (method === "GET" || method === "DELETE") {
     return {
       body: () => null,
       input(request, path) {
@@ -70,10 +70,12 @@ export function inputOf(
  */
 function bytesMaxOf(operation: OperationName, payload_limit: () => number): () => number {
   if (operation === "appendEvents") return () => limits.batch_bytes_max;
-  if (operation === "appendEvent")
+  if (carriesPayload.includes(operation))
     return () => payload_limit() * spelling + limits.envelope_bytes_max;
   return () => limits.admin_bytes_max;
 }
+
+const carriesPayload: readonly OperationName[] = ["appendEvent", "stageEvent", "validateEvent"];
 
 /**
  * How much longer than its canonical form a payload may be written: many clients escape all but

@@ -1,0 +1,66 @@
+// Appending, and reading events back.
+
+import { Type } from "@sinclair/typebox";
+import { Aggregate } from "../../model/aggregate.ts";
+import { Event, EventRecord } from "../../model/event.ts";
+import { limits } from "../../model/limits.ts";
+import { Page } from "../../model/page.ts";
+import { StreamKey } from "../../model/stream.ts";
+import { IncludeHidden, key, operation, strict } from "./operation.ts";
+
+export const eventOperations = {
+  appendEvent: operation({
+    summary: "Append one event.",
+    kind: "command",
+    grant: "append",
+    input: Event,
+    output: EventRecord,
+  }),
+  appendEvents: operation({
+    summary: "Append several events over one or many aggregates, all or nothing.",
+    kind: "command",
+    grant: "append",
+    input: Type.Object(
+      { events: Type.Array(Event, { minItems: 1, maxItems: limits.transaction_events_max }) },
+      { $id: "AppendEventsInput", ...strict },
+    ),
+    output: Type.Array(EventRecord),
+  }),
+  createAggregate: operation({
+    summary: "Make an aggregate without events.",
+    kind: "command",
+    grant: "append",
+    input: StreamKey,
+    output: Aggregate,
+  }),
+  listEvents: operation({
+    summary: "The events of an aggregate, oldest first.",
+    kind: "query",
+    grant: "read",
+    input: Type.Object(
+      { ...key, ...Page.properties, include_hidden: Type.Optional(IncludeHidden) },
+      strict,
+    ),
+    output: Type.Array(EventRecord),
+  }),
+  readLog: operation({
+    summary: "The whole log in order, from after a position.",
+    kind: "query",
+    grant: "read",
+    input: Type.Object(
+      {
+        after: Type.Optional(
+          Type.Integer({
+            minimum: 0,
+            maximum: Number.MAX_SAFE_INTEGER,
+            description: "Give the events after this position; 0 when missing.",
+          }),
+        ),
+        take: Page.properties.take,
+        include_hidden: Type.Optional(IncludeHidden),
+      },
+      strict,
+    ),
+    output: Type.Array(EventRecord),
+  }),
+};

@@ -1,0 +1,71 @@
+// The store as a whole: whether it answers, how it does, what it says of itself.
+
+import { Type } from "@sinclair/typebox";
+import { AuditEntry } from "../../model/audit.ts";
+import { Page } from "../../model/page.ts";
+import { nothing, operation, Root, strict } from "./operation.ts";
+
+export const serverOperations = {
+  health: operation({
+    summary: "Whether dbx answers. Needs no token.",
+    kind: "query",
+    grant: null,
+    input: nothing,
+    output: Type.Object({ status: Type.Literal("ok") }),
+  }),
+  verifyLog: operation({
+    summary: "Recompute every aggregate and the tree over the whole log, and compare.",
+    kind: "query",
+    grant: "admin",
+    input: nothing,
+    output: Type.Object({
+      aggregates: Type.Integer({ description: "How many were recomputed." }),
+      position: Type.Integer({ description: "Events recomputed; the last position." }),
+      log_root: Root,
+    }),
+  }),
+  serverStatus: operation({
+    summary: "What the running server is and does.",
+    kind: "query",
+    grant: "admin",
+    input: nothing,
+    output: Type.Object({
+      version: Type.String(),
+      restrict: Type.String(),
+      durability: Type.String(),
+      encrypted: Type.Boolean(),
+      position: Type.Integer(),
+      aggregates: Type.Integer(),
+      figures: Type.Record(Type.String(), Type.Union([Type.Number(), Type.String()])),
+    }),
+  }),
+  reloadConfig: operation({
+    summary: "Read the configuration file again and follow what can change while running.",
+    kind: "command",
+    grant: "admin",
+    input: nothing,
+    output: Type.Object({
+      applied: Type.Array(Type.String({ description: "Keys that hold from now on." })),
+      restart: Type.Array(Type.String({ description: "Keys that hold after a restart." })),
+    }),
+  }),
+  listAudit: operation({
+    summary: "What was done to aggregates as a whole, by whom and why, oldest first.",
+    kind: "query",
+    grant: "admin",
+    input: Type.Object(
+      {
+        after: Type.Optional(
+          Type.Integer({
+            minimum: 0,
+            maximum: Number.MAX_SAFE_INTEGER,
+            description: "Give the entries after this one; 0 when missing.",
+          }),
+        ),
+        take: Page.properties.take,
+      },
+      strict,
+    ),
+    output: Type.Array(AuditEntry),
+  }),
+};

@@ -1,0 +1,77 @@
+// What is done to an aggregate as a whole: snapshots, archiving, restoring, removing; and the audit
+// trail, which says who did it and why.
+
+import type { Dbx } from "../api/dbx.ts";
+import type { Actor } from "../model/actor.ts";
+import { toAggregate } from "../model/aggregate.ts";
+import type { Change } from "../model/audit.ts";
+import { aggregateNotFound, failedPrecondition } from "../model/error.ts";
+import { takeOf } from "../model/page.ts";
+import { showKey, type StreamKey } from "../model/stream.ts";
+import type { Storage } from "../storage/storage.ts";
+import type { LiveSettings } from "./settings.ts";
+
+export type Lifecycle = Pick<
+  Dbx,
+  "createSnapshot" | "archiveAggregate" | "restoreAggregate" | "removeAggregate" | "listAudit"
+>;
+
+type Reason = StreamKey & { comment?: string | null };
+
+export function createLifecycle(deps: {
+  readonly storage: Storage;
+  readonly settings: LiveSettings;
+  readonly now: () => string;
+}): Lifecycle {
+  const { storage, settings, now } = deps;
+  const changeOf = ({ group, user }: Actor, { comment }: Reason): Change => ({
+    at: now(),
+    issued_by: { group, user },
+    comment: comment ?? null,
+  });
+  return {
+    createSnapshot: async (actor, input) => {
+      const key = keyOf(input);
+      const snapshot = await storage.keepSnapshot(key, changeOf(actor, input));
+      if (snapshot === undefined) throw aggregateNotFound(key);
+      if (snapshot === "no_events") {
+        throw failedPrecondition(`${showKey(key)} has no events yet`, { ...key, version: 0 });
+      }
+      if (snapshot === "archived") {
+        throw failedPrecondition(`${showKey(key)} is archived; restore it first`, { ...key });
+      }
+      return { ...snapshot, merkle_root: snapshot.merkle_root.toHex() };
+    },
+    archiveAggregate: async (actor, input) => {
+      const head = await storage.archiveStream(keyOf(input), changeOf(actor, input));
+      if (head === undefined) throw aggregateNotFound(keyOf(input));
+      return toAggregate(head);
+    },
+    restoreAggregate: async (actor, input) => {
+      const head = await storage.restoreStream(keyOf(input), changeOf(actor, input));
+      if (head === undefined) throw aggregateNotFound(keyOf(input));
+      return toAggregate(head);
+    },
+    removeAggregate: async (actor, input) => {
+      const key = keyOf(input);
+      const outcome = await storage.removeStream(key, changeOf(actor, input));
+      if (outcome === "not_found") throw aggregateNotFound(key);
+      if (outcome === "has_events") {
+        throw failedPrecondition(`aggregate ${showKey(key)} cannot be removed while events exist`, {
+          ...key,
+        });
+      }
+      return key;
+    },
+    listAudit: (_actor, { after, take }) => {
+      const { page_limit } = settings.current();
+      const limit = takeOf(take, { usual: page_limit, cap: page_limit });
+      return storage.readAudit({ after: after ?? 0, limit });
+    },
+  };
+}
+
+const keyOf = ({ aggregate_type, aggregate_id }: StreamKey): StreamKey => ({
+  aggregate_type,
+  aggregate_id,
+});
