@@ -21,6 +21,7 @@ export const commands: Group = {
     config: async () => (await import("./commands/config.ts")).config,
     token: async () => (await import("./commands/token.ts")).token,
     aggregate: async () => (await import("./commands/aggregate.ts")).aggregate,
+    audit: async () => (await import("./commands/audit.ts")).audit,
   },
 };
 

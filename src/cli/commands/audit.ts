@@ -1,0 +1,35 @@
+// `dbx audit`: what was done to aggregates as a whole, by whom and why.
+
+import { Type } from "@sinclair/typebox";
+import { AuditEntry } from "../../model/audit.ts";
+import { command } from "../command.ts";
+import { pairs } from "../output.ts";
+import { asking, callFlags, count, strict } from "./key-flags.ts";
+
+export const audit = command({
+  summary: "List what was done to aggregates as a whole, by whom and why; oldest first.",
+  about: "One page: --take entries, else page_limit. Needs the grant admin.",
+  flags: Type.Object(
+    {
+      after: Type.Optional(count("Entries to pass over: give those after this one.")),
+      take: Type.Optional(count("Entries to give, at most page_limit.")),
+      ...callFlags,
+    },
+    strict,
+  ),
+  examples: ["dbx audit", "dbx audit --after 100 --json"],
+  run: ({ token, json: _json, ...page }, shell) =>
+    asking({ shell, access: "read", token }, async ({ ask }) => {
+      const entries = await ask("listAudit", page);
+      if (shell.output.json) return shell.output.jsonValue(entries);
+      for (const entry of entries) await shell.output.data(lineOf(entry));
+    }),
+});
+
+const lineOf = ({ issued_by, comment, ...entry }: AuditEntry): string =>
+  pairs({
+    ...entry,
+    group: issued_by?.group ?? "none",
+    user: issued_by?.user ?? "none",
+    comment: comment ?? "",
+  });
