@@ -164,7 +164,8 @@ const sizeOf = (event: PlannedEvent): number =>
 
 const eventOverheadBytes = 512;
 
-function askOf(transactions: readonly Transaction[]): Ask {
+/** What the planner must know to decide on these. */
+export function askOf(transactions: readonly Transaction[]): Ask {
   const keys = new Map<string, StreamKey>();
   const event_ids = new Set<string>();
   const token_ids = new Set<string>();

@@ -22,7 +22,7 @@ export const EventId = Type.String({
 });
 export type EventId = Static<typeof EventId>;
 
-const Note = Text({
+export const Note = Text({
   description: "A remark kept beside the payload.",
   minLength: 0,
   maxLength: limits.note_chars_max,

@@ -193,7 +193,11 @@ function repetition(draft: Draft, transaction: Transaction): Outcome | null {
   return { kind: "repeated", events };
 }
 
-const isSameContent = (first: CommittedEvent, again: PlannedEvent): boolean =>
+/** What makes an event the same when its id comes again; expectation, time and actor may differ. */
+type Content = Pick<PlannedEvent, keyof StreamKey | "event_type" | "note" | "payload">;
+
+/** Whether two events with one id are one event (contract section 4). */
+export const isSameContent = (first: Content, again: Content): boolean =>
   first.aggregate_type === again.aggregate_type &&
   first.aggregate_id === again.aggregate_id &&
   first.event_type === again.event_type &&

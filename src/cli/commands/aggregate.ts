@@ -7,6 +7,8 @@ export const aggregate: Group = {
   summary: "Append events, read aggregates and prove their history.",
   commands: {
     apply: async () => (await import("./append.ts")).apply,
+    commit: async () => (await import("./staged.ts")).commit,
+    discard: async () => (await import("./staged.ts")).discard,
     create: async () => (await import("./append.ts")).create,
     list: async () => (await import("./read.ts")).list,
     get: async () => (await import("./read.ts")).get,

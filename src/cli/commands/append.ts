@@ -6,18 +6,20 @@ import { toJson } from "../../api/json.ts";
 import { canonicalize, canonicalOf, decodeUtf8, type Canonical } from "../../model/canonical.ts";
 import { Aggregate } from "../../model/aggregate.ts";
 import { DbxError, invalidArgument, tooLarge } from "../../model/error.ts";
-import { EventRecord } from "../../model/event.ts";
+import { EventRecord, type Event } from "../../model/event.ts";
 import { limits } from "../../model/limits.ts";
+import { StagedEvent } from "../../model/staged.ts";
 import { ExpectedVersion } from "../../model/stream.ts";
 import { command } from "../command.ts";
 import { afterDoing } from "../output.ts";
+import type { Shell } from "../shell.ts";
 import { asking, callFlags, keyFlags, strict } from "./key-flags.ts";
 
 export const apply = command({
   summary: "Append one event.",
   about:
     "Prints the event as it was recorded, in JSON. Values of --field are strings; --payload takes any\n" +
-    "JSON, and numbers in it are kept exactly as written.",
+    "JSON, and numbers in it are kept exactly as written. --stage checks the event now and queues it.",
   flags: Type.Object(
     {
       ...keyFlags,
@@ -47,6 +49,9 @@ export const apply = command({
           description: "Append only if the aggregate is at this version.",
         }),
       ),
+      stage: Type.Optional(
+        Type.Boolean({ description: "Queue it for dbx aggregate commit instead of appending." }),
+      ),
       ...callFlags,
     },
     strict,
@@ -60,25 +65,47 @@ export const apply = command({
   run: async (flags, shell) => {
     const payload = await payloadOf(flags);
     const { note, event_id, expected_version, token } = flags;
-    const record = await asking({ shell, access: "write", token }, ({ ask }) =>
-      ask("appendEvent", {
-        aggregate_type: flags.aggregate,
-        aggregate_id: flags.aggregate_id,
-        event_type: flags.event,
-        payload,
-        ...(note === undefined ? {} : { note }),
-        ...(event_id === undefined ? {} : { event_id }),
-        ...(expected_version === undefined ? {} : { expected_version }),
-      }),
-    );
-    const { position, metadata } = record;
-    const words = `the event is recorded at position ${position}`;
-    await afterDoing(
-      { words, details: { position, event_id: metadata.event_id } },
-      shell.output.jsonText(toJson(EventRecord, record)),
-    );
+    const event: Event = {
+      aggregate_type: flags.aggregate,
+      aggregate_id: flags.aggregate_id,
+      event_type: flags.event,
+      payload,
+      ...(note === undefined ? {} : { note }),
+      ...(event_id === undefined ? {} : { event_id }),
+      ...(expected_version === undefined ? {} : { expected_version }),
+    };
+    await (flags.stage === true ? stage : append)(event, { shell, token });
   },
 });
+
+interface Caller {
+  readonly shell: Shell;
+  readonly token: string | undefined;
+}
+
+async function append(event: Event, { shell, token }: Caller): Promise<void> {
+  const record = await asking({ shell, access: "write", token }, ({ ask }) =>
+    ask("appendEvent", event),
+  );
+  const { position, metadata } = record;
+  const words = `the event is recorded at position ${position}`;
+  await afterDoing(
+    { words, details: { position, event_id: metadata.event_id } },
+    shell.output.jsonText(toJson(EventRecord, record)),
+  );
+}
+
+async function stage(event: Event, { shell, token }: Caller): Promise<void> {
+  const { output } = shell;
+  const staged = await asking({ shell, access: "write", token }, ({ ask }) =>
+    ask("stageEvent", event),
+  );
+  const words = "event staged for later commit";
+  await afterDoing(
+    { words, details: { event_id: staged.event_id } },
+    output.json ? output.jsonText(toJson(StagedEvent, staged)) : output.data(words),
+  );
+}
 
 export const create = command({
   summary: "Make an aggregate without events.",

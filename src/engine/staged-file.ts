@@ -1,0 +1,82 @@
+// `staged_events.json`: read whole and replaced whole, with every payload as exact as it was staged.
+// What its entries mean is in engine/staging.ts.
+
+import { decode } from "../api/decode.ts";
+import { fromJson, levelsAround, toJson } from "../api/json.ts";
+import { canonicalize, canonicalOf } from "../model/canonical.ts";
+import { dataCorrupted, DbxError } from "../model/error.ts";
+import { sha256 } from "../model/merkle.ts";
+import { StagedEntries, type StagedEntry, type StagedEvent } from "../model/staged.ts";
+import { readDocument, replaceDocument } from "../storage/documents.ts";
+
+/** What the file holds, in its order. */
+export interface StagedFile {
+  readonly events: readonly StagedEvent[];
+  /** Ids that no client and no dbx chose: EventDBX 1 wrote these events without any. */
+  readonly derived: ReadonlySet<string>;
+}
+
+const envelope = levelsAround(StagedEntries);
+const empty = canonicalOf(null);
+
+/**
+ * A missing or blank file holds nothing. Throws `data_corrupted` with `details.path` where it is
+ * not what dbx or EventDBX 1.15.3 writes.
+ */
+export async function readStaged(path: string): Promise<StagedFile> {
+  const text = (await readDocument(path)) ?? "";
+  if (text.trim() === "") return { events: [], derived: new Set() };
+  const derived = new Set<string>();
+  const events = parse(path, text).map((entry, index): StagedEvent => {
+    const event_id = entry.event_id?.toLowerCase() ?? derivedId(index, entry);
+    if (entry.event_id === undefined) derived.add(event_id);
+    return {
+      aggregate_type: entry.aggregate,
+      aggregate_id: entry.aggregate_id,
+      event_type: entry.event,
+      payload: entry.payload ?? empty,
+      note: entry.note ?? null,
+      event_id,
+      expected_version: entry.expected_version ?? "any",
+      issued_by: entry.issued_by ?? null,
+      staged_at: entry.staged_at ?? null,
+    };
+  });
+  return { events, derived };
+}
+
+/** Durable when resolved; after a crash there are the old events or these. */
+export function writeStaged(path: string, events: readonly StagedEvent[]): Promise<void> {
+  const entries = events.map(({ aggregate_type, event_type, ...event }) =>
+    textOf({ aggregate: aggregate_type, event: event_type, ...event }),
+  );
+  const text = entries.length === 0 ? "[]\n" : `[\n${entries.join(",\n")}\n]\n`;
+  return replaceDocument(path, text, { mode: 0o600 });
+}
+
+/** One member on a line; a payload laid out over many lines could be a hundred times as long. */
+function textOf({ payload, ...entry }: StagedEntry): string {
+  const members = Object.entries(entry).map(([name, value]) => [name, JSON.stringify(value)]);
+  const lines = [...members, ["payload", payload]].map(([name, text]) => `    "${name}": ${text}`);
+  return `  {\n${lines.join(",\n")}\n  }`;
+}
+
+function parse(path: string, text: string): StagedEntry[] {
+  try {
+    return decode(StagedEntries, fromJson(StagedEntries, canonicalize(text, { envelope })));
+  } catch (cause) {
+    if (!(cause instanceof DbxError)) throw cause;
+    throw dataCorrupted(
+      `${path} cannot be read: ${cause.message}; restore it from a backup or move it away`,
+      { ...cause.details, path },
+      { cause },
+    );
+  }
+}
+
+/** The same id at every look, also where nothing may be written: a UUID of version 8 (RFC 9562). */
+function derivedId(index: number, entry: StagedEntry): string {
+  const hash = sha256(`${index} ${toJson(StagedEntries.items, entry)}`).toHex();
+  const parts = [hash.slice(0, 8), hash.slice(8, 12), `8${hash.slice(12, 15)}`];
+  return [...parts, `8${hash.slice(15, 18)}`, hash.slice(18, 30)].join("-");
+}

@@ -1,0 +1,297 @@
+// The queue of staged events: put in after a trial, listed, appended by one commit or taken out
+// again. What is in the file may have been committed before a crash; every step begins by leaving
+// such events out, so that nothing is ever appended twice.
+
+import type { Dbx } from "../api/dbx.ts";
+import type { Input } from "../api/operations.ts";
+import type { Log } from "../log.ts";
+import type { Actor } from "../model/actor.ts";
+import {
+  alreadyExists,
+  assert,
+  DbxError,
+  failedPrecondition,
+  invalidArgument,
+  notFound,
+  tooLarge,
+  unavailable,
+  type ErrorCode,
+} from "../model/error.ts";
+import { toRecord, type CommittedEvent, type Event, type EventRecord } from "../model/event.ts";
+import { limits } from "../model/limits.ts";
+import {
+  isSameContent,
+  planAppends,
+  type Outcome,
+  type PlanContext,
+  type Transaction,
+} from "../model/plan.ts";
+import type { StagedEvent } from "../model/staged.ts";
+import { keyText, showKey, type StreamKey } from "../model/stream.ts";
+import { visiblePayload } from "../model/visibility.ts";
+import type { Storage } from "../storage/storage.ts";
+import type { System } from "../system.ts";
+import { askOf, type Committer } from "./committer.ts";
+import { prepareEvents } from "./prepare.ts";
+import type { Schemas } from "./schemas.ts";
+import type { LiveSettings } from "./settings.ts";
+import { readStaged, writeStaged } from "./staged-file.ts";
+
+export interface Staging {
+  readonly operations: Pick<Dbx, "stageEvent" | "listStaged" | "commitStaged" | "discardStaged">;
+  /** Waits for a change that is under way. */
+  readonly close: () => Promise<void>;
+}
+
+interface StagingDeps {
+  /** `staged_events.json`. */
+  readonly path: string;
+  readonly storage: Storage;
+  readonly committer: Committer;
+  readonly schemas: Schemas;
+  readonly settings: LiveSettings;
+  readonly system: System;
+  readonly log: Log;
+  /** As for commits: time, allowances, schemas, thresholds. */
+  readonly context: () => PlanContext;
+}
+
+/** Each step waits for the one before. All reject with `data_corrupted` for a damaged file. */
+export function createStaging(deps: StagingDeps): Staging {
+  let changing: Promise<unknown> = Promise.resolve();
+  let closed = false;
+
+  function inTurn<Result>(step: () => Promise<Result>): Promise<Result> {
+    if (closed) return Promise.reject(unavailable("dbx is stopping"));
+    const result = changing.then(step);
+    // The caller has the error; the next step must still run.
+    changing = result.catch(() => undefined);
+    return result;
+  }
+
+  return {
+    operations: {
+      stageEvent: (actor, event) => inTurn(() => stage(deps, actor, event)),
+      listStaged: (actor) =>
+        inTurn(async () => {
+          const { events } = await look(deps);
+          return visibleTo(actor, deps.schemas, events);
+        }),
+      commitStaged: (actor) =>
+        inTurn(async () => {
+          const records = await commit(deps, actor, await takeUp(deps));
+          return visibleTo(actor, deps.schemas, records);
+        }),
+      discardStaged: (actor, input) =>
+        inTurn(async () => visibleTo(actor, deps.schemas, await discard(deps, input))),
+    },
+    close: async () => {
+      closed = true;
+      await changing;
+    },
+  };
+}
+
+/**
+ * Puts the event at the end of the queue. It is refused where it would be refused after those that
+ * are queued for its aggregate; one of those that no longer fits counts for nothing there, but will
+ * be named by the commit.
+ */
+async function stage(deps: StagingDeps, actor: Actor, input: Event): Promise<StagedEvent> {
+  const [event] = prepareEvents(deps, [input]);
+  assert(event !== undefined, "one event is prepared for one");
+  const queue = await takeUp(deps);
+  const { event_id } = event;
+  const first = queue.find((other) => other.event_id === event_id);
+  if (first !== undefined) {
+    if (isSameContent(first, event)) return first;
+    throw alreadyExists(`event id ${event_id} is already used by another staged event`, {
+      event_id,
+    });
+  }
+  requireRoom(queue, event);
+  const { aggregate_type, aggregate_id, event_type, payload, note, expected_version } = event;
+  const staged: StagedEvent = {
+    ...{ aggregate_type, aggregate_id, event_type, payload, note, event_id, expected_version },
+    issued_by: { group: actor.group, user: actor.user },
+    staged_at: deps.system.now(),
+  };
+  const key = keyText(event);
+  const before = queue.filter((other) => keyText(other) === key);
+  const outcome = await tryLast(deps, [...before, staged]);
+  if (outcome.kind === "refused") throw outcome.error;
+  if (outcome.kind === "repeated") {
+    // Answering the staged event would promise a commit that never comes.
+    const position = outcome.events[0]?.position;
+    throw alreadyExists(
+      `event ${event_id} is committed already, at position ${position}; nothing is staged`,
+      { event_id, position },
+    );
+  }
+  await writeStaged(deps.path, [...queue, staged]);
+  return staged;
+}
+
+function requireRoom(queue: readonly StagedEvent[], event: Pick<StagedEvent, "payload">): void {
+  const { staged_events_max, staged_bytes_max } = limits;
+  if (queue.length >= staged_events_max) {
+    throw failedPrecondition(
+      `${queue.length} events are staged, the most dbx keeps; commit or discard them first`,
+      { staged: queue.length, limit: staged_events_max },
+    );
+  }
+  const bytes = [...queue, event].reduce((sum, { payload }) => sum + Buffer.byteLength(payload), 0);
+  if (bytes > staged_bytes_max) {
+    throw tooLarge(
+      `the staged payloads would have ${bytes} bytes, the limit is ${staged_bytes_max}; ` +
+        "commit or discard them first",
+      { bytes, limit: staged_bytes_max },
+    );
+  }
+}
+
+/** What would become of the last of these if they were appended one by one. Nothing is kept. */
+async function tryLast(deps: StagingDeps, events: readonly StagedEvent[]): Promise<Outcome> {
+  const salt = new Uint8Array(16);
+  const transactions = events.map((event): Transaction => ({
+    events: [{ ...event, client_id: true, salt }],
+    issued_by: event.issued_by,
+    token_id: null,
+  }));
+  let last: Outcome | undefined;
+  await deps.storage.commit(askOf(transactions), (known) => {
+    last = planAppends(known, transactions, deps.context()).outcomes.at(-1);
+    return { outcomes: [], heads: [], snapshots: [], token_uses: [], log: known.log };
+  });
+  assert(last !== undefined, "every transaction has an outcome");
+  return last;
+}
+
+/** Appends the whole queue in one transaction, then empties the file. */
+async function commit(
+  deps: StagingDeps,
+  actor: Actor,
+  queue: readonly StagedEvent[],
+): Promise<EventRecord[]> {
+  if (queue.length === 0) return [];
+  let committed: readonly CommittedEvent[];
+  try {
+    const events = prepareEvents(deps, queue).map((event, index) => ({
+      ...event,
+      issued_by: queue[index]?.issued_by ?? null,
+    }));
+    const issued_by = { group: actor.group, user: actor.user };
+    committed = await deps.committer.submit({ events, issued_by, token_id: actor.token_id });
+  } catch (error) {
+    if (!(error instanceof DbxError)) throw error;
+    if (error.code === "already_exists") {
+      // Somebody may have appended one of them himself meanwhile. The rest is fewer each time.
+      const rest = await takeUp(deps);
+      if (rest.length < queue.length) return commit(deps, actor, rest);
+    }
+    throw naming(error, queue);
+  }
+  try {
+    await writeStaged(deps.path, []);
+  } catch (error) {
+    // They are committed, and will be left out of the queue whenever it is looked at.
+    deps.log.warn("staged events not cleared", { reason: String(error) });
+  }
+  return committed.map(toRecord);
+}
+
+/** Refusals that are about one event, and not about who asks or how dbx is. */
+const aboutAnEvent: ReadonlySet<ErrorCode> = new Set([
+  ...(["invalid_argument", "already_exists", "version_conflict", "aggregate_archived"] as const),
+  ...(["schema_violation", "too_large"] as const),
+]);
+
+/** The same refusal, saying which staged event it is about. */
+function naming(error: DbxError, queue: readonly StagedEvent[]): DbxError {
+  const { index = 0 } = error.details;
+  const event = queue[Number(index)];
+  if (!aboutAnEvent.has(error.code) || event === undefined) return error;
+  const { aggregate_type, aggregate_id, event_type, event_id } = event;
+  const which = `staged event ${index} (${showKey(event)} ${event_type}, id ${event_id})`;
+  return new DbxError(
+    error.code,
+    `${which}: ${error.message}`,
+    { index, aggregate_type, aggregate_id, event_type, event_id, ...error.details },
+    { cause: error },
+  );
+}
+
+/** Takes one event, or all, out of the queue, and answers with what was taken out. */
+async function discard(
+  deps: StagingDeps,
+  { event_id, all }: Input<"discardStaged">,
+): Promise<readonly StagedEvent[]> {
+  if ((event_id === undefined) === (all === undefined)) {
+    throw invalidArgument("either event_id or all must be given, and not both");
+  }
+  const queue = await takeUp(deps);
+  const id = event_id?.toLowerCase();
+  const isMeant = (event: StagedEvent): boolean => id === undefined || event.event_id === id;
+  const discarded = queue.filter(isMeant);
+  if (id !== undefined && discarded.length === 0) {
+    throw notFound(`there is no staged event ${id}`, { event_id: id });
+  }
+  if (discarded.length > 0) {
+    await writeStaged(
+      deps.path,
+      queue.filter((event) => !isMeant(event)),
+    );
+  }
+  return discarded;
+}
+
+/** The queue for a step that changes it: the file is made to say the same first. */
+async function takeUp(deps: StagingDeps): Promise<readonly StagedEvent[]> {
+  const { events, isAsWritten } = await look(deps);
+  if (!isAsWritten) await writeStaged(deps.path, events);
+  return events;
+}
+
+interface Queue {
+  readonly events: readonly StagedEvent[];
+  /** Whether the file holds these events, and with these ids. */
+  readonly isAsWritten: boolean;
+}
+
+/**
+ * The queue without what is committed. The file is read before the log, so that a commit between
+ * the two is seen.
+ */
+async function look({ path, storage, system }: StagingDeps): Promise<Queue> {
+  const { events, derived } = await readStaged(path);
+  if (events.length === 0) return { events, isAsWritten: true };
+  const found = await storage.readEvents([...new Set(events.map(({ event_id }) => event_id))]);
+  const committed = new Map(found.map((event) => [event.event_id, event]));
+  const left = events.flatMap((event) => {
+    const first = committed.get(event.event_id);
+    // An id is written down before its event is committed, so whoever has this one is another.
+    if (derived.has(event.event_id)) return first === undefined ? event : renamed(event, system);
+    return first !== undefined && isSameContent(first, event) ? [] : event;
+  });
+  return { events: left, isAsWritten: left.length === events.length && derived.size === 0 };
+}
+
+const renamed = (event: StagedEvent, system: System): StagedEvent => ({
+  ...event,
+  event_id: system.uuid(),
+});
+
+/** What the actor may see of events: schemas hide nothing from `admin`. */
+function visibleTo<Shown extends StreamKey & Pick<StagedEvent, "payload">>(
+  actor: Actor,
+  schemas: Schemas,
+  events: readonly Shown[],
+): Shown[] {
+  if (actor.grants.includes("admin")) return [...events];
+  const view = schemas.view();
+  return events.flatMap((event) => {
+    const visibility = view.visibilityOf(event.aggregate_type);
+    if (visibility.hidden) return [];
+    return { ...event, payload: visiblePayload(event.payload, visibility) };
+  });
+}
