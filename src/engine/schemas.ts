@@ -1,0 +1,205 @@
+// The schemas in force: read from `schemas.json`, looked at anew whenever the file has changed,
+// whoever changed it. What a schema says and how it may change is in model/schema.
+
+import type { Dbx } from "../api/dbx.ts";
+import type { Log } from "../log.ts";
+import type { Restriction } from "../model/config.ts";
+import {
+  alreadyExists,
+  dataCorrupted,
+  DbxError,
+  failedPrecondition,
+  notFound,
+  tooLarge,
+} from "../model/error.ts";
+import { limits } from "../model/limits.ts";
+import type { PlannedEvent } from "../model/plan.ts";
+import { changeSchema, newSchema, removeSchemaEvent } from "../model/schema/change.ts";
+import { checkEvent } from "../model/schema/check.ts";
+import { compileSchema, type CompiledSchema } from "../model/schema/compile.ts";
+import { readSchemas, writeSchemas } from "../model/schema/document.ts";
+import type { Schema } from "../model/schema/schema.ts";
+import type { Visibility } from "../model/visibility.ts";
+import { replaceDocument } from "../storage/documents.ts";
+import type { System } from "../system.ts";
+import { watchDocument } from "./watch.ts";
+
+/** The schemas at one moment. */
+export interface SchemaView {
+  /** Throws `schema_violation` where an event breaks its aggregate's schema. */
+  readonly checkEvent: (
+    restriction: Restriction,
+    event: Pick<PlannedEvent, "aggregate_type" | "event_type" | "payload">,
+  ) => void;
+  /** The schema's own threshold; null where it has none or there is no schema. */
+  readonly snapshotThresholdOf: (aggregate_type: string) => number | null;
+  readonly visibilityOf: (aggregate_type: string) => Visibility;
+}
+
+export interface Schemas {
+  readonly operations: Pick<
+    Dbx,
+    | "createSchema"
+    | "listSchemas"
+    | "getSchema"
+    | "changeSchema"
+    | "removeSchemaEvent"
+    | "validateEvent"
+  >;
+  /** Looks whether the file has changed, whoever changed it. Cheap: once per commit or request. */
+  readonly view: () => SchemaView;
+  /** For `dbx status`: how many there are, and what is wrong with the file now, if anything. */
+  readonly figures: () => Record<string, number | string>;
+}
+
+/** Every schema of the file, ready for checking. */
+type Compiled = ReadonlyMap<string, CompiledSchema>;
+
+/**
+ * Throws `data_corrupted` where the file is damaged: without its schemas nothing should start. A
+ * file that is damaged later leaves the last good schemas in force, and refuses changes until
+ * somebody has repaired it, so that nobody's work is overwritten.
+ */
+export async function openSchemas(options: {
+  /** `schemas.json`; a missing or blank file means no schemas. */
+  path: string;
+  log: Log;
+  system: System;
+  /** Where nothing can be written, changes are refused. */
+  writable: boolean;
+}): Promise<Schemas> {
+  const { path, system } = options;
+  const file = watchDocument({
+    ...options,
+    bytes_max: limits.schemas_bytes_max,
+    first: inForce(new Map()),
+    parse,
+  });
+  const damaged = file.fault();
+  if (damaged !== null) throw damaged;
+  let changing: Promise<unknown> = Promise.resolve();
+
+  /** One change at a time: on disk first, then in force. */
+  function change(step: (schemas: Compiled) => Schema): Promise<Schema> {
+    const result = changing.then(async () => {
+      if (!options.writable) throw failedPrecondition("the store is open for reading only");
+      const { compiled } = file.look();
+      const fault = file.fault();
+      if (fault !== null) throw unrepaired(path, fault);
+      const changed = step(compiled);
+      const schemas = new Map([...compiled].map(([name, { schema }]) => [name, schema]));
+      await replaceDocument(path, textOf(schemas.set(changed.aggregate, changed)), { mode: 0o600 });
+      file.look();
+      return changed;
+    });
+    // The caller has the error; the next change must still run.
+    changing = result.catch(() => undefined);
+    return result;
+  }
+
+  return {
+    view: () => file.look().view,
+    figures: () => {
+      const { compiled } = file.look();
+      const fault = file.fault();
+      return {
+        schemas: compiled.size,
+        ...(fault === null ? {} : { schemas_fault: fault.message }),
+      };
+    },
+    operations: {
+      createSchema: (_actor, input) =>
+        change((schemas) => {
+          const { aggregate } = input;
+          if (schemas.has(aggregate)) throw alreadyExists("schema already exists", { aggregate });
+          // Without a threshold of its own it follows the configured one, whenever that changes.
+          return newSchema(input, { now: system.now(), snapshot_threshold: null });
+        }),
+      changeSchema: (_actor, { aggregate, ...changes }) =>
+        change((schemas) => changeSchema(find(schemas, aggregate), changes, { now: system.now() })),
+      removeSchemaEvent: (_actor, { aggregate, event }) =>
+        change((schemas) =>
+          removeSchemaEvent(find(schemas, aggregate), event, { now: system.now() }),
+        ),
+      listSchemas: async () =>
+        [...file.look().compiled.values()]
+          .map(({ schema }) => schema)
+          .sort((left, right) => (left.aggregate < right.aggregate ? -1 : 1)),
+      getSchema: async (_actor, { aggregate }) => find(file.look().compiled, aggregate),
+      validateEvent: async (_actor, { aggregate, event, payload }) => {
+        const checked = { aggregate_type: aggregate, event_type: event, payload };
+        // As `default` would: an event of a type without schema is fine, whatever the mode is now.
+        file.look().view.checkEvent("default", checked);
+        return { aggregate, event, validation: "ok" };
+      },
+    },
+  };
+}
+
+function find(schemas: Compiled, aggregate: string): Schema {
+  const found = schemas.get(aggregate);
+  if (found === undefined) throw notFound("schema not found", { aggregate });
+  return found.schema;
+}
+
+const unrepaired = (path: string, fault: DbxError) =>
+  failedPrecondition(
+    `schemas cannot be changed before the file is repaired: ${fault.message}`,
+    { path },
+    { cause: fault },
+  );
+
+/** The file's text. Throws where it would be more than can be read back. */
+function textOf(schemas: ReadonlyMap<string, Schema>): string {
+  const { schema_entries_max, schemas_bytes_max } = limits;
+  if (schemas.size > schema_entries_max) {
+    throw failedPrecondition(`there are ${schema_entries_max} schemas already, the most dbx keeps`);
+  }
+  const text = writeSchemas(schemas);
+  const bytes = Buffer.byteLength(text);
+  if (bytes <= schemas_bytes_max) return text;
+  throw tooLarge(`all schemas together have ${bytes} bytes, the limit is ${schemas_bytes_max}`, {
+    bytes,
+    limit: schemas_bytes_max,
+  });
+}
+
+/** What is in force. */
+interface InForce {
+  readonly compiled: Compiled;
+  readonly view: SchemaView;
+}
+
+function inForce(compiled: Compiled): InForce {
+  const view: SchemaView = {
+    checkEvent: (restriction, event) =>
+      checkEvent(restriction, compiled.get(event.aggregate_type), event),
+    snapshotThresholdOf: (type) => compiled.get(type)?.schema.snapshot_threshold ?? null,
+    visibilityOf: (type) => compiled.get(type)?.schema ?? visible,
+  };
+  return { compiled, view };
+}
+
+const visible: Visibility = { hidden: false, hidden_fields: [] };
+
+function parse(text: string | null, current: InForce): InForce {
+  if (text === null) return inForce(new Map());
+  if (text.trim() === "" && current.compiled.size > 0) {
+    // So a write under way leaves it, or a full disk. Nobody asked for events unchecked.
+    throw dataCorrupted("it is empty; with {} in it, or without the file, there are no schemas");
+  }
+  const compiled = new Map<string, CompiledSchema>();
+  for (const [name, schema] of readSchemas(text)) compiled.set(name, compileNamed(schema));
+  return inForce(compiled);
+}
+
+function compileNamed(schema: Schema): CompiledSchema {
+  try {
+    return compileSchema(schema);
+  } catch (cause) {
+    if (!(cause instanceof DbxError)) throw cause;
+    const { aggregate } = schema;
+    const message = `${cause.message} (aggregate ${aggregate})`;
+    throw dataCorrupted(message, { ...cause.details, aggregate }, { cause });
+  }
+}
