@@ -20,6 +20,7 @@ export const commands: Group = {
     destroy: async () => (await import("./commands/lifecycle.ts")).destroy,
     config: async () => (await import("./commands/config.ts")).config,
     token: async () => (await import("./commands/token.ts")).token,
+    schema: async () => (await import("./commands/schema.ts")).schema,
     aggregate: async () => (await import("./commands/aggregate.ts")).aggregate,
     audit: async () => (await import("./commands/audit.ts")).audit,
   },
@@ -114,6 +115,12 @@ async function dispatch(options: {
       continue;
     }
     if (name === undefined || name.startsWith("-") || asksVersion(name, path)) break;
+    const known = Object.hasOwn(node.commands, name);
+    const alone = rest.slice(at + 1).every((arg) => arg === "--json");
+    if (!known && alone && !help && node.lookUp !== undefined) {
+      node = await node.lookUp();
+      break;
+    }
     node = await findCommand(node, { name, path });
     path.push(name);
     at++;

@@ -28,6 +28,8 @@ export interface Group {
   readonly summary: string;
   /** Loaded when asked for, so that one command does not pay for all. */
   readonly commands: Readonly<Record<string, () => Promise<Command | Group>>>;
+  /** What a word that is no command names when nothing else is said: `dbx schema person`. */
+  readonly lookUp?: () => Promise<Command>;
 }
 
 interface CommandOptions<Flags extends TObject> {
@@ -35,7 +37,7 @@ interface CommandOptions<Flags extends TObject> {
   /** More sentences for `--help`. */
   readonly about?: string;
   readonly flags: Flags;
-  /** Flags that may also be given by their place. */
+  /** Flags that may also be given by their place; the last one may be a list. */
   readonly words?: readonly (keyof Static<Flags> & string)[];
   readonly examples: readonly string[];
   readonly exits?: Readonly<Record<number, string>>;
@@ -111,7 +113,7 @@ function readFlags({ flags, words, args }: Arguments): Record<string, unknown> {
     }
     setFlag(flags, values, { ...token, name });
   }
-  placeWords({ values, words, placed });
+  placeWords(flags, { values, words, placed });
   return values;
 }
 
@@ -150,32 +152,42 @@ function setFlag(flags: TObject, values: Record<string, unknown>, token: FlagTok
       flag,
     );
   }
-  if (schema?.["type"] === "array") {
-    const list: unknown = values[name];
-    values[name] = Array.isArray(list) ? [...list, value] : [value];
+  if (isList(flags, name)) {
+    values[name] = listed(values[name], value);
     return;
   }
   if (Object.hasOwn(values, name)) throw invalidArgument(`${rawName} is given twice`, flag);
   values[name] = value;
 }
 
-/** Words fill, in order, the places that no flag has filled. */
-function placeWords(options: {
-  values: Record<string, unknown>;
-  words: readonly string[];
-  placed: readonly string[];
-}): void {
+/**
+ * Words fill, in order, the places that no flag has filled. Where the last place takes a list, it
+ * takes all that are left.
+ */
+function placeWords(
+  flags: TObject,
+  options: {
+    values: Record<string, unknown>;
+    words: readonly string[];
+    placed: readonly string[];
+  },
+): void {
   const { values, words, placed } = options;
   const open = words.filter((name) => !Object.hasOwn(values, name));
-  const extra = placed[open.length];
-  if (extra !== undefined) {
-    throw invalidArgument(`unexpected argument ${JSON.stringify(extra)}`, { argument: extra });
-  }
   placed.forEach((value, index) => {
-    const name = open[index];
-    if (name !== undefined) values[name] = value;
+    const name = open[Math.min(index, open.length - 1)];
+    if (name === undefined || (index >= open.length && !isList(flags, name))) {
+      throw invalidArgument(`unexpected argument ${JSON.stringify(value)}`, { argument: value });
+    }
+    values[name] = isList(flags, name) ? listed(values[name], value) : value;
   });
 }
+
+const isList = (flags: TObject, name: string): boolean =>
+  flags.properties[name]?.["type"] === "array";
+
+const listed = (list: unknown, value: string): unknown[] =>
+  Array.isArray(list) ? [...list, value] : [value];
 
 /** `--restrict` becomes `--restrict=default`, unless a value follows. */
 function fillBareValues(

@@ -30,8 +30,8 @@ export function hintFor(
     case "not_found":
       return path[0] === "aggregate"
         ? "dbx aggregate list"
-        : path[0] === "token"
-          ? "dbx token list"
+        : path[0] === "token" || path[0] === "schema"
+          ? `dbx ${path[0]} list`
           : null;
     case "unavailable":
       return "dbx status";
