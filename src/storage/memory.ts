@@ -3,13 +3,14 @@
 
 import type { StreamHead } from "../model/aggregate.ts";
 import type { TokenId } from "../model/actor.ts";
+import type { AuditAction, AuditEntry, Change } from "../model/audit.ts";
 import { assert } from "../model/error.ts";
 import type { CommittedEvent, EventId, UnpositionedEvent } from "../model/event.ts";
 import { limits } from "../model/limits.ts";
 import { emptyFrontier, emptyKeys, keysWith, type Digest, type Frontier } from "../model/merkle.ts";
 import { newHead, type Known, type Plan, type TokenUse } from "../model/plan.ts";
 import type { Snapshot } from "../model/snapshot.ts";
-import { compareKeys, keyText } from "../model/stream.ts";
+import { compareKeys, keyText, type StreamKey } from "../model/stream.ts";
 import type { Ask, CommittedOutcome, Storage } from "./storage.ts";
 
 interface Memory {
@@ -22,6 +23,7 @@ interface Memory {
   readonly streams: Map<string, CommittedEvent[]>;
   readonly snapshots: Map<string, Snapshot[]>;
   readonly tokenUses: Map<TokenId, TokenUse>;
+  readonly audit: AuditEntry[];
 }
 
 export function createMemoryStorage(): Storage {
@@ -34,6 +36,7 @@ export function createMemoryStorage(): Storage {
     streams: new Map(),
     snapshots: new Map(),
     tokenUses: new Map(),
+    audit: [],
   };
   return {
     commit: async (ask, plan) => {
@@ -50,13 +53,16 @@ export function createMemoryStorage(): Storage {
       keepHead(memory, newHead(key));
       return true;
     },
+    ...changes(memory),
     readStream: async (key, { after, limit }) =>
       page(memory.streams.get(keyText(key)) ?? [], after, limit, sizeOfEvent),
     readLog: async ({ after, limit }) => page(memory.events, after, limit, sizeOfEvent),
     readHead: async (key) => memory.heads.get(keyText(key)),
-    readHeads: async ({ after, skip, limit }) => {
-      const sorted = [...memory.heads.values()].sort(compareKeys);
-      const rest = sorted.filter((head) => after === null || compareKeys(head, after) > 0);
+    readHeads: async ({ aggregate_type, after, skip, limit }) => {
+      const rest = [...memory.heads.values()]
+        .filter((head) => aggregate_type === null || head.aggregate_type === aggregate_type)
+        .filter((head) => after === null || compareKeys(head, after) > 0)
+        .sort(compareKeys);
       return page(rest, skip, limit, (head) => head.state.length);
     },
     readLogHead: async () => ({
@@ -69,11 +75,63 @@ export function createMemoryStorage(): Storage {
       const rest = snapshots.filter((snapshot) => snapshot.version > after);
       return page(rest, 0, limit, (snapshot) => snapshot.state.length);
     },
+    readSnapshot: async (key, { version_max }) =>
+      memory.snapshots.get(keyText(key))?.findLast(({ version }) => version <= version_max),
+    readEvents: async (event_ids) => [...pick(memory.eventsById, event_ids).values()],
+    readAudit: async ({ after, limit }) => page(memory.audit, after, limit, () => 0),
     readTokenUses: async (token_ids) =>
       token_ids.flatMap((token_id) => memory.tokenUses.get(token_id) ?? []),
     check: async () => [],
     figures: async () => ({ storage: "memory", events: memory.log.size }),
     close: async () => undefined,
+  };
+}
+
+/** Here nothing lies elsewhere, so that archiving is the flag alone. */
+function changes(
+  memory: Memory,
+): Pick<Storage, "removeStream" | "archiveStream" | "restoreStream" | "keepSnapshot"> {
+  const { heads, snapshots, audit } = memory;
+  const note = (action: AuditAction, { aggregate_type, aggregate_id }: StreamKey, change: Change) =>
+    audit.push({ entry: audit.length + 1, action, aggregate_type, aggregate_id, ...change });
+  const flag = (key: StreamKey, archived: boolean, change: Change): StreamHead | undefined => {
+    const head = heads.get(keyText(key));
+    if (head === undefined || head.archived === archived) return head;
+    heads.set(keyText(key), { ...head, archived });
+    note(archived ? "archive" : "restore", key, change);
+    return { ...head, archived };
+  };
+  return {
+    removeStream: async (key, change) => {
+      const head = heads.get(keyText(key));
+      if (head === undefined) return "not_found";
+      if (head.version > 0) return "has_events";
+      heads.delete(keyText(key));
+      // XOR takes out what it has put in.
+      memory.keys = keysWith(memory.keys, key);
+      note("remove", key, change);
+      return "removed";
+    },
+    archiveStream: async (key, change) => flag(key, true, change),
+    restoreStream: async (key, change) => flag(key, false, change),
+    keepSnapshot: async (key, change) => {
+      const head = heads.get(keyText(key));
+      if (head === undefined) return undefined;
+      if (head.version === 0) return "no_events";
+      if (head.archived) return "archived";
+      const kept = snapshots.get(keyText(key)) ?? [];
+      const old = kept.find(({ version }) => version === head.version);
+      const { aggregate_type, aggregate_id, version, state, root: merkle_root } = head;
+      const { at: created_at, comment } = change;
+      const of = { aggregate_type, aggregate_id, version, state, merkle_root };
+      const snapshot =
+        old === undefined
+          ? { ...of, created_at, comment }
+          : { ...old, comment: comment ?? old.comment };
+      snapshots.set(keyText(key), [...kept.filter((each) => each !== old), snapshot]);
+      note("snapshot", key, change);
+      return snapshot;
+    },
   };
 }
 

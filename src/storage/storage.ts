@@ -4,6 +4,7 @@
 
 import type { TokenId } from "../model/actor.ts";
 import type { StreamHead } from "../model/aggregate.ts";
+import type { AuditEntry, Change } from "../model/audit.ts";
 import type { CommittedEvent, EventId } from "../model/event.ts";
 import type { Digest, Frontier } from "../model/merkle.ts";
 import type { Known, Outcome, Plan, TokenUse } from "../model/plan.ts";
@@ -56,6 +57,33 @@ export interface Storage {
   /** Makes the stream with version 0. False if it exists already. Durable when resolved. */
   createStream(key: StreamKey): Promise<boolean>;
 
+  /**
+   * Removes a stream that has no events; with events, or unknown, nothing happens. Like the next
+   * three: written to the audit trail in the same transaction, and durable when resolved.
+   */
+  removeStream(key: StreamKey, change: Change): Promise<"removed" | "not_found" | "has_events">;
+
+  /**
+   * Marks the stream as archived, so that it takes no more events, then moves its bodies and
+   * snapshots to long-term storage; every read goes on giving them. Resolves when all is moved. A
+   * move that was cut short is finished after the next opening. An archived stream stays as it is,
+   * without an entry in the audit trail. Undefined for an unknown stream.
+   */
+  archiveStream(key: StreamKey, change: Change): Promise<StreamHead | undefined>;
+
+  /** The mirror: moves everything back, then takes events again. */
+  restoreStream(key: StreamKey, change: Change): Promise<StreamHead | undefined>;
+
+  /**
+   * Keeps the current state. Where that version has a snapshot already, only a comment of `change`
+   * replaces its own. Undefined for an unknown stream; the stream MUST have events and MUST NOT be
+   * archived, or nothing is kept and it resolves with the reason.
+   */
+  keepSnapshot(
+    key: StreamKey,
+    change: Change,
+  ): Promise<Snapshot | "no_events" | "archived" | undefined>;
+
   /** Events with a version above `after`, ascending, at most `limit`. Unknown stream: none. */
   readStream(key: StreamKey, options: { after: Version; limit: number }): Promise<CommittedEvent[]>;
 
@@ -66,10 +94,11 @@ export interface Storage {
   readHead(key: StreamKey): Promise<StreamHead | undefined>;
 
   /**
-   * Heads in key order (type, then id, UTF-8 bytes): those above `after`, `skip` passed over, at
-   * most `limit`.
+   * Heads in key order (type, then id, UTF-8 bytes): those above `after`, of one type or of all,
+   * `skip` passed over, at most `limit`.
    */
   readHeads(options: {
+    aggregate_type: string | null;
     after: StreamKey | null;
     skip: number;
     limit: number;
@@ -79,6 +108,15 @@ export interface Storage {
 
   /** Snapshots of a stream with a version above `after`, ascending, at most `limit`. */
   readSnapshots(key: StreamKey, options: { after: Version; limit: number }): Promise<Snapshot[]>;
+
+  /** The latest snapshot with a version up to `version_max`. */
+  readSnapshot(key: StreamKey, options: { version_max: Version }): Promise<Snapshot | undefined>;
+
+  /** The events that have these ids, in any order; unknown ids give nothing. */
+  readEvents(event_ids: readonly EventId[]): Promise<CommittedEvent[]>;
+
+  /** Entries of the audit trail after an ordinal, ascending, at most `limit`. */
+  readAudit(options: { after: number; limit: number }): Promise<AuditEntry[]>;
 
   readTokenUses(token_ids: readonly TokenId[]): Promise<TokenUse[]>;
 

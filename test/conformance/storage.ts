@@ -8,12 +8,7 @@ import { rootOf } from "../../src/model/merkle.ts";
 import type { StreamKey } from "../../src/model/stream.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 import { append, context, event, readAll, recompute, transaction } from "../support/storage.ts";
-
-export interface Subject {
-  readonly storage: Storage;
-  /** The same memory after a restart; null where nothing survives one. */
-  readonly reopen: (() => Promise<Storage>) | null;
-}
+import { changes, type Check, type Subject } from "./storage-changes.ts";
 
 const jane: StreamKey = { aggregate_type: "patient", aggregate_id: "p-001" };
 const john: StreamKey = { aggregate_type: "patient", aggregate_id: "p-002" };
@@ -33,11 +28,10 @@ export function storageConformance(
     order(check);
     reads(check);
     tokens(check);
+    changes(check);
     restart(check);
   });
 }
-
-type Check = (title: string, use: (subject: Subject) => Promise<void>) => void;
 
 function appends(check: Check): void {
   check("an empty storage has no event, no head and the empty root", async ({ storage }) => {
@@ -283,7 +277,12 @@ function reads(check: Check): void {
     ]);
     await append(storage, [transaction(keys.map((key) => event(key)))]);
 
-    const heads = await storage.readHeads({ after: null, skip: 0, limit: 100 });
+    const heads = await storage.readHeads({
+      aggregate_type: null,
+      after: null,
+      skip: 0,
+      limit: 100,
+    });
 
     const sorted = ids.toSorted((x, y) => Buffer.compare(Buffer.from(x), Buffer.from(y)));
     expect(heads.map((head) => head.aggregate_type + head.aggregate_id)).toEqual([
@@ -292,9 +291,25 @@ function reads(check: Check): void {
     ]);
     const [, second] = heads;
     if (second === undefined) throw new Error("no second head");
-    const rest = await storage.readHeads({ after: second, skip: 1, limit: 4 });
+    const rest = await storage.readHeads({
+      aggregate_type: null,
+      after: second,
+      skip: 1,
+      limit: 4,
+    });
     expect(rest).toEqual(heads.slice(3, 7));
-    expect(await storage.readHeads({ after: null, skip: 16, limit: 4 })).toEqual([]);
+    expect(
+      await storage.readHeads({ aggregate_type: null, after: null, skip: 16, limit: 4 }),
+    ).toEqual([]);
+    const of = (aggregate_type: string, after: StreamKey | null, skip = 0) =>
+      storage.readHeads({ aggregate_type, after, skip, limit: 3 });
+    const [, , , fourth] = heads;
+    expect(await of("a", null)).toEqual(heads.slice(0, 3));
+    expect(await of("b", null, 1)).toEqual(heads.slice(9, 12));
+    expect(await of("b", fourth ?? null)).toEqual(heads.slice(8, 11));
+    expect(await of("a", fourth ?? null, 2)).toEqual(heads.slice(6, 8));
+    expect(await of("a", heads[9] ?? null)).toEqual([]);
+    expect(await of("aa", null)).toEqual([]);
   });
 }
 
@@ -353,7 +368,7 @@ function restart(check: Check): void {
 
 const everything = async (storage: Storage) => ({
   events: await readAll(storage),
-  heads: await storage.readHeads({ after: null, skip: 0, limit: 100 }),
+  heads: await storage.readHeads({ aggregate_type: null, after: null, skip: 0, limit: 100 }),
   log: await storage.readLogHead(),
   snapshots: await storage.readSnapshots(jane, { after: 0, limit: 100 }),
   uses: await storage.readTokenUses(["0011"]),

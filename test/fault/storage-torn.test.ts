@@ -111,7 +111,12 @@ test(`a database changed anywhere is the same, or it is told (SEED=${seed})`, as
     const storage = await openWriting(source);
     await fill(storage);
     const all = await readAll(storage);
-    const heads = await storage.readHeads({ after: null, skip: 0, limit: 100 });
+    const heads = await storage.readHeads({
+      aggregate_type: null,
+      after: null,
+      skip: 0,
+      limit: 100,
+    });
     await storage.close();
     const { length } = await readFile(join(source, "dbx.db"));
 
@@ -128,7 +133,9 @@ test(`a database changed anywhere is the same, or it is told (SEED=${seed})`, as
       }
       expect(seen).toEqual(all);
       const again = await openWriting(directory);
-      expect(await again.readHeads({ after: null, skip: 0, limit: 100 })).toEqual(heads);
+      expect(
+        await again.readHeads({ aggregate_type: null, after: null, skip: 0, limit: 100 }),
+      ).toEqual(heads);
       await again.close();
     }
     expect(told).toBeGreaterThan(50);

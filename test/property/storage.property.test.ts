@@ -5,6 +5,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { canonicalOf } from "../../src/model/canonical.ts";
 import { DbxError } from "../../src/model/error.ts";
+import type { CommittedEvent } from "../../src/model/event.ts";
 import type { PlanContext, PlannedEvent, Transaction } from "../../src/model/plan.ts";
 import type { ExpectedVersion, StreamKey } from "../../src/model/stream.ts";
 import { createMemoryStorage } from "../../src/storage/memory.ts";
@@ -93,10 +94,13 @@ const anyTransaction: fc.Arbitrary<Transaction> = fc.record({
   token_id: fc.option(fc.constantFrom(...tokenIds)),
 });
 
+const changes = ["remove", "archive", "restore", "keep"] as const;
+
 type Command =
   | { readonly kind: "commits"; readonly commits: readonly (readonly Transaction[])[] }
   | { readonly kind: "bulk"; readonly key: StreamKey; readonly events: number }
-  | { readonly kind: "create"; readonly key: StreamKey }
+  | { readonly kind: "create" | (typeof changes)[number]; readonly key: StreamKey }
+  | { readonly kind: "turns"; readonly key: StreamKey }
   | { readonly kind: "read"; readonly after: number; readonly limit: number }
   | { readonly kind: "reopen" };
 
@@ -118,6 +122,11 @@ const anyCommand: fc.Arbitrary<Command> = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("create" as const), key: anyKey }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constantFrom(...changes), key: anyKey }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("turns" as const), key: anyKey }) },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -197,17 +206,47 @@ function prepare(command: Exclude<Command, { kind: "reopen" }>) {
     }
     case "create":
       return (storage: Storage) => storage.createStream(command.key);
+    case "remove":
+      return (storage: Storage) => storage.removeStream(command.key, why);
+    case "archive":
+      return (storage: Storage) => storage.archiveStream(command.key, why);
+    case "restore":
+      return (storage: Storage) => storage.restoreStream(command.key, { ...why, comment: "é" });
+    case "keep":
+      return (storage: Storage) => storage.keepSnapshot(command.key, { ...why, comment: "kept" });
+    case "turns":
+      // None waits for the one before.
+      return (storage: Storage) =>
+        Promise.all([
+          storage.createStream(command.key),
+          storage.archiveStream(command.key, why),
+          storage.restoreStream(command.key, why),
+          storage.removeStream(command.key, why),
+          storage.keepSnapshot(command.key, why),
+          storage.createStream(command.key),
+        ]);
     case "read":
       return (storage: Storage) => pages(storage, command);
   }
 }
+
+const why = { at: "2025-01-01T00:00:00.000000Z", issued_by: null, comment: null };
 
 async function pages(storage: Storage, { after, limit }: { after: number; limit: number }) {
   const skip = after % 4;
   return {
     log: await storage.readLog({ after, limit }),
     streams: await Promise.all(keys.map((key) => storage.readStream(key, { after, limit }))),
-    heads: await storage.readHeads({ after: keys[after % 7] ?? null, skip, limit }),
+    heads: await storage.readHeads({
+      aggregate_type: [null, "a", "b"][limit % 3] ?? null,
+      ...{ after: keys[after % 7] ?? null, skip, limit },
+    }),
+    snapshot: await storage.readSnapshot(
+      { aggregate_type: "a", aggregate_id: "1" },
+      { version_max: after },
+    ),
+    known: await storage.readEvents(knownIds.slice(skip)).then(byPosition),
+    audit: await storage.readAudit({ after: skip, limit }),
     snapshots: await storage.readSnapshots(
       { aggregate_type: "a", aggregate_id: "1" },
       { after, limit },
@@ -215,8 +254,12 @@ async function pages(storage: Storage, { after, limit }: { after: number; limit:
   };
 }
 
+const byPosition = (events: readonly CommittedEvent[]) =>
+  events.toSorted((left, right) => left.position - right.position);
+
 const seen = new Set<string>();
 const refusalKinds = [
+  "aggregate_archived",
   "already_exists",
   "permission_denied",
   "version_conflict",
@@ -234,11 +277,12 @@ function comparable(outcome: CommittedOutcome) {
 const everything = async (storage: Storage) => ({
   events: await readAll(storage, 7),
   streams: await Promise.all(keys.map((key) => storage.readStream(key, { after: 0, limit: 999 }))),
-  heads: await storage.readHeads({ after: null, skip: 0, limit: 100 }),
+  heads: await storage.readHeads({ aggregate_type: null, after: null, skip: 0, limit: 100 }),
   each: await Promise.all(keys.map((key) => storage.readHead(key))),
   log: await storage.readLogHead(),
   snapshots: await Promise.all(
     keys.map((key) => storage.readSnapshots(key, { after: 0, limit: 999 })),
   ),
   uses: await storage.readTokenUses(tokenIds),
+  audit: await storage.readAudit({ after: 0, limit: 999 }),
 });

@@ -2,6 +2,7 @@
 // to nothing. Reads everything, so a server runs it on a thread.
 
 import type { Database } from "bun:sqlite";
+import { checkTrail } from "./audit.ts";
 import { integrityCheck, orphanChecks, tableChecks } from "./sql.ts";
 
 /** The faults as sentences, at most `limit`; none when sound. */
@@ -28,5 +29,6 @@ function check(database: Database, integrityChecks: readonly string[], limit: nu
     using statement = database.prepare<{ fault: string }, [number]>(sql);
     faults.push(...statement.all(limit - faults.length).map(({ fault }) => fault));
   }
+  if (faults.length < limit) faults.push(...checkTrail(database, limit - faults.length));
   return faults;
 }

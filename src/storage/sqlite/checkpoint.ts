@@ -12,6 +12,7 @@ import {
   checkpointTruncate,
   readPageSize,
 } from "./sql.ts";
+import type { Step } from "./steps.ts";
 import { createWriter, type Batch } from "./writer.ts";
 
 /** What the writer itself copies in one go at most: some milliseconds of standing still. */
@@ -57,6 +58,7 @@ export interface Written {
 export interface LogWriter {
   /** Throws only where nothing of the batch is in the database. After a fault, always. */
   write(batch: Batch): Written;
+  alter(steps: readonly Step[]): Written;
   /** Copies what is left. `done`: the next write begins the log anew. */
   restart(): { readonly done: boolean; readonly ms: number };
   /** Leaves no log behind, unless a write has failed: then recovery decides, at the next start. */
@@ -93,16 +95,18 @@ export function createLogWriter(database: Database): LogWriter {
     }
     return bytes;
   };
+  const written = (work: () => void): Written => {
+    if (failure !== null) throw failure.cause;
+    noting(work);
+    try {
+      return { logBytes: noting(keepSmall), fault: null };
+    } catch (fault) {
+      return { logBytes: 0, fault };
+    }
+  };
   return {
-    write: (batch) => {
-      if (failure !== null) throw failure.cause;
-      noting(() => writer.write(batch));
-      try {
-        return { logBytes: noting(keepSmall), fault: null };
-      } catch (fault) {
-        return { logBytes: 0, fault };
-      }
-    },
+    write: (batch) => written(() => writer.write(batch)),
+    alter: (steps) => written(() => writer.alter(steps)),
     restart: () =>
       noting(() => {
         const start = performance.now();

@@ -4,23 +4,38 @@
 
 import { assert, type DbxError } from "../../model/error.ts";
 import type { StreamHead } from "../../model/aggregate.ts";
-import type { TokenId } from "../../model/actor.ts";
 import type { CommittedEvent, EventId } from "../../model/event.ts";
 import { digestBytes, keysWith } from "../../model/merkle.ts";
-import { newHead, type Known, type Plan, type TokenUse } from "../../model/plan.ts";
-import { keyText, type StreamKey } from "../../model/stream.ts";
-import type { Ask, Committed, CommittedOutcome, Storage } from "../storage.ts";
+import { newHead, type Plan } from "../../model/plan.ts";
+import { keyText } from "../../model/stream.ts";
+import type { Committed, CommittedOutcome, Storage } from "../storage.ts";
+import { createChanges, type Changes } from "./changes.ts";
 import { stopped, translate, translated } from "./failure.ts";
-import { createHeads, type Heads, type StoredHead } from "./heads.ts";
+import type { StoredHead } from "./heads.ts";
 import { growPositions, type Run } from "./positions.ts";
 import type { Reader } from "./reader.ts";
-import { fromUuid, saltBytes } from "./rows.ts";
-import type { Batch, LogTail } from "./writer.ts";
+import { saltBytes } from "./rows.ts";
+import type { Step } from "./steps.ts";
+import {
+  begin,
+  beginAlteration,
+  createTail,
+  recall,
+  recallHeads,
+  settle,
+  settleAlteration,
+  type Alteration,
+  type PlannedBatch,
+  type Tail,
+} from "./tail.ts";
+import type { Batch } from "./writer.ts";
 
 /** Where batches go. */
 export interface BatchSink {
-  /** Resolves once the batch is durable. Batches are written in call order. */
+  /** Resolves once the batch is durable. Batches and alterations are written in call order. */
   write(batch: Batch): Promise<void>;
+  /** The steps in one transaction. */
+  alter(steps: readonly Step[]): Promise<void>;
   /** Resolves with the cause when background work on the files has failed. Never rejects. */
   readonly broken: Promise<unknown>;
   figures(): Record<string, number | string>;
@@ -30,44 +45,15 @@ export interface BatchSink {
   close(): Promise<void>;
 }
 
-export interface Core extends Pick<Storage, "commit" | "createStream"> {
+export interface Core extends Pick<Storage, "commit" | "createStream">, Changes {
   /** Resolves when a write has failed and no more are taken. Never rejects. */
   readonly failure: Promise<DbxError>;
   readonly headsCached: () => number;
 }
 
-/** A batch whose heads this process goes on using. */
-interface PlannedBatch extends Batch {
-  readonly created: readonly StoredHead[];
-  readonly changed: readonly StoredHead[];
-  /** Those of its events whose ids clients chose: nobody can ask for another before it is durable. */
-  readonly named: readonly CommittedEvent[];
-}
-
-/** What running commits have changed, and where the log will end when they are done. */
-interface Tail {
-  readonly heads: Heads;
-  readonly events: Map<EventId, CommittedEvent>;
-  /** Every use since the start: as many as there are tokens, and asked for in every commit. */
-  readonly token_uses: Map<TokenId, TokenUse>;
-  log: LogTail;
-  stream_id_last: number;
-  /** The write of the latest batch. */
-  written: Promise<void>;
-  failed: DbxError | null;
-}
-
 export function createCore(parts: { reader: Reader; sink: BatchSink; heads_max: number }): Core {
   const { reader, sink, heads_max } = parts;
-  const tail: Tail = {
-    heads: createHeads({ heads_max }),
-    events: new Map(),
-    token_uses: new Map(),
-    log: reader.log(),
-    stream_id_last: reader.lastStreamId(),
-    written: Promise.resolve(),
-    failed: null,
-  };
+  const tail = createTail(reader, heads_max);
   const failure = Promise.withResolvers<DbxError>();
 
   const fail = (cause: unknown): void => {
@@ -77,16 +63,24 @@ export function createCore(parts: { reader: Reader; sink: BatchSink; heads_max: 
   };
   void sink.broken.then(fail);
 
-  const write = async (batch: PlannedBatch): Promise<void> => {
-    begin(tail, batch);
-    tail.written = sink.write(batch);
+  const durable = async (written: Promise<void>): Promise<void> => {
+    tail.written = written;
     try {
-      await tail.written;
+      await written;
     } catch (cause) {
       fail(cause);
       throw translate("commit", cause);
     }
+  };
+  const write = async (batch: PlannedBatch): Promise<void> => {
+    begin(tail, batch);
+    await durable(sink.write(batch));
     settle(tail, batch);
+  };
+  const alter = async (alteration: Alteration): Promise<void> => {
+    beginAlteration(tail, alteration);
+    await durable(sink.alter(alteration.steps));
+    settleAlteration(tail, alteration);
   };
   /** An answer that stands on running commits must not overtake them. */
   const whatRuns = async (): Promise<void> => {
@@ -98,6 +92,7 @@ export function createCore(parts: { reader: Reader; sink: BatchSink; heads_max: 
   };
 
   return {
+    ...createChanges({ reader, tail, alter, whatRuns }),
     commit: async (ask, plan) => {
       if (tail.failed !== null) throw tail.failed;
       const stored = translated("read heads", () => recallHeads(tail.heads, reader, ask.keys));
@@ -138,46 +133,6 @@ const emptyBatch: Pick<
   snapshots: [],
   token_uses: [],
 };
-
-function recallHeads(
-  heads: Heads,
-  reader: Reader,
-  keys: readonly StreamKey[],
-): Map<string, StoredHead> {
-  const recalled = new Map<string, StoredHead>();
-  for (const key of keys) {
-    const text = keyText(key);
-    let stored = heads.latest(text);
-    if (stored === undefined) {
-      stored = reader.head(key);
-      if (stored === undefined) continue;
-      heads.remember(stored);
-    }
-    recalled.set(text, stored);
-  }
-  return recalled;
-}
-
-function recall(
-  tail: Tail,
-  reader: Reader,
-  ask: Ask,
-  stored: ReadonlyMap<string, StoredHead>,
-): Known {
-  const heads = new Map<string, StreamHead>();
-  for (const [key, { head }] of stored) heads.set(key, head);
-  const events = new Map<EventId, CommittedEvent>();
-  for (const id of ask.event_ids) {
-    const event = tail.events.get(id) ?? reader.eventById(fromUuid(id));
-    if (event !== undefined) events.set(id, event);
-  }
-  const token_uses = new Map<TokenId, TokenUse>();
-  for (const id of ask.token_ids) {
-    const use = tail.token_uses.get(id) ?? reader.tokenUse(id);
-    if (use !== undefined) token_uses.set(id, use);
-  }
-  return { heads, events, token_uses, log: tail.log.frontier };
-}
 
 /** Gives positions and stream ids, and checks that the plan continues what is there. */
 function prepare(
@@ -270,23 +225,4 @@ function grow(streams: ReadonlyMap<string, Growth>, event: CommittedEvent): numb
   assert(event.hash.length === digestBytes, "a hash has 32 bytes");
   assert(event.merkle_root.length === digestBytes, "a root has 32 bytes");
   return stream.stream_id;
-}
-
-/** From here on later commits see the batch. */
-function begin(tail: Tail, batch: PlannedBatch): void {
-  for (const stored of batch.created) tail.heads.change(stored);
-  for (const stored of batch.changed) tail.heads.change(stored);
-  for (const event of batch.named) tail.events.set(event.event_id, event);
-  for (const use of batch.token_uses) tail.token_uses.set(use.token_id, use);
-  tail.stream_id_last += batch.created.length;
-  tail.log = batch.after;
-}
-
-/**
- * The batch is durable: the database knows it now, and only what later batches changed stays here.
- */
-function settle(tail: Tail, batch: PlannedBatch): void {
-  for (const stored of batch.created) tail.heads.settle(stored);
-  for (const stored of batch.changed) tail.heads.settle(stored);
-  for (const event of batch.named) tail.events.delete(event.event_id);
 }

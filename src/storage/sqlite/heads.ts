@@ -18,14 +18,17 @@ const headCharsMax = 128 * 1024 * 1024;
 const headCharsBase = 512;
 
 export interface Heads {
-  /** As the latest commit left it, durable or not. */
-  latest(key: string): StoredHead | undefined;
+  /** As the latest commit left it, durable or not. Null: removed, but perhaps not yet durably. */
+  latest(key: string): StoredHead | null | undefined;
   /** Puts a durable head that was read. */
   remember(stored: StoredHead): void;
   /** Puts a head that a running commit changed; it stays until `settle`. */
   change(stored: StoredHead): void;
   /** The commit that changed it is durable. */
   settle(stored: StoredHead): void;
+  /** The stream is being removed; it is known to be gone until `settleRemoval`. */
+  remove(key: string): void;
+  settleRemoval(key: string): void;
   readonly count: () => number;
 }
 
@@ -37,7 +40,7 @@ interface Link {
 }
 
 export function createHeads({ heads_max }: { heads_max: number }): Heads {
-  const running = new Map<string, StoredHead>();
+  const running = new Map<string, StoredHead | null>();
   // Links instead of the map's own order: a map that is reordered at every use is full of deleted
   // entries, and looking for its first one passes over all of them.
   const durable = new Map<string, Link>();
@@ -96,6 +99,16 @@ export function createHeads({ heads_max }: { heads_max: number }): Heads {
       // A later commit may have changed it again; that one settles it.
       if (running.get(stored.key) === stored) running.delete(stored.key);
       remember(stored);
+    },
+    remove: (key) => running.set(key, null),
+    settleRemoval: (key) => {
+      // The stream may have been made anew; below that, the old head must not come back.
+      if (running.get(key) === null) running.delete(key);
+      const link = durable.get(key);
+      if (link === undefined) return;
+      durable.delete(key);
+      chars -= sizeOf(link.stored);
+      unlink(link);
     },
     count: () => running.size + durable.size,
   };

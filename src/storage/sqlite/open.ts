@@ -79,8 +79,8 @@ function openForReading(directory: string): SqliteStorage {
   if (connection === undefined) {
     return {
       ...createMemoryStorage(),
-      commit: refuseWrite,
-      createStream: refuseWrite,
+      ...{ commit: refuseWrite, createStream: refuseWrite, removeStream: refuseWrite },
+      ...{ archiveStream: refuseWrite, restoreStream: refuseWrite, keepSnapshot: refuseWrite },
       failure: Promise.withResolvers<DbxError>().promise,
       settings: {},
     };

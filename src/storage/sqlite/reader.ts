@@ -2,24 +2,31 @@
 // call, so that no reader ever keeps the write-ahead log from being reused.
 
 import type { Database } from "bun:sqlite";
+import type { StreamHead } from "../../model/aggregate.ts";
+import type { AuditEntry } from "../../model/audit.ts";
 import { dataCorrupted } from "../../model/error.ts";
 import type { CommittedEvent } from "../../model/event.ts";
 import { limits } from "../../model/limits.ts";
 import type { TokenUse } from "../../model/plan.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
-import type { StreamKey } from "../../model/stream.ts";
+import { compareKeys, type StreamKey } from "../../model/stream.ts";
+import type { Trail } from "./audit.ts";
 import type { StoredHead } from "./heads.ts";
 import { positionBytes, readPositions, runVersions } from "./positions.ts";
 import {
+  toAuditEntry,
   toEvent,
   toHead,
   toLogTail,
   toSnapshot,
   toStoredHead,
+  toTrail,
+  type AuditRow,
   type EventRow,
   type LogRow,
   type SnapshotRow,
   type StreamRow,
+  type TrailRow,
 } from "./rows.ts";
 import * as sql from "./sql.ts";
 import type { LogTail } from "./writer.ts";
@@ -34,9 +41,13 @@ export function createReader(database: Database) {
     eventById: database.prepare<EventRow, [Uint8Array]>(sql.readEventById),
     head: database.prepare<StreamRow, [string, string]>(sql.readHead),
     headsPage: database.prepare<StreamRow, [string, string, number, number]>(sql.readHeadsPage),
+    headsPageOf: database.prepare<StreamRow, [string, string, number, number]>(sql.readHeadsPageOf),
     snapshotPage: database.prepare<SnapshotRow, [string, string, number, number]>(
       sql.readSnapshotPage,
     ),
+    snapshotBefore: database.prepare<SnapshotRow, [string, string, number]>(sql.readSnapshotBefore),
+    auditPage: database.prepare<AuditRow, [number, number]>(sql.readAuditPage),
+    trailRow: database.prepare<TrailRow, []>(sql.readTrailRow),
     tokenUse: database.prepare<TokenUse, [string]>(sql.readTokenUse),
     logRow: database.prepare<LogRow, []>(sql.readLogRow),
     lastStreamId: database.prepare<{ stream_id: number }, []>(sql.lastStreamId),
@@ -77,17 +88,38 @@ export function createReader(database: Database) {
       return row === null ? undefined : toStoredHead(row);
     },
 
-    headsPage: (after: StreamKey | null, skip: number, limit: number) => {
-      // No name is empty, so the empty names come before all.
-      const { aggregate_type, aggregate_id } = after ?? { aggregate_type: "", aggregate_id: "" };
-      const rows = statements.headsPage.iterate(aggregate_type, aggregate_id, limit, skip);
-      return page(rows, stateSize).map(toHead);
+    headsPage: (options: {
+      aggregate_type: string | null;
+      after: StreamKey | null;
+      skip: number;
+      limit: number;
+    }): StreamHead[] => {
+      const { aggregate_type, after, skip, limit } = options;
+      const [statement, from] = headsAfter(aggregate_type, after);
+      if (from === null) return [];
+      const { aggregate_type: type, aggregate_id: id } = from;
+      return page(statements[statement].iterate(type, id, limit, skip), stateSize).map(toHead);
     },
 
     snapshotPage: (key: StreamKey, after: number, limit: number): Snapshot[] => {
       const { aggregate_type, aggregate_id } = key;
       const rows = statements.snapshotPage.iterate(aggregate_type, aggregate_id, after, limit);
       return page(rows, stateSize).map(toSnapshot);
+    },
+
+    snapshotBefore: (key: StreamKey, version_max: number): Snapshot | undefined => {
+      const { aggregate_type, aggregate_id } = key;
+      const row = statements.snapshotBefore.get(aggregate_type, aggregate_id, version_max);
+      return row === null ? undefined : toSnapshot(row);
+    },
+
+    auditPage: (after: number, limit: number): AuditEntry[] =>
+      statements.auditPage.all(after, limit).map(toAuditEntry),
+
+    trail: (): Trail => {
+      const row = statements.trailRow.get();
+      if (row === null) throw dataCorrupted("the row of the audit trail is missing");
+      return toTrail(row);
     },
 
     tokenUse: (token_id: string): TokenUse | undefined =>
@@ -105,6 +137,19 @@ export function createReader(database: Database) {
       for (const statement of Object.values(statements)) statement.finalize();
     },
   };
+}
+
+/** Where a page of heads begins; null: behind all that are wanted. */
+function headsAfter(
+  aggregate_type: string | null,
+  after: StreamKey | null,
+): readonly ["headsPage" | "headsPageOf", StreamKey | null] {
+  // No name is empty, so the empty names come before all.
+  if (aggregate_type === null)
+    return ["headsPage", after ?? { aggregate_type: "", aggregate_id: "" }];
+  const first = { aggregate_type, aggregate_id: "" };
+  if (after === null || compareKeys(after, first) < 0) return ["headsPageOf", first];
+  return ["headsPageOf", after.aggregate_type === aggregate_type ? after : null];
 }
 
 /** The positions of the versions after `after`, up to `last`. */

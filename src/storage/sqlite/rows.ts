@@ -2,12 +2,15 @@
 // because a damaged file can hold anything; whether the values are true is verify's business.
 
 import type { State, StreamHead } from "../../model/aggregate.ts";
+import type { Issuer } from "../../model/actor.ts";
+import type { AuditEntry } from "../../model/audit.ts";
 import type { Canonical } from "../../model/canonical.ts";
 import { dataCorrupted } from "../../model/error.ts";
 import type { CommittedEvent } from "../../model/event.ts";
 import { digestBytes, rootOf } from "../../model/merkle.ts";
 import { keyText } from "../../model/stream.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
+import type { Trail } from "./audit.ts";
 import type { StoredHead } from "./heads.ts";
 import { restBytes } from "./positions.ts";
 import type { LogTail } from "./writer.ts";
@@ -60,6 +63,24 @@ export interface LogRow {
   readonly keys: Uint8Array;
 }
 
+export interface AuditRow {
+  readonly entry: number;
+  readonly at: string;
+  readonly issued_group: string | null;
+  readonly issued_user: string | null;
+  readonly action: AuditEntry["action"];
+  readonly aggregate_type: string;
+  readonly aggregate_id: string;
+  readonly comment: string | null;
+  readonly hash: Uint8Array;
+}
+
+export interface TrailRow {
+  readonly entries: number;
+  readonly removed: number;
+  readonly hash: Uint8Array;
+}
+
 export const saltBytes = 16;
 const idBytes = 16;
 
@@ -97,10 +118,7 @@ export function toEvent(row: EventRow): CommittedEvent {
     event_id: toUuid(row.event_id),
     event_type: row.event_type,
     created_at: row.created_at,
-    issued_by:
-      issued_group === null || issued_user === null
-        ? null
-        : { group: issued_group, user: issued_user },
+    issued_by: issuerOf(row),
     // Stored text is canonical: it was decoded at the gate, and verify would notice a change.
     payload: payload as Canonical,
     note: row.note,
@@ -171,6 +189,28 @@ export function toLogTail(row: LogRow): LogTail {
   const { size, streams, keys } = row;
   return { frontier: { size, nodes: row.frontier }, streams, keys };
 }
+
+export function toAuditEntry(row: AuditRow): AuditEntry {
+  const { entry, at, action, aggregate_type, aggregate_id, comment } = row;
+  const shapely =
+    areTexts([at, action, aggregate_type, aggregate_id]) &&
+    areTextsOrNull([row.issued_group, row.issued_user, comment]) &&
+    areBytes([row.hash], digestBytes);
+  if (!shapely) throw dataCorrupted(`entry ${entry} of the audit trail is malformed`, { entry });
+  const issued_by = issuerOf(row);
+  return { entry, at, issued_by, action, aggregate_type, aggregate_id, comment };
+}
+
+export function toTrail({ entries, removed, hash }: TrailRow): Trail {
+  const shapely = areCounts([entries, removed]) && areBytes([hash], digestBytes);
+  if (!shapely) throw dataCorrupted("the end of the audit trail is malformed", { entries });
+  return { entries, removed, hash };
+}
+
+const issuerOf = (row: Pick<EventRow, "issued_group" | "issued_user">): Issuer | null =>
+  row.issued_group === null || row.issued_user === null
+    ? null
+    : { group: row.issued_group, user: row.issued_user };
 
 /** A frontier has one node for each set bit of its size; sizes exceed 32 bits, so no bit tricks. */
 function bitsOf(size: number): number {

@@ -9,6 +9,8 @@ import { createChecker } from "./checker.ts";
 import { createLogWriter, truncateLog, type Written } from "./checkpoint.ts";
 import type { BatchSink } from "./core.ts";
 import { translated } from "./failure.ts";
+import type { Step } from "./steps.ts";
+import type { Request } from "./thread.ts";
 import { fromWire, startThread, type Thread } from "./threads.ts";
 import { pack } from "./transfer.ts";
 import { createWriter, type Batch } from "./writer.ts";
@@ -17,16 +19,20 @@ export function createInlineSink(database: Database): BatchSink {
   const writer = createWriter(database);
   let commits = 0;
   let failed = false;
+  const noting = (work: () => void): void => {
+    try {
+      work();
+    } catch (error) {
+      failed = true;
+      throw error;
+    }
+  };
   return {
     write: async (batch) => {
-      try {
-        writer.write(batch);
-      } catch (error) {
-        failed = true;
-        throw error;
-      }
+      noting(() => writer.write(batch));
       commits++;
     },
+    alter: async (steps) => noting(() => writer.alter(steps)),
     broken: Promise.withResolvers<unknown>().promise,
     figures: () => ({ commits }),
     check: async (limit) => translated("check the database", () => checkDatabase(database, limit)),
@@ -49,6 +55,7 @@ const copyAgainBytes = 16 * 1024 * 1024;
 /** A writer beside a copier, here or in a thread. */
 export interface SinkWriter {
   write(batch: Batch): Promise<Written>;
+  alter(steps: readonly Step[]): Promise<Written>;
   restart(): Promise<{ readonly done: boolean; readonly ms: number }>;
   close(): Promise<void>;
   /** Resolves when it ended by itself. Never rejects. */
@@ -64,13 +71,15 @@ interface FileOptions {
 export async function createThreadWriter(options: FileOptions): Promise<SinkWriter> {
   const thread = startThread();
   await openThread(thread, { ...options, role: "writer" });
+  const written = async (request: Request): Promise<Written> => {
+    const reply = await thread.ask(request);
+    assert(reply.kind === "written", "the writer answers what it was asked");
+    const { logBytes, fault } = reply;
+    return { logBytes, fault: fault === null ? null : fromWire(fault) };
+  };
   return {
-    write: async (batch) => {
-      const reply = await thread.ask({ kind: "write", packed: pack(batch) });
-      assert(reply.kind === "written", "the writer answers what it was asked");
-      const { logBytes, fault } = reply;
-      return { logBytes, fault: fault === null ? null : fromWire(fault) };
-    },
+    write: (batch) => written({ kind: "write", packed: pack(batch) }),
+    alter: (steps) => written({ kind: "alter", steps }),
     restart: async () => {
       const reply = await thread.ask({ kind: "restart" });
       assert(reply.kind === "restarted", "the writer answers what it was asked");
@@ -84,12 +93,18 @@ export async function createThreadWriter(options: FileOptions): Promise<SinkWrit
 /** Writes here. */
 export function createLocalWriter(database: Database): SinkWriter {
   const writer = createLogWriter(database);
+  // Callers that commit again at once would otherwise keep the copier's answers from coming in.
+  // Always, so that commits resolve in their order.
+  const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
   return {
     write: async (batch) => {
       const written = writer.write(batch);
-      // Callers that commit again at once would otherwise keep the copier's answers from coming in.
-      // Always, so that commits resolve in their order.
-      await new Promise<void>((resolve) => setImmediate(resolve));
+      await turn();
+      return written;
+    },
+    alter: async (steps) => {
+      const written = writer.alter(steps);
+      await turn();
       return written;
     },
     restart: async () => writer.restart(),
@@ -126,15 +141,18 @@ export async function createCopiedSink(
       copying = null;
     }
   };
+  const noting = ({ logBytes, fault }: Written): void => {
+    // The batch is durable and is answered so; only the ones after it are refused.
+    if (fault !== null) broken.resolve(fault);
+    counts.log_bytes_max = Math.max(counts.log_bytes_max, logBytes);
+    if (logBytes > copyAt) copying ??= copy(logBytes);
+  };
   return {
     write: async (batch) => {
-      const { logBytes, fault } = await writer.write(batch);
-      // The batch is durable and is answered so; only the ones after it are refused.
-      if (fault !== null) broken.resolve(fault);
+      noting(await writer.write(batch));
       counts.commits++;
-      counts.log_bytes_max = Math.max(counts.log_bytes_max, logBytes);
-      if (logBytes > copyAt) copying ??= copy(logBytes);
     },
+    alter: async (steps) => noting(await writer.alter(steps)),
     broken: broken.promise,
     figures: () => ({ ...counts }),
     check: checker.check,

@@ -7,10 +7,10 @@ export const applicationId = 0x64627801;
  * One list of statements per format, from 1 on; `user_version` holds the last one applied. A
  * released entry never changes: a directory of any release must open for ever.
  *
- * `event` rows never change and never leave; `body` rows may one day move or be erased, each along
- * its marked path. Triggers refuse everything else, also from other programs: `INSERT OR REPLACE`
- * deletes without asking the DELETE trigger unless `recursive_triggers` is on, so INSERT over a key
- * is refused too.
+ * `event` rows never change and never leave; `body` rows may move to the archive, which a row of
+ * `archive` marks, or one day be erased. Triggers refuse everything else, also from other programs:
+ * `INSERT OR REPLACE` deletes without asking the DELETE trigger unless `recursive_triggers` is on, so
+ * INSERT over a key is refused too.
  */
 export const migrations: readonly (readonly string[])[] = [
   [
@@ -103,6 +103,47 @@ export const migrations: readonly (readonly string[])[] = [
     `CREATE TRIGGER stream_rename BEFORE UPDATE OF stream_id, aggregate_type, aggregate_id ON stream
       BEGIN SELECT RAISE(ABORT, 'a stream keeps its key'); END`,
   ],
+  [
+    // What is done to a stream as a whole. `hash` chains the entries; see audit.ts.
+    `CREATE TABLE audit (
+      entry          INTEGER PRIMARY KEY,
+      at             TEXT NOT NULL,
+      issued_group   TEXT,
+      issued_user    TEXT,
+      action         TEXT NOT NULL,
+      aggregate_type TEXT NOT NULL,
+      aggregate_id   TEXT NOT NULL,
+      comment        TEXT,
+      hash           BLOB NOT NULL
+    ) STRICT`,
+    // Where the trail ends: beside `log`, whose row every commit rewrites.
+    `CREATE TABLE trail (
+      one     INTEGER PRIMARY KEY CHECK (one = 1),
+      entries INTEGER NOT NULL,
+      removed INTEGER NOT NULL,
+      hash    BLOB NOT NULL
+    ) STRICT`,
+    `INSERT INTO trail (one, entries, removed, hash) VALUES (1, 0, 0, zeroblob(32))`,
+    // A stream that is archived, or on its way: bodies and snapshots of its versions 1 to `versions`
+    // are in archive.db. `pending` is 'archive' or 'restore' while a move is not finished.
+    `CREATE TABLE archive (
+      stream_id INTEGER PRIMARY KEY,
+      versions  INTEGER NOT NULL,
+      pending   TEXT
+    ) STRICT`,
+    `CREATE TRIGGER audit_update BEFORE UPDATE ON audit
+      BEGIN SELECT RAISE(ABORT, 'an entry of the audit trail never changes'); END`,
+    `CREATE TRIGGER audit_delete BEFORE DELETE ON audit
+      BEGIN SELECT RAISE(ABORT, 'an entry of the audit trail is never deleted'); END`,
+    `CREATE TRIGGER audit_insert BEFORE INSERT ON audit
+      WHEN NEW.entry <= (SELECT max(entry) FROM audit)
+      BEGIN SELECT RAISE(ABORT, 'an entry of the audit trail is never replaced'); END`,
+    `DROP TRIGGER body_delete`,
+    `CREATE TRIGGER body_delete BEFORE DELETE ON body
+      WHEN NOT EXISTS (SELECT 1 FROM event JOIN archive ON archive.stream_id = event.stream_id
+        WHERE event.position = OLD.position AND event.version <= archive.versions)
+      BEGIN SELECT RAISE(ABORT, 'the body of an event is never deleted'); END`,
+  ],
 ];
 
 export const busyTimeout = (ms: number): string => `PRAGMA busy_timeout = ${ms}`;
@@ -116,6 +157,10 @@ export const readSchema = `
   WHERE name NOT LIKE 'sqlite|_%' ESCAPE '|' ORDER BY name`;
 export const countTables = `SELECT count(*) AS count FROM sqlite_schema`;
 export const sqliteVersion = `SELECT sqlite_version() AS version`;
+
+export const readSynchronous = `PRAGMA synchronous`;
+/** 2 is FULL, 1 is NORMAL. */
+export const writeSynchronous = (level: number): string => `PRAGMA synchronous = ${level}`;
 
 export const begin = `BEGIN IMMEDIATE`;
 export const commit = `COMMIT`;
@@ -156,9 +201,44 @@ export const updateLog = `
   UPDATE log SET size = ?, frontier = ?, streams = ?, keys = ?
   WHERE one = 1 AND size = ? AND streams = ?`;
 
-export const readLogRow = `SELECT size, frontier, streams, keys FROM log WHERE one = 1`;
+/** Stream ids are never given twice: as many were given as there are streams and were removed. */
+export const lastStreamId = `
+  SELECT max((SELECT coalesce(max(stream_id), 0) FROM stream), log.streams + trail.removed)
+    AS stream_id
+  FROM log, trail`;
 
-export const lastStreamId = `SELECT coalesce(max(stream_id), 0) AS stream_id FROM stream`;
+export const deleteStream = `DELETE FROM stream WHERE stream_id = ? AND version = 0`;
+
+export const flagStream = `UPDATE stream SET archived = ? WHERE stream_id = ?`;
+
+/** A second one at a version gives its comment alone. */
+export const keepSnapshot = `${insertSnapshot}
+  ON CONFLICT (stream_id, version) DO UPDATE SET comment = excluded.comment`;
+
+export const insertAudit = `
+  INSERT INTO audit (entry, at, issued_group, issued_user, action, aggregate_type, aggregate_id,
+    comment, hash)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+
+/** The old count in the condition, as with the log. */
+export const updateTrail = `
+  UPDATE trail SET entries = ?, removed = ?, hash = ? WHERE one = 1 AND entries = ?`;
+
+export const readTrailRow = `SELECT entries, removed, hash FROM trail WHERE one = 1`;
+
+export const readAuditPage = `
+  SELECT entry, at, issued_group, issued_user, action, aggregate_type, aggregate_id, comment, hash
+  FROM audit WHERE entry > ? ORDER BY entry LIMIT ?`;
+
+/** The move begins, or turns round. */
+export const beginMove = `
+  INSERT INTO archive (stream_id, versions, pending) VALUES (?, 0, ?)
+  ON CONFLICT (stream_id) DO UPDATE SET pending = excluded.pending`;
+export const endArchiving = `UPDATE archive SET pending = NULL WHERE stream_id = ?`;
+export const endRestoring = `DELETE FROM archive WHERE stream_id = ? AND versions = 0`;
+export const forgetMove = `DELETE FROM archive WHERE stream_id = ?`;
+
+export const readLogRow = `SELECT size, frontier, streams, keys FROM log WHERE one = 1`;
 
 /** LEFT JOIN: an event whose stream or body is missing must be reported, not passed over. */
 const eventColumns = `
@@ -191,12 +271,24 @@ export const readHeadsPage = `${headColumns}
   WHERE (aggregate_type, aggregate_id) > (?, ?)
   ORDER BY aggregate_type, aggregate_id LIMIT ? OFFSET ?`;
 
+/** Those of one type. */
+export const readHeadsPageOf = `${headColumns}
+  WHERE aggregate_type = ? AND aggregate_id > ?
+  ORDER BY aggregate_id LIMIT ? OFFSET ?`;
+
 export const readSnapshotPage = `
   SELECT stream.aggregate_type, stream.aggregate_id, snapshot.version, snapshot.state,
     snapshot.merkle_root, snapshot.created_at, snapshot.comment
   FROM stream JOIN snapshot ON snapshot.stream_id = stream.stream_id
   WHERE stream.aggregate_type = ? AND stream.aggregate_id = ? AND snapshot.version > ?
   ORDER BY snapshot.version LIMIT ?`;
+
+export const readSnapshotBefore = `
+  SELECT stream.aggregate_type, stream.aggregate_id, snapshot.version, snapshot.state,
+    snapshot.merkle_root, snapshot.created_at, snapshot.comment
+  FROM stream JOIN snapshot ON snapshot.stream_id = stream.stream_id
+  WHERE stream.aggregate_type = ? AND stream.aggregate_id = ? AND snapshot.version <= ?
+  ORDER BY snapshot.version DESC LIMIT 1`;
 
 export const readTokenUse = `
   SELECT token_id, writes, expires_at, term FROM token_use WHERE token_id = ?`;
@@ -221,6 +313,9 @@ export const tableChecks: readonly string[] = [
   `PRAGMA integrity_check(snapshot)`,
   `PRAGMA integrity_check(token_use)`,
   `PRAGMA integrity_check(log)`,
+  `PRAGMA integrity_check(audit)`,
+  `PRAGMA integrity_check(trail)`,
+  `PRAGMA integrity_check(archive)`,
 ];
 
 /** Rows that belong to nothing, one sentence each. `?` is the most sentences wanted. */
@@ -254,7 +349,8 @@ export const orphanChecks: readonly string[] = [
     FROM log WHERE streams <> (SELECT count(*) FROM stream) LIMIT ?`,
   `SELECT 'stream ' || aggregate_type || '/' || aggregate_id || ' has number ' || stream_id
       || ', which no stream was given' AS fault
-    FROM stream WHERE stream_id < 1 OR stream_id > (SELECT streams FROM log) LIMIT ?`,
+    FROM stream WHERE stream_id < 1
+      OR stream_id > (SELECT streams + removed FROM log, trail) LIMIT ?`,
   `SELECT 'the row of the log is missing' AS fault WHERE NOT EXISTS (SELECT 1 FROM log) LIMIT ?`,
 ];
 

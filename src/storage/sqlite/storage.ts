@@ -6,6 +6,7 @@ import type { Storage } from "../storage.ts";
 import type { Core } from "./core.ts";
 import { translated } from "./failure.ts";
 import type { Reader } from "./reader.ts";
+import { fromUuid } from "./rows.ts";
 
 export interface SqliteStorage extends Storage {
   /**
@@ -33,15 +34,24 @@ export function createSqliteStorage(parts: Parts): SqliteStorage {
   return {
     commit: core?.commit ?? refuseWrite,
     createStream: core?.createStream ?? refuseWrite,
+    removeStream: core?.removeStream ?? refuseWrite,
+    archiveStream: core?.archiveStream ?? refuseWrite,
+    restoreStream: core?.restoreStream ?? refuseWrite,
+    keepSnapshot: core?.keepSnapshot ?? refuseWrite,
     readStream: (key, { after, limit }) =>
       read("read events", () => reader.streamPage(key, after, limit)),
     readLog: ({ after, limit }) => read("read the log", () => reader.logPage(after, limit)),
     readHead: (key) => read("read an aggregate", () => reader.head(key)?.head),
-    readHeads: ({ after, skip, limit }) =>
-      read("list aggregates", () => reader.headsPage(after, skip, limit)),
+    readHeads: (options) => read("list aggregates", () => reader.headsPage(options)),
     readLogHead: () => read("read the log's head", () => reader.log()),
     readSnapshots: (key, { after, limit }) =>
       read("read snapshots", () => reader.snapshotPage(key, after, limit)),
+    readSnapshot: (key, { version_max }) =>
+      read("read a snapshot", () => reader.snapshotBefore(key, version_max)),
+    readEvents: (event_ids) =>
+      read("read events", () => event_ids.flatMap((id) => reader.eventById(fromUuid(id)) ?? [])),
+    readAudit: ({ after, limit }) =>
+      read("read the audit trail", () => reader.auditPage(after, limit)),
     readTokenUses: (token_ids) =>
       read("read token uses", () => token_ids.flatMap((id) => reader.tokenUse(id) ?? [])),
     check: ({ limit }) => parts.check(limit),

@@ -5,9 +5,10 @@
 import type { Database } from "bun:sqlite";
 import { assert, DbxError } from "../../model/error.ts";
 import { checkTables } from "./check.ts";
-import { createCopier, createLogWriter } from "./checkpoint.ts";
+import { createCopier, createLogWriter, type Written } from "./checkpoint.ts";
 import { connectReader, connectWriter, type Durability } from "./connect.ts";
 import { translate } from "./failure.ts";
+import type { Step } from "./steps.ts";
 import { unpack, type Packed } from "./transfer.ts";
 
 export type Request =
@@ -18,6 +19,7 @@ export type Request =
       readonly durability: Durability;
     }
   | { readonly kind: "write"; readonly packed: Packed }
+  | { readonly kind: "alter"; readonly steps: readonly Step[] }
   /** To the copier: copy what is there. */
   | { readonly kind: "copy" }
   /** To the checker: look for faults. */
@@ -47,11 +49,13 @@ type Handler = (request: Request) => Reply;
 
 function writing(database: Database): Handler {
   const writer = createLogWriter(database);
+  const told = ({ logBytes, fault }: Written): Reply => ({
+    ...{ kind: "written", logBytes },
+    fault: fault === null ? null : toWire(fault),
+  });
   return (request) => {
-    if (request.kind === "write") {
-      const { logBytes, fault } = writer.write(unpack(request.packed));
-      return { kind: "written", logBytes, fault: fault === null ? null : toWire(fault) };
-    }
+    if (request.kind === "write") return told(writer.write(unpack(request.packed)));
+    if (request.kind === "alter") return told(writer.alter(request.steps));
     if (request.kind === "restart") return { kind: "restarted", ...writer.restart() };
     writer.close();
     return { kind: "closed" };

@@ -8,6 +8,7 @@ import type { CommittedEvent } from "../../model/event.ts";
 import type { Digest, Frontier } from "../../model/merkle.ts";
 import type { TokenUse } from "../../model/plan.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
+import { readOne } from "./connect.ts";
 import type { Run } from "./positions.ts";
 import { fromUuid } from "./rows.ts";
 import {
@@ -18,11 +19,14 @@ import {
   insertRun,
   insertSnapshot,
   insertStream,
+  readSynchronous,
   rollback,
   updateLog,
   updateStream,
+  writeSynchronous,
   writeTokenUse,
 } from "./sql.ts";
+import { takeStep, type Step } from "./steps.ts";
 
 export interface LogTail {
   readonly frontier: Frontier;
@@ -52,6 +56,8 @@ export interface Batch {
 export interface Writer {
   /** Durable when it returns; when it throws, nothing of the batch is in the database. */
   write(batch: Batch): void;
+  /** The same for steps. */
+  alter(steps: readonly Step[]): void;
   close(): void;
 }
 
@@ -130,23 +136,37 @@ export function createWriter(database: Database): Writer {
     }
   };
 
+  const transact = (work: () => void): void => {
+    statements.begin.run();
+    try {
+      work();
+      statements.commit.run();
+    } catch (error) {
+      // Some errors have rolled back already.
+      if (database.inTransaction) database.run(rollback);
+      throw error;
+    }
+  };
+
   return {
-    write: (batch) => {
-      const { before, after } = batch;
-      statements.begin.run();
-      try {
+    write: (batch) =>
+      transact(() => {
         insertRows(batch);
+        const { before, after } = batch;
         const { changes } = statements.updateLog.run(
           ...[after.frontier.size, after.frontier.nodes, after.streams, after.keys],
           ...[before.frontier.size, before.streams],
         );
         assert(changes === 1, "the log ends where this process left it");
-        statements.commit.run();
-      } catch (error) {
-        // Some errors have rolled back already.
-        if (database.inTransaction) database.run(rollback);
-        throw error;
-      }
+      }),
+    alter: (steps) => {
+      // Whatever `durability` says: the other file is changed on the strength of this one.
+      const usual = readOne<{ synchronous: number }>(database, readSynchronous)?.synchronous ?? 2;
+      database.run(writeSynchronous(2));
+      transact(() => {
+        for (const step of steps) takeStep(database, step);
+      });
+      database.run(writeSynchronous(usual));
     },
     close: () => {
       for (const statement of Object.values(statements)) statement.finalize();

@@ -1,0 +1,81 @@
+// What is done to a stream as a whole, as steps of one transaction. Rare, so that steps are cloned
+// as they are on their way to the writing thread, and their statements made anew each time.
+
+import type { Database } from "bun:sqlite";
+import type { AuditEntry } from "../../model/audit.ts";
+import { assert } from "../../model/error.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+import type { Trail } from "./audit.ts";
+import * as sql from "./sql.ts";
+import type { LogTail } from "./writer.ts";
+
+export type Direction = "archive" | "restore";
+
+export type Step =
+  | {
+      readonly kind: "note";
+      readonly entry: AuditEntry;
+      readonly before: Trail;
+      readonly after: Trail;
+    }
+  | { readonly kind: "keep"; readonly stream_id: number; readonly snapshot: Snapshot }
+  | {
+      readonly kind: "remove";
+      readonly stream_id: number;
+      readonly before: LogTail;
+      readonly after: LogTail;
+    }
+  /** A move begins; from here until a restore has ended, the stream takes no events. */
+  | { readonly kind: "begin"; readonly stream_id: number; readonly direction: Direction }
+  | { readonly kind: "end"; readonly stream_id: number; readonly direction: Direction };
+
+/** Inside a transaction. Throws where a row is not as this process left it. */
+export function takeStep(database: Database, step: Step): void {
+  switch (step.kind) {
+    case "note":
+      return note(database, step);
+    case "keep": {
+      const { version, state, merkle_root, created_at, comment } = step.snapshot;
+      const values = [version, state, merkle_root, created_at, comment];
+      database.run(sql.keepSnapshot, [step.stream_id, ...values]);
+      return;
+    }
+    case "remove":
+      return remove(database, step);
+    case "begin":
+      database.run(sql.beginMove, [step.stream_id, step.direction]);
+      database.run(sql.flagStream, [1, step.stream_id]);
+      return;
+    case "end":
+      return end(database, step);
+  }
+}
+
+function note(database: Database, { entry, before, after }: Extract<Step, { kind: "note" }>): void {
+  const { at, issued_by, action, aggregate_type, aggregate_id, comment } = entry;
+  const issuer = [issued_by?.group ?? null, issued_by?.user ?? null];
+  const what = [action, aggregate_type, aggregate_id, comment];
+  database.run(sql.insertAudit, [entry.entry, at, ...issuer, ...what, after.hash]);
+  const end = [after.entries, after.removed, after.hash, before.entries];
+  const { changes } = database.run(sql.updateTrail, end);
+  assert(changes === 1, "the audit trail ends where this process left it");
+}
+
+function remove(
+  database: Database,
+  { stream_id, before, after }: Extract<Step, { kind: "remove" }>,
+): void {
+  database.run(sql.forgetMove, [stream_id]);
+  const { changes } = database.run(sql.deleteStream, [stream_id]);
+  assert(changes === 1, "a stream that is removed is there, without events");
+  const ends = [after.frontier.size, after.frontier.nodes, after.streams, after.keys];
+  const log = database.run(sql.updateLog, [...ends, before.frontier.size, before.streams]);
+  assert(log.changes === 1, "the log ends where this process left it");
+}
+
+function end(database: Database, { stream_id, direction }: Extract<Step, { kind: "end" }>): void {
+  const statement = direction === "archive" ? sql.endArchiving : sql.endRestoring;
+  const { changes } = database.run(statement, [stream_id]);
+  assert(changes === 1, "a move that ends has begun, and nothing is left of it");
+  if (direction === "restore") database.run(sql.flagStream, [0, stream_id]);
+}
