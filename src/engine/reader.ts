@@ -1,35 +1,60 @@
 // One page, bounded in bytes as well as in rows. A storage may give fewer rows than asked for where
-// they are large, so a page is read until it is full or nothing is left.
+// they are large, and rows may be there that are not to be shown, so it is read on until the page
+// is full or nothing is left.
 
 import { tooLarge } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
+import { nextTurn } from "./turns.ts";
+
+export interface Reading<Row, Shown> {
+  /** How many rows the page may have. */
+  readonly limit: number;
+  /** How many that could be shown are passed over. */
+  readonly skip: number;
+  /** Whether to find out if there is more behind a full page. */
+  readonly peek: boolean;
+  /** Up to so many rows behind `last`, or from the beginning; none only at the end. */
+  readonly read: (last: Row | undefined, rows: number) => Promise<Row[]>;
+  /** What is shown of a row; undefined where nobody is to see it. */
+  readonly show: (row: Row) => Shown | undefined | Promise<Shown | undefined>;
+  readonly bytes: (shown: Shown) => number;
+}
 
 /**
- * Up to `limit` rows; `read` gives the ones behind `last`. Throws `too_large` where they would not
- * fit into memory: a page that silently ended early would make a client that counts rows lose
- * events.
+ * Throws `too_large` where the rows would not fit into memory: a page that silently ended early
+ * would make a client that counts rows lose events.
  */
-export async function readPage<Row>(page: {
-  limit: number;
-  read: (last: Row | undefined, rows: number) => Promise<Row[]>;
-  bytes: (row: Row) => number;
-}): Promise<Row[]> {
-  const rows: Row[] = [];
+export async function readPage<Row, Shown>(
+  reading: Reading<Row, Shown>,
+): Promise<{ shown: Shown[]; more: boolean }> {
+  const { limit, peek } = reading;
+  const shown: Shown[] = [];
+  let { skip } = reading;
   let bytes = 0;
-  while (rows.length < page.limit) {
-    const read = await page.read(rows.at(-1), page.limit - rows.length);
+  let leftOut = false;
+  for (let last: Row | undefined; limit > 0;) {
+    const wanted = skip + limit - shown.length + (peek ? 1 : 0);
+    // Where rows are left out, nobody knows how many it takes.
+    const rows = leftOut ? limits.scan_rows_max : Math.min(wanted, limits.scan_rows_max);
+    const read = await reading.read(last, rows);
     if (read.length === 0) break;
-    for (const row of read) bytes += page.bytes(row);
-    rows.push(...read);
-    if (bytes > limits.page_bytes_max) {
-      throw tooLarge(
-        `the page is above ${limits.page_bytes_max} bytes; ask for fewer rows with take`,
-        {
-          rows: rows.length,
-          bytes,
-        },
-      );
+    for (const row of read) {
+      const one = await reading.show(row);
+      if (one === undefined) leftOut = true;
+      else if (skip > 0) skip--;
+      else if (shown.length === limit) return { shown, more: true };
+      else {
+        shown.push(one);
+        bytes += reading.bytes(one);
+        if (bytes > limits.page_bytes_max) throw pageTooLarge({ rows: shown.length, bytes });
+      }
+      if (shown.length === limit && !peek) return { shown, more: false };
     }
+    last = read.at(-1);
+    await nextTurn();
   }
-  return rows;
+  return { shown, more: false };
 }
+
+const pageTooLarge = (page: { rows: number; bytes: number }) =>
+  tooLarge(`the page is above ${limits.page_bytes_max} bytes; ask for fewer rows with take`, page);

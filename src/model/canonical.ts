@@ -78,6 +78,21 @@ export function splitElements(list: Canonical): Canonical[] {
   return elements;
 }
 
+/** A canonical object without the members of these keys, unknown ones among them. */
+export function withoutMembers(object: Canonical, keys: readonly string[]): Canonical {
+  assert(object.charCodeAt(0) === openBrace, "only an object has members");
+  const leftOut = new Set(keys);
+  let kept = "";
+  for (let start = 1; object.charCodeAt(start) !== closeBrace;) {
+    const keyEnd = endOfString(object, start) + 1;
+    const end = endOfValue(object, keyEnd + 1);
+    if (!leftOut.has(keyOf(object.slice(start, keyEnd))))
+      kept += (kept === "" ? "" : ",") + object.slice(start, end);
+    start = object.charCodeAt(end) === comma ? end + 1 : end;
+  }
+  return `{${kept}}` as Canonical;
+}
+
 /** Where the value that begins at `start` of a canonical text ends. */
 export function endOfValue(list: string, start: number): number {
   let open = 0;

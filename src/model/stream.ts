@@ -40,7 +40,7 @@ export const compareKeys = (left: StreamKey, right: StreamKey): number =>
  * UTF-16 order differs from UTF-8 order only where a surrogate meets a unit from U+E000 up, so
  * the first differing unit decides once surrogates are moved above everything else.
  */
-function compareUtf8(left: string, right: string): number {
+export function compareUtf8(left: string, right: string): number {
   const length = Math.min(left.length, right.length);
   for (let index = 0; index < length; index++) {
     const a = left.charCodeAt(index);

@@ -1,0 +1,108 @@
+// Lists of aggregates: which are asked for, and one page of them, however many lie between.
+
+import type { Output } from "../api/operations.ts";
+import { toAggregate, type Aggregate, type StreamHead } from "../model/aggregate.ts";
+import type { Filter } from "../model/filter/filter.ts";
+import { matches } from "../model/filter/match.ts";
+import { parseFilter } from "../model/filter/parse.ts";
+import { parseInstant } from "../model/instant.ts";
+import { limits } from "../model/limits.ts";
+import type { StreamKey } from "../model/stream.ts";
+import { visibleState, type Visibility } from "../model/visibility.ts";
+import type { Storage } from "../storage/storage.ts";
+import { readCursor, writeCursor } from "./cursor.ts";
+import { aggregateAtInstant } from "./past.ts";
+import { readPage } from "./reader.ts";
+import { createTurns, nextTurn } from "./turns.ts";
+
+/** What somebody sees of the aggregates of a type. */
+export type Sight = (aggregate_type: string) => Visibility;
+
+/** Which aggregates a list is of, decoded. */
+interface Selection {
+  readonly aggregate_type: string | null;
+  readonly archived: boolean | undefined;
+  readonly filter: Filter | undefined;
+  /** The database at this instant, in the form of `created_at`; undefined for now. */
+  readonly instant: string | undefined;
+  readonly after: StreamKey | null;
+}
+
+/** Throws `invalid_argument` for a filter, an instant or a cursor that is none. */
+export const selectionOf = (asked: {
+  type?: string;
+  archived?: boolean;
+  filter?: string;
+  at?: string;
+  cursor?: string;
+}): Selection => ({
+  aggregate_type: asked.type ?? null,
+  archived: asked.archived,
+  filter: asked.filter === undefined ? undefined : parseFilter(asked.filter),
+  instant: asked.at === undefined ? undefined : parseInstant(asked.at, { path: "/at" }),
+  after: asked.cursor === undefined ? null : readCursor(asked.cursor),
+});
+
+/** One page in key order. It has a cursor exactly if another aggregate would follow. */
+export async function listAggregates(
+  storage: Storage,
+  asked: { selection: Selection; sight: Sight; limit: number; skip: number },
+): Promise<Output<"listAggregates">> {
+  const { selection, sight, limit, skip } = asked;
+  const { aggregate_type, after } = selection;
+  const { shown, more } = await readPage<StreamHead, Aggregate>({
+    limit,
+    skip,
+    peek: true,
+    read: (last, rows) => {
+      const hidden = last !== undefined && sight(last.aggregate_type).hidden;
+      const behind = hidden ? endOfType(last.aggregate_type) : (last ?? after);
+      return storage.readHeads({ aggregate_type, after: behind, skip: 0, limit: rows });
+    },
+    show: showing(storage, selection, sight),
+    bytes: (aggregate) => aggregate.state.length,
+  });
+  const last = more ? shown.at(-1) : undefined;
+  return { aggregates: shown, next_cursor: last === undefined ? null : writeCursor(last) };
+}
+
+/** What a list shows of one aggregate. A filter is asked about that, and nothing else. */
+function showing(
+  storage: Storage,
+  { archived, filter, instant }: Selection,
+  sight: Sight,
+): (head: StreamHead) => Promise<Aggregate | undefined> {
+  const giveWay = createTurns();
+  return async (head) => {
+    const visibility = sight(head.aggregate_type);
+    if (visibility.hidden) return undefined;
+    if (archived !== undefined && head.archived !== archived) return undefined;
+    const aggregate = await momentary(storage, head, instant);
+    if (aggregate === undefined) return undefined;
+    const state = visibleState(aggregate.state, visibility);
+    if (filter !== undefined) {
+      await giveWay(state.length * filter.comparisons);
+      if (!matches(filter, state)) return undefined;
+    }
+    return { ...aggregate, state };
+  };
+}
+
+async function momentary(
+  storage: Storage,
+  head: StreamHead,
+  instant: string | undefined,
+): Promise<Aggregate | undefined> {
+  if (instant === undefined) return toAggregate(head);
+  if (head.updated_at > instant) await nextTurn();
+  return aggregateAtInstant(storage, head, instant);
+}
+
+/**
+ * Behind every aggregate of a type: no id is above this one. Types that are hidden may be large, and
+ * are not walked through.
+ */
+const endOfType = (aggregate_type: string): StreamKey => ({
+  aggregate_type,
+  aggregate_id: "\u{10ffff}".repeat(limits.name_chars_max),
+});
