@@ -12,6 +12,10 @@ export const limits = {
   filter_chars_max: 8_192,
   /** Nesting of a filter's parentheses and NOTs, for the sake of somebody's recursion. */
   filter_depth_max: 64,
+  /** Comparisons of one filter: each may read a whole state. */
+  filter_comparisons_max: 100,
+  /** Values in the comparisons of one filter, those of its lists included. */
+  filter_values_max: 1_000,
   /** Token labels are shown in tables and recorded in every event they issue. */
   actor_chars_max: 128,
   /** Nesting of a payload; deeper input is an attack on somebody's recursion. */
@@ -70,14 +74,20 @@ export const limits = {
   schema_entries_max: 1_000,
   /** `schemas.json` in bytes: it is read whole whenever it changes. */
   schemas_bytes_max: 16_777_216,
-  /** One pattern of a schema. Matching takes time linear in the text, and in this. */
+  /** One pattern or searched text of a schema, in characters. */
   pattern_chars_max: 1_000,
+  /** Compiled steps of one column's patterns: repetitions make few characters into many steps. */
+  pattern_size_max: 10_000,
+  /** Steps times characters of one match, each a nanosecond or at worst twenty. */
+  pattern_work_max: 16_777_216,
   /** Versions of an aggregate that move to or from the archive at a time: a few ms of writing. */
   archive_block_events: 256,
   /** Payload characters of such a block, beyond which it ends early. */
   archive_block_chars_max: 1_048_576,
   /** Distinct top-level members of one aggregate type in a CSV export: its columns. */
   export_columns_max: 16_384,
+  /** Aggregate types of one export: each is a file, and its name is remembered until the end. */
+  export_types_max: 16_384,
   /** Tokens in `tokens.json`: every one is kept in memory. */
   tokens_max: 100_000,
   /** Tokens the command line bought and that have not expired yet. */
@@ -88,6 +98,8 @@ export const limits = {
   verify_faults_max: 100,
   /** Rows that long work reads before it lets others run. */
   scan_rows_max: 1_000,
+  /** Characters of states that long work looks at before it lets others run: some milliseconds. */
+  scan_chars_max: 4_194_304,
   /** How long an offline command waits for another one to finish. */
   lock_wait_ms: 5_000,
   /** How long a stopping server waits for running requests: leaves two of ten seconds to close. */

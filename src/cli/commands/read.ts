@@ -3,27 +3,48 @@
 import { Type } from "@sinclair/typebox";
 import { levelsAround, toJson } from "../../api/json.ts";
 import type { Output as Answer } from "../../api/operations.ts";
-import { Aggregate, emptyState, evolve } from "../../model/aggregate.ts";
+import { Aggregate } from "../../model/aggregate.ts";
 import { canonicalize } from "../../model/canonical.ts";
-import { notFound } from "../../model/error.ts";
 import { EventRecord } from "../../model/event.ts";
-import { emptyRoot } from "../../model/merkle.ts";
-import { showKey, type StreamKey } from "../../model/stream.ts";
+import type { StreamKey } from "../../model/stream.ts";
 import { command } from "../command.ts";
 import { pairs, type Output } from "../output.ts";
 import { pretty } from "../pretty.ts";
 import type { Target } from "../target.ts";
 import { asking, callFlags, count, keyFlags, strict } from "./key-flags.ts";
+import { printStaged } from "./staged.ts";
 
 const Aggregates = Type.Array(Aggregate);
+
+const at = (description: string) => Type.Optional(Type.String({ hint: "instant", description }));
+
+const include_hidden = Type.Optional(
+  Type.Boolean({ description: "With what schemas hide; needs the grant admin." }),
+);
 
 export const list = command({
   summary: "List aggregates by type, then id.",
   about:
     "One page: --take aggregates, else the configured list_page_size. The cursor of the next page is\n" +
-    "told on stderr.",
+    "told on stderr.\n\n" +
+    'A filter compares members of the state, such as status, address.city, tags[0] or "odd key".x, by\n' +
+    "=, !=, <, <=, >, >=, IN (…) and CONTAINS with strings in quotes, numbers, true, false and null,\n" +
+    "and joins conditions by AND, OR, NOT and parentheses. EXISTS and a member ask whether it is there.",
   flags: Type.Object(
     {
+      type: Type.Optional(Type.String({ description: "Only aggregates of this type." })),
+      archived: Type.Optional(
+        Type.Boolean({
+          negatable: true,
+          description: "Only archived ones; with --no-archived only the others.",
+        }),
+      ),
+      filter: Type.Optional(
+        Type.String({ hint: "condition", description: "Only those whose state fulfils it." }),
+      ),
+      at: at("The aggregates as they were then, such as 2024-12-01T17:22:43Z."),
+      include_hidden,
+      stage: Type.Optional(Type.Boolean({ description: "Display staged events instead." })),
       skip: Type.Optional(count("Aggregates to pass over.")),
       take: Type.Optional(count("Aggregates to give, at most page_limit.")),
       cursor: Type.Optional(
@@ -33,10 +54,14 @@ export const list = command({
     },
     strict,
   ),
-  examples: ["dbx aggregate list", "dbx aggregate list --take 100 --json"],
-  run: ({ token, json: _json, ...page }, shell) =>
+  examples: [
+    "dbx aggregate list --take 100 --json",
+    "dbx aggregate list --type person --filter 'status = \"active\" AND age >= 18'",
+  ],
+  run: ({ token, json: _json, stage, ...page }, shell) =>
     asking({ shell, access: "read", token }, async ({ ask }) => {
       const { output } = shell;
+      if (stage === true) return printStaged(ask, output);
       const { aggregates, next_cursor } = await ask("listAggregates", page);
       if (output.json) await output.jsonText(toJson(Aggregates, aggregates));
       for (const aggregate of output.json ? [] : aggregates) {
@@ -53,9 +78,11 @@ export const get = command({
     {
       ...keyFlags,
       version: Type.Optional(count("The state as of this version instead of the current one.")),
+      at: at("The state as of this instant, such as 2024-12-01T17:22:43Z."),
       include_events: Type.Optional(
         Type.Boolean({ description: "With the events, up to that version." }),
       ),
+      include_hidden,
       ...callFlags,
     },
     strict,
@@ -65,43 +92,22 @@ export const get = command({
     "dbx aggregate get person p-002",
     "dbx aggregate get --aggregate person --aggregate-id p-002 --version 1 --include-events",
   ],
-  run: (flags, shell) =>
-    asking({ shell, access: "read", token: flags.token }, async ({ ask }) => {
-      const key = { aggregate_type: flags.aggregate, aggregate_id: flags.aggregate_id };
-      const current = await ask("getAggregate", key);
-      const { version = current.version } = flags;
-      if (version > current.version) {
-        // The current state under another number would be taken for that version's.
-        throw notFound(
-          `${showKey(key)} has no version ${version}; it is at version ${current.version}`,
-          { ...key, version, current_version: current.version },
-        );
-      }
-      const past = flags.version === undefined ? current : { ...current, ...emptyAggregate };
-      const events: EventRecord[] = [];
-      let shown = past;
-      if (flags.version !== undefined || flags.include_events === true) {
-        for await (const page of pagesOf(ask, key, { skip: 0, take: version })) {
-          if (flags.version !== undefined) shown = page.reduce(advance, shown);
-          if (flags.include_events === true) events.push(...page);
-        }
-      }
+  run: ({ aggregate, aggregate_id, token, include_events, json: _json, ...moment }, shell) =>
+    asking({ shell, access: "read", token }, async ({ ask }) => {
+      const key = { aggregate_type: aggregate, aggregate_id };
+      const shown = await ask("getAggregate", { ...key, ...moment });
       // A state has a payload that is no object as a member, one level further down.
       const envelope = levelsAround(Aggregate) + 1;
       const text = canonicalize(toJson(Aggregate, shown), { envelope });
+      if (include_events !== true) return shell.output.jsonText(text);
+      const events: EventRecord[] = [];
+      const asked = { ...key, ...hiddenToo(moment) };
+      for await (const page of pagesOf(ask, asked, { skip: 0, take: shown.version })) {
+        events.push(...page);
+      }
       const list = `"events":${toJson(Type.Array(EventRecord), events)}`;
-      const whole = flags.include_events === true ? text.replace(/\}$/, () => `,${list}}`) : text;
-      await shell.output.jsonText(whole);
+      return shell.output.jsonText(text.replace(/\}$/, () => `,${list}}`));
     }),
-});
-
-const emptyAggregate = { version: 0, state: emptyState, merkle_root: emptyRoot.toHex() };
-
-const advance = (aggregate: Aggregate, record: EventRecord): Aggregate => ({
-  ...aggregate,
-  version: record.version,
-  state: evolve(aggregate.state, record.payload),
-  merkle_root: record.merkle_root,
 });
 
 export const replay = command({
@@ -112,19 +118,23 @@ export const replay = command({
       ...keyFlags,
       skip: Type.Optional(count("Events to pass over.")),
       take: Type.Optional(count("Events to give; all when missing.")),
+      include_hidden,
       ...callFlags,
     },
     strict,
   ),
   words: ["aggregate", "aggregate_id"],
   examples: ["dbx aggregate replay person p-002", "dbx aggregate replay person p-002 --take 10"],
-  run: (flags, shell) =>
+  run: ({ aggregate, aggregate_id, skip = 0, take = Infinity, ...flags }, shell) =>
     asking({ shell, access: "read", token: flags.token }, async ({ ask }) => {
-      const key = { aggregate_type: flags.aggregate, aggregate_id: flags.aggregate_id };
-      const { skip = 0, take = Infinity } = flags;
-      await printPages(pagesOf(ask, key, { skip, take }), shell.output);
+      const asked = { aggregate_type: aggregate, aggregate_id, ...hiddenToo(flags) };
+      await printPages(pagesOf(ask, asked, { skip, take }), shell.output);
     }),
 });
+
+/** As the operations ask for it: there or not, but never undefined. */
+const hiddenToo = ({ include_hidden }: { include_hidden?: boolean }) =>
+  include_hidden === undefined ? {} : { include_hidden };
 
 async function printPages(pages: AsyncIterable<EventRecord[]>, output: Output): Promise<void> {
   let printed = 0;
@@ -144,14 +154,14 @@ async function printPages(pages: AsyncIterable<EventRecord[]>, output: Output): 
 /** The events after `skip`, `take` at most, in the pages that the other side is willing to give. */
 async function* pagesOf(
   ask: Target["ask"],
-  key: StreamKey,
+  asked: StreamKey & { include_hidden?: boolean },
   { skip, take }: { skip: number; take: number },
 ): AsyncGenerator<Answer<"listEvents">> {
   let given = 0;
   // Asked once even for nothing, because an unknown aggregate is an error.
   do {
     const wanted = Math.min(take - given, Number.MAX_SAFE_INTEGER);
-    const page = await ask("listEvents", { ...key, skip: skip + given, take: wanted });
+    const page = await ask("listEvents", { ...asked, skip: skip + given, take: wanted });
     if (page.length === 0) return;
     yield page;
     given += page.length;
