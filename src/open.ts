@@ -132,6 +132,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
   const staging = createStaging({
     path: join(data_dir, "staged_events.json"),
     ...{ storage, committer, schemas, settings, system, log, context },
+    writable: options.access === "write",
   });
   const status = async () => ({
     version,

@@ -54,6 +54,8 @@ interface StagingDeps {
   readonly log: Log;
   /** As for commits: time, allowances, schemas, thresholds. */
   readonly context: () => PlanContext;
+  /** Where nothing can be written, events are listed and nothing else. */
+  readonly writable: boolean;
 }
 
 /** Each step waits for the one before. All reject with `data_corrupted` for a damaged file. */
@@ -247,6 +249,7 @@ async function discard(
 
 /** The queue for a step that changes it: the file is made to say the same first. */
 async function takeUp(deps: StagingDeps): Promise<readonly StagedEvent[]> {
+  if (!deps.writable) throw failedPrecondition("the database is open for reading only");
   const { events, isAsWritten } = await look(deps);
   if (!isAsWritten) await writeStaged(deps.path, events);
   return events;

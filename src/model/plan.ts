@@ -176,19 +176,21 @@ function repetition(draft: Draft, transaction: Transaction): Outcome | null {
       ? (draft.fresh.get(event.event_id) ?? draft.known.events.get(event.event_id))
       : undefined;
   if (!transaction.events.some((event) => firstOf(event) !== undefined)) return null;
-  const events = transaction.events.map((event, index) => {
+  const firsts = transaction.events.map((event, index) => {
     const first = firstOf(event);
-    if (first === undefined) {
-      throw alreadyExists(
-        "the batch repeats events that are committed already together with new ones",
-        { index, ...(event.client_id ? { event_id: event.event_id } : {}) },
-      );
-    }
-    if (isSameContent(first, event)) return first;
+    if (first === undefined || isSameContent(first, event)) return first;
     throw alreadyExists(`event id ${event.event_id} is already used by another event`, {
       index,
       event_id: event.event_id,
     });
+  });
+  const events = firsts.map((first, index) => {
+    if (first !== undefined) return first;
+    const event = transaction.events[index];
+    throw alreadyExists(
+      "the batch repeats events that are committed already together with new ones",
+      { index, ...(event?.client_id === true ? { event_id: event.event_id } : {}) },
+    );
   });
   return { kind: "repeated", events };
 }

@@ -131,6 +131,19 @@ describe("an accepted append", () => {
     expect(plan.log.size).toBe(3);
   });
 
+  test("keeps the actor an event brings with it, nobody included, and hashes it", () => {
+    const own = { group: "nurse", user: "joe" };
+    const issued = (over: Partial<PlannedEvent>) => {
+      const outcome = only(planAppends(known(), [transaction([event(over)])], context()));
+      if (outcome?.kind !== "appended") throw new Error("refused");
+      return outcome.events[0];
+    };
+    const all = [issued({}), issued({ issued_by: own }), issued({ issued_by: null })];
+    const jane = { group: "admin", user: "jane" };
+    expect(all.map((written) => written?.issued_by)).toEqual([jane, own, null]);
+    expect(new Set(all.map((written) => written?.hash.toHex())).size).toBe(3);
+  });
+
   test("never goes back in time within an aggregate", () => {
     const later = "2030-01-01T00:00:00.000000Z";
     const plan = planAppends(
@@ -251,6 +264,12 @@ describe("known event ids", () => {
     );
     const error = refusal(only(plan));
     expect([error.code, error.details["index"]]).toEqual(["already_exists", 1]);
+  });
+
+  test("a batch in which an id belongs to another event names that one, wherever it stands", () => {
+    const batch = [event({ event_id: id(10), client_id: true }), { ...again, note: "other" }];
+    const plan = planAppends(known({ events }), [transaction(batch)], context());
+    expect(refusal(only(plan)).details).toEqual({ index: 1, event_id: id(9) });
   });
 
   test("an id repeated within one commit gets the position the first will have", () => {
