@@ -53,8 +53,11 @@ const homeOf: Readonly<Record<string, readonly string[]>> = {
   // which the client fills what the operation table names.
   "@sinclair/typebox": ["model", "api", "cli", "engine/tokens.ts", "client/http.ts"],
   citty: ["cli"],
+  // Patterns of schemas, matched in linear time.
+  re2js: ["model/schema"],
   elysia: ["server"],
   "smol-toml": ["cli"],
+  yazl: ["cli/export"],
   "bun:sqlite": ["storage/sqlite"],
   bun: ["storage", "engine", "plugins", "client", "replication", "server", "cli", "open.ts"],
   "node:crypto": ["model", "api", "storage", "engine", "plugins", "replication", "server", "cli"],
@@ -64,6 +67,7 @@ const homeOf: Readonly<Record<string, readonly string[]>> = {
   "node:net": ["server", "client", "plugins"],
   "node:os": ["cli"],
   "node:path": ["storage", "plugins", "engine", "server", "cli", "open.ts"],
+  "node:stream": ["cli/export"],
   "node:timers": ["storage", "plugins", "engine", "server", "cli"],
   "node:tty": ["cli"],
   "node:readline": ["cli"],

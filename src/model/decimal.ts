@@ -41,3 +41,14 @@ export function decimalOf(token: string): Decimal {
   const digits = all.slice(leading).replace(/0+$/, "");
   return { negative, digits, exponent: digits === "" ? 0 : whole.length - leading + Number(power) };
 }
+
+/** Negative, zero or positive as `left` is less than, equal to or more than `right`. */
+export function compareDecimals(left: Decimal, right: Decimal): number {
+  const sign = signOf(left);
+  if (sign !== signOf(right)) return sign - signOf(right);
+  if (left.exponent !== right.exponent) return left.exponent < right.exponent ? -sign : sign;
+  // Digits behind the point, so they sort as text does.
+  return left.digits === right.digits ? 0 : left.digits < right.digits ? -sign : sign;
+}
+
+const signOf = ({ negative, digits }: Decimal): number => (digits === "" ? 0 : negative ? -1 : 1);
