@@ -1,0 +1,197 @@
+// Schemas in force: changes hold at once, come one after the other, and stop at their limits.
+
+import { describe, expect, test } from "bun:test";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { canonicalize } from "../../src/model/canonical.ts";
+import { limits } from "../../src/model/limits.ts";
+import { root } from "../support/store.ts";
+import { codeOf, event, made, openSchemasIn, passes } from "../support/schemas.ts";
+import { tempDir } from "../support/temp.ts";
+
+describe("changes", () => {
+  test("hold at once and come back whole", async () => {
+    using dir = tempDir();
+    const opened = await openSchemasIn(dir.path);
+    const { operations } = opened.schemas;
+    const first = await operations.createSchema(root, { ...made("p"), snapshot_threshold: 5 });
+    expect(first).toMatchObject({ aggregate: "p", snapshot_threshold: 5, locked: false });
+    expect(first.events).toEqual({ made: { fields: [] } });
+    expect(opened.schemas.view().snapshotThresholdOf("p")).toBe(5);
+    expect(await passes(opened, event("p", "moved"))).toBe("schema_violation");
+    await operations.changeSchema(root, { aggregate: "p", add_events: ["moved"] });
+    expect(await passes(opened, event("p", "moved"))).toBe("fine");
+    const hidden_field = { field: "ssn", hidden: true };
+    const last = await operations.changeSchema(root, {
+      ...{ aggregate: "p", hidden: true, hidden_field },
+      snapshot_threshold: null,
+    });
+    expect(opened.schemas.view().visibilityOf("p")).toMatchObject({
+      hidden: true,
+      hidden_fields: ["ssn"],
+    });
+    expect(opened.schemas.view().snapshotThresholdOf("p")).toBeNull();
+    expect(await operations.getSchema(root, { aggregate: "p" })).toEqual(last);
+    const left = await operations.removeSchemaEvent(root, { aggregate: "p", event: "made" });
+    expect(Object.keys(left.events)).toEqual(["moved"]);
+    expect(await passes(opened, event("p", "made"))).toBe("schema_violation");
+  });
+
+  test("of a schema without a threshold leave it to the configured one", async () => {
+    using dir = tempDir();
+    const { operations } = (await openSchemasIn(dir.path)).schemas;
+    const schema = await operations.createSchema(root, made("p"));
+    expect(schema.snapshot_threshold).toBeNull();
+  });
+
+  test("of what is unknown or there already are refused", async () => {
+    using dir = tempDir();
+    const { schemas, path } = await openSchemasIn(dir.path);
+    const { operations } = schemas;
+    await operations.createSchema(root, made("p"));
+    const before = readFileSync(path, "utf8");
+    const named = { aggregate: "nobody" };
+    const refusals = [
+      ["already_exists", () => operations.createSchema(root, made("p", ["other"]))],
+      ["not_found", () => operations.getSchema(root, named)],
+      ["not_found", () => operations.changeSchema(root, { ...named, locked: true })],
+      ["not_found", () => operations.removeSchemaEvent(root, { ...named, event: "e" })],
+      [
+        "invalid_argument",
+        () => operations.changeSchema(root, { aggregate: "p", columns: { n: "nt" } }),
+      ],
+    ] as const;
+    for (const [code, work] of refusals) expect(await codeOf(work)).toBe(code);
+    expect(readFileSync(path, "utf8")).toBe(before);
+    const missing = operations.getSchema(root, named).catch((error: unknown) => error);
+    expect(await missing).toMatchObject({ message: "schema not found", details: named });
+    // After refusals changes go on.
+    await operations.changeSchema(root, { aggregate: "p", locked: true });
+  });
+
+  test("that come at once lose none of one another", async () => {
+    using dir = tempDir();
+    const { schemas } = await openSchemasIn(dir.path);
+    const { operations } = schemas;
+    const names = Array.from({ length: 20 }, (_, index) => `t${String(index).padStart(2, "0")}`);
+    await operations.createSchema(root, made("all"));
+    await Promise.all([
+      ...names.map((name) => operations.createSchema(root, made(name))),
+      ...names.map((name) =>
+        operations.changeSchema(root, { aggregate: "all", add_events: [name] }),
+      ),
+    ]);
+    const listed = await operations.listSchemas(root, {});
+    expect(listed.map(({ aggregate }) => aggregate)).toEqual(["all", ...names]);
+    expect(Object.keys(listed[0]?.events ?? {})).toEqual(["made", ...names]);
+  });
+
+  test("are refused where nothing may be written", async () => {
+    using dir = tempDir();
+    const { schemas } = await openSchemasIn(dir.path, { writable: false });
+    expect(await codeOf(() => schemas.operations.createSchema(root, made("p")))).toBe(
+      "failed_precondition",
+    );
+    expect(readdirSync(dir.path)).toEqual([]);
+  });
+
+  test("stop at the most that is kept", async () => {
+    using dir = tempDir();
+    const path = join(dir.path, "schemas.json");
+    const schema = (aggregate: string) => ({ aggregate, events: { e: { fields: [] } } });
+    const names = Array.from({ length: limits.schema_entries_max }, (_, index) => `t${index}`);
+    const all = Object.fromEntries(names.map((name) => [name, schema(name)]));
+    writeFileSync(path, JSON.stringify(all));
+    const { schemas } = await openSchemasIn(dir.path);
+    const { operations } = schemas;
+    expect(await codeOf(() => operations.createSchema(root, made("more")))).toBe(
+      "failed_precondition",
+    );
+    expect(
+      await codeOf(() => operations.changeSchema(root, { aggregate: "t1", locked: true })),
+    ).toBe("fine");
+  });
+
+  test("never make a file that could not be read back", async () => {
+    using dir = tempDir();
+    const path = join(dir.path, "schemas.json");
+    const notes = "n".repeat(128);
+    const names = Array.from({ length: 1_000 }, (_, index) => `${"e".repeat(250)}${index}`);
+    const events = Object.fromEntries(names.map((name) => [name, { fields: [], notes }]));
+    // Laid out, the file is longer than it was written here: the room is for that.
+    const count = Math.floor(limits.schemas_bytes_max / 460_000);
+    const types = Array.from({ length: count }, (_, index) => `t${index}`);
+    writeFileSync(
+      path,
+      JSON.stringify(
+        Object.fromEntries(types.map((aggregate) => [aggregate, { aggregate, events }])),
+      ),
+    );
+    const { schemas } = await openSchemasIn(dir.path);
+    const { operations } = schemas;
+    let code = "fine";
+    for (let index = 0; code === "fine" && index < 20; index++) {
+      code = await codeOf(() =>
+        operations.createSchema(
+          root,
+          made(
+            `more${index}`,
+            names.map((name) => `${name}é`),
+          ),
+        ),
+      );
+    }
+    expect(code).toBe("too_large");
+    expect(statSync(path).size).toBeLessThanOrEqual(limits.schemas_bytes_max);
+    expect((await openSchemasIn(dir.path)).schemas.figures()).toEqual(schemas.figures());
+  });
+});
+
+describe("an event that is only tried", () => {
+  test("is judged as by default, and without a schema it is fine", async () => {
+    using dir = tempDir();
+    const { operations } = (await openSchemasIn(dir.path)).schemas;
+    const tried = (name: string, payload = "{}") => ({
+      ...{ aggregate: "p", event: name },
+      payload: canonicalize(payload),
+    });
+    expect(await operations.validateEvent(root, tried("any"))).toEqual({
+      ...{ aggregate: "p", event: "any" },
+      validation: "ok",
+    });
+    await operations.createSchema(root, made("p"));
+    await operations.changeSchema(root, { aggregate: "p", columns: { n: "integer" } });
+    const codes = [
+      await codeOf(() => operations.validateEvent(root, tried("made", '{"n":1}'))),
+      await codeOf(() => operations.validateEvent(root, tried("made", '{"n":"x"}'))),
+      await codeOf(() => operations.validateEvent(root, tried("other"))),
+    ];
+    expect(codes).toEqual(["fine", "schema_violation", "schema_violation"]);
+    await operations.changeSchema(root, { aggregate: "p", locked: true });
+    expect(await codeOf(() => operations.validateEvent(root, tried("made")))).toBe(
+      "schema_violation",
+    );
+  });
+});
+
+describe("the restriction", () => {
+  test.each([
+    ["off", ["fine", "fine", "fine", "fine"]],
+    ["default", ["fine", "schema_violation", "fine", "schema_violation"]],
+    ["strict", ["fine", "schema_violation", "schema_violation", "schema_violation"]],
+  ] as const)("%s binds as it says", async (mode, wanted) => {
+    using dir = tempDir();
+    const opened = await openSchemasIn(dir.path);
+    const { operations } = opened.schemas;
+    await operations.createSchema(root, made("known"));
+    await operations.createSchema(root, made("locked"));
+    await operations.changeSchema(root, { aggregate: "locked", locked: true });
+    const outcomes = [
+      await passes(opened, event("known", "made"), mode),
+      await passes(opened, event("known", "other"), mode),
+      await passes(opened, event("unknown", "made"), mode),
+      await passes(opened, event("locked", "made"), mode),
+    ];
+    expect(outcomes).toEqual([...wanted]);
+  });
+});
