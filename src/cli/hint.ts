@@ -34,7 +34,8 @@ export function hintFor(
           ? `dbx ${path[0]} list`
           : null;
     case "unavailable":
-      return "dbx status";
+      // A file that cannot be written is not the server's fault.
+      return details["flag"] === "--output" ? null : "dbx status";
     case "data_corrupted":
       return "nothing was changed; keep the data directory as it is and restore a copy elsewhere";
     default:

@@ -14,6 +14,7 @@ export const aggregate: Group = {
     get: async () => (await import("./read.ts")).get,
     replay: async () => (await import("./read.ts")).replay,
     verify: async () => (await import("./verify.ts")).verify,
+    export: async () => (await import("./export.ts")).exportCommand,
     snapshot: async () => (await import("./archive.ts")).snapshot,
     archive: async () => (await import("./archive.ts")).archive,
     restore: async () => (await import("./archive.ts")).restore,
