@@ -1,5 +1,5 @@
-// `staged_events.json`: read whole and replaced whole, with every payload as exact as it was staged.
-// What its entries mean is in engine/staging.ts.
+// `staged_events.json`: read whole and replaced whole, with every payload as exact as it was
+// staged. What its entries mean is in engine/staging.ts.
 
 import { decode } from "../api/decode.ts";
 import { fromJson, levelsAround, toJson } from "../api/json.ts";

@@ -1,4 +1,5 @@
-// A process that commits what is staged and says so; the test kills it before it can empty the file.
+// A process that commits what is staged and says so; the test kills it before it can empty the
+// file.
 //
 //   bun fault-commit.ts DIRECTORY
 

@@ -1,5 +1,5 @@
-// A process to be killed: stages, commits and discards until it is. One line of JSON for every step,
-// printed after it was acknowledged and never before; a discard is announced, too.
+// A process to be killed: stages, commits and discards until it is. One line of JSON for every
+// step, printed after it was acknowledged and never before; a discard is announced, too.
 //
 //   bun fault-staging.ts DIRECTORY
 

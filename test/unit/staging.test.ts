@@ -4,9 +4,12 @@
 import { describe, expect, test } from "bun:test";
 import { renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { canonicalOf, canonicalize } from "../../src/model/canonical.ts";
+import { canonicalOf } from "../../src/model/canonical.ts";
+import type { ErrorCode } from "../../src/model/error.ts";
 import type { Event } from "../../src/model/event.ts";
 import { limits } from "../../src/model/limits.ts";
+import type { StagedEvent } from "../../src/model/staged.ts";
+import type { ExpectedVersion } from "../../src/model/stream.ts";
 import {
   loggedIds,
   noted,
@@ -15,7 +18,7 @@ import {
   stagedPath,
   stagedText,
 } from "../support/staged.ts";
-import { openStore, root, type TestStore } from "../support/store.ts";
+import { openStore, root } from "../support/store.ts";
 import { tempDir } from "../support/temp.ts";
 
 const id = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`;
@@ -28,9 +31,9 @@ describe("an event that is staged", () => {
     await using store = await openStore(dir.path, { system: { now: () => now } });
     const input = noted("p-1", { note: "n", expected_version: "no_stream" });
     const staged = await store.dbx.stageEvent(jane, input);
-    expect(staged).toEqual({
-      ...noted("p-1", { note: "n", expected_version: "no_stream" }),
-      event_id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+    expect(staged.event_id).toMatch(/^[0-9a-f-]{36}$/);
+    expect(staged).toMatchObject({
+      ...input,
       issued_by: { group: "nurse", user: "jane" },
       staged_at: now,
     });
@@ -42,7 +45,7 @@ describe("an event that is staged", () => {
   test("is expected to meet its aggregate as the staged ones before leave it", async () => {
     using dir = tempDir();
     await using store = await openStore(dir.path);
-    const stage = (expected_version: Event["expected_version"]) =>
+    const stage = (expected_version: ExpectedVersion) =>
       store.dbx.stageEvent(root, noted("p-1", { expected_version }));
     await stage("no_stream");
     await store.dbx.stageEvent(root, noted("p-2"));
@@ -80,7 +83,7 @@ describe("an event that is staged", () => {
     await store.dbx.archiveAggregate(root, { aggregate_type: "patient", aggregate_id: "old" });
     await store.dbx.stageEvent(root, noted("p-2"));
     const before = stagedText(dir.path);
-    const wrong: [Event, string][] = [
+    const wrong: [Event, ErrorCode][] = [
       [noted("p-1", { expected_version: 2 }), "version_conflict"],
       [noted("p-1", { event_type: "$erased" }), "invalid_argument"],
       [noted("p-1", { payload: canonicalOf("x".repeat(9)) }), "too_large"],
@@ -89,7 +92,7 @@ describe("an event that is staged", () => {
       [noted("p-1", { event_id: id(1) }), "already_exists"],
     ];
     for (const [event, code] of wrong) {
-      expect((await refusalOf(store.dbx.stageEvent(root, event))).code, code).toBe(code as never);
+      expect((await refusalOf(store.dbx.stageEvent(root, event))).code).toBe(code);
     }
     const last = await refusalOf(store.dbx.stageEvent(root, noted("p-1", { event_id: id(1) })));
     expect(last.message).toContain("is committed already, at position 1; nothing is staged");
@@ -279,17 +282,16 @@ describe("discarding", () => {
   test("takes out one or all, and answers with what was taken out", async () => {
     using dir = tempDir();
     await using store = await openStore(dir.path);
-    const all = [];
+    const all: StagedEvent[] = [];
     for (const n of [1, 2, 3]) all.push(await store.dbx.stageEvent(root, noted(`p-${n}`)));
-    const [first, second, third] = all;
-    const event_id = second?.event_id ?? "";
-    expect(await store.dbx.discardStaged(root, { event_id })).toEqual([second] as never);
+    const event_id = all[1]?.event_id ?? "";
+    expect(await store.dbx.discardStaged(root, { event_id })).toEqual(all.slice(1, 2));
     const gone = await refusalOf(store.dbx.discardStaged(root, { event_id }));
     expect([gone.code, gone.details]).toEqual(["not_found", { event_id }]);
     for (const input of [{}, { event_id, all: true as const }]) {
       expect((await refusalOf(store.dbx.discardStaged(root, input))).code).toBe("invalid_argument");
     }
-    expect(await store.dbx.discardStaged(root, { all: true })).toEqual([first, third] as never);
+    expect(await store.dbx.discardStaged(root, { all: true })).toEqual(all.toSpliced(1, 1));
     expect(await store.dbx.discardStaged(root, { all: true })).toEqual([]);
     expect(await loggedIds(store)).toEqual([]);
   });
