@@ -83,8 +83,9 @@ function readOne(reader: Reader): Condition {
   if (++reader.comparisons > limits.filter_comparisons_max) {
     throw reader.fail(`at most ${limits.filter_comparisons_max} comparisons`, start);
   }
-  if (reader.next(words.exists) !== undefined) return { kind: "exists", path: readPath(reader) };
-  return readComparison(reader, readPath(reader));
+  if (reader.next(words.exists) !== undefined)
+    return { kind: "exists", path: readPath(reader, "a path") };
+  return readComparison(reader, readPath(reader, "a path, NOT, EXISTS or ("));
 }
 
 /** One level further in. Depth is bounded, because reading and asking go into it by recursion. */
@@ -124,9 +125,8 @@ function readComparison(reader: Reader, path: Path): Condition {
 const isOperator = (text: string): text is Operator =>
   ["=", "!=", "<", "<=", ">", ">="].includes(text);
 
-function readPath(reader: Reader): Path {
-  const start = reader.offset();
-  const path: (string | number)[] = [readFirst(reader, start)];
+function readPath(reader: Reader, expected: string): Path {
+  const path: (string | number)[] = [readFirst(reader, expected)];
   for (;;) {
     const element = reader.take(index);
     if (element !== undefined) path.push(Number(element.slice(1, -1)));
@@ -137,11 +137,12 @@ function readPath(reader: Reader): Path {
   }
 }
 
-function readFirst(reader: Reader, start: number): string {
+function readFirst(reader: Reader, expected: string): string {
+  const start = reader.offset();
   const quoted = reader.string();
   if (quoted !== undefined) return quoted;
   const member = reader.take(name);
-  if (member === undefined) throw reader.fail("a path, NOT, EXISTS or (");
+  if (member === undefined) throw reader.fail(expected);
   if (!keyword.test(member)) return canonicalOf(member);
   throw reader.fail(`a path (a member of this name is written "${member}")`, start);
 }
