@@ -1,7 +1,8 @@
 // `staged_events.json`: exact numbers, the files of EventDBX 1, damage, and who may see what.
 
 import { expect, test } from "bun:test";
-import { readdirSync, statSync, writeFileSync } from "node:fs";
+import { readdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { canonicalize } from "../../src/model/canonical.ts";
 import {
   loggedIds,
@@ -93,6 +94,18 @@ test("the same file of EventDBX 1 put there again is new events, not the old one
     expect(await store.dbx.commitStaged(root, {})).toHaveLength(3);
     expect(new Set(await loggedIds(store)).size).toBe(3 * round);
   }
+});
+
+test("events of EventDBX 1 are not committed before their ids are written down", async () => {
+  using dir = tempDir();
+  await using store = await openStore(dir.path);
+  // Beside a name this long no temporary file fits.
+  const aside = join(dir.path, "a".repeat(250));
+  writeFileSync(aside, old);
+  symlinkSync(aside, stagedPath(dir.path));
+  expect((await refusalOf(store.dbx.commitStaged(root, {}))).code).toBe("unavailable");
+  expect(await loggedIds(store)).toEqual([]);
+  expect(await store.dbx.listStaged(root, {})).toHaveLength(3);
 });
 
 test("a missing and a blank file hold no events", async () => {

@@ -10,6 +10,7 @@ import type { Event } from "../../src/model/event.ts";
 import { limits } from "../../src/model/limits.ts";
 import type { StagedEvent } from "../../src/model/staged.ts";
 import type { ExpectedVersion } from "../../src/model/stream.ts";
+import { realSystem } from "../../src/system.ts";
 import {
   loggedIds,
   noted,
@@ -245,6 +246,27 @@ describe("a commit", () => {
     await store.dbx.discardStaged(root, { event_id: id(3).toUpperCase() });
     await store.dbx.commitStaged(root, {});
     expect(await loggedIds(store)).toEqual([id(1), id(3), id(2)]);
+  });
+
+  test("goes on with the rest where somebody appends one of them at the last moment", async () => {
+    using dir = tempDir();
+    let meanwhile: (() => void) | undefined;
+    const random = (bytes: number) => {
+      // The last thing a commit asks for before it is handed in.
+      const step = meanwhile;
+      meanwhile = undefined;
+      step?.();
+      return realSystem.random(bytes);
+    };
+    await using store = await openStore(dir.path, { system: { random } });
+    const events = [1, 2].map((n) => noted("p-1", { event_id: id(n) }));
+    for (const event of events) await store.dbx.stageEvent(root, event);
+    let appending: Promise<unknown> | undefined;
+    meanwhile = () => (appending = store.dbx.appendEvent(root, noted("p-1", { event_id: id(1) })));
+    const records = await store.dbx.commitStaged(root, {});
+    expect(await appending).toMatchObject({ version: 1 });
+    expect(records).toMatchObject([{ version: 2, metadata: { event_id: id(2) } }]);
+    expect(stagedText(dir.path)).toBe("[]\n");
   });
 
   test("among many at once loses nothing and doubles nothing", async () => {
