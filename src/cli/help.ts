@@ -99,7 +99,7 @@ const usualExits: Readonly<Record<number, string>> = {
   0: "success",
   1: "a defect in dbx, or what it did is done but its output could not be written",
   2: "the command or its input does not fit",
-  3: "no such aggregate or token",
+  3: "no such aggregate, schema or token",
   4: "refused: a conflict, or not in this state",
   5: "no valid token, or one that may not",
   6: "the event breaks its schema, or is too large",

@@ -33,10 +33,17 @@ export function hintFor(
         : path[0] === "token" || path[0] === "schema"
           ? `dbx ${path[0]} list`
           : null;
+    case "schema_violation":
+      if (typeof type !== "string") return null;
+      return "event" in details
+        ? `dbx schema show ${shellWord(type)}`
+        : `dbx schema create ${shellWord(type)} --events <event>`;
     case "unavailable":
       // A file that cannot be written is not the server's fault.
       return details["flag"] === "--output" ? null : "dbx status";
     case "data_corrupted":
+      // The one file that people edit: it is they who damaged it, and they who repair it.
+      if (String(details["path"]).endsWith("schemas.json")) return "edit that file, or restore it";
       return "nothing was changed; keep the data directory as it is and restore a copy elsewhere";
     default:
       return null;

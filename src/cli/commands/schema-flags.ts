@@ -3,6 +3,7 @@
 import { Type } from "@sinclair/typebox";
 import type { Input } from "../../api/operations.ts";
 import type { Schema } from "../../model/schema/schema.ts";
+import { decodeColumns, writeColumns } from "../../model/schema/settings.ts";
 import { afterDoing } from "../output.ts";
 import type { Shell } from "../shell.ts";
 import { asking } from "./key-flags.ts";
@@ -45,11 +46,20 @@ export interface Asked {
 export const changeSchema = (by: Asked, change: Input<"changeSchema">): Promise<Schema> =>
   asking({ ...by, access: "write" }, ({ ask }) => ask("changeSchema", change));
 
+/**
+ * A server's answer has the members of column settings in another order than the file; people see
+ * the same whoever answered.
+ */
+export const inOrder = (schema: Schema): Schema => ({
+  ...schema,
+  column_types: writeColumns(decodeColumns(schema.column_types, "")),
+});
+
 /** What a command has changed: one line, or the whole schema in JSON. */
 export function tellSchema({ output }: Shell, schema: Schema, line: string): Promise<void> {
   const { aggregate } = schema;
   return afterDoing(
     { words: `the schema of ${aggregate} is changed`, details: { aggregate } },
-    output.json ? output.jsonValue(schema) : output.data(line),
+    output.json ? output.jsonValue(inOrder(schema)) : output.data(line),
   );
 }

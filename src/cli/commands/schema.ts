@@ -10,6 +10,7 @@ import { pairs } from "../output.ts";
 import { asking, callFlags, strict } from "./key-flags.ts";
 import {
   changeSchema,
+  inOrder,
   namesIn,
   nameFlag,
   nameList,
@@ -155,7 +156,7 @@ const list = command({
   run: ({ token }, shell) =>
     asking({ shell, access: "read", token }, async ({ ask }) => {
       const schemas = await ask("listSchemas", {});
-      if (shell.output.json) return shell.output.jsonValue(schemas);
+      if (shell.output.json) return shell.output.jsonValue(schemas.map(inOrder));
       for (const known of schemas) {
         const { aggregate, locked } = known;
         const told = { schema: aggregate, events: countOf(known), locked, ...thresholdOf(known) };
@@ -175,7 +176,7 @@ const show = command({
 
 const print = (by: Asked, aggregate: string): Promise<void> =>
   asking({ ...by, access: "read" }, async ({ ask }) =>
-    by.shell.output.jsonValue(await ask("getSchema", { aggregate })),
+    by.shell.output.jsonValue(inOrder(await ask("getSchema", { aggregate }))),
   );
 
 /** `dbx schema <name>`. A slip in the name of a command must not end as a schema not found. */
