@@ -72,6 +72,8 @@ export const limits = {
   staged_bytes_max: 16_777_216,
   /** Schemas, events of one, fields of one: each is looked at by people. */
   schema_entries_max: 1_000,
+  /** Levels of columns within columns: `schemas.json` nests twice as deep, and is read back. */
+  schema_depth_max: 32,
   /** `schemas.json` in bytes: it is read whole whenever it changes. */
   schemas_bytes_max: 16_777_216,
   /** One pattern or searched text of a schema, in characters. */

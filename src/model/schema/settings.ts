@@ -86,8 +86,11 @@ export function decodeColumns(json: unknown, parent: string): ReadonlyMap<string
       columns: entries.length,
     });
   }
-  if (parent.split(".").length > limits.json_depth_max)
-    throw fault(shown(parent), `lies deeper than ${limits.json_depth_max} levels`);
+  if (parent.split(".").length >= limits.schema_depth_max && entries.length > 0)
+    throw fault(
+      shown(parent),
+      `cannot have properties: ${limits.schema_depth_max} levels are most`,
+    );
   return new Map(
     entries
       .sort(([left], [right]) => (left < right ? -1 : 1))
