@@ -342,6 +342,23 @@ describe("pages", () => {
   });
 });
 
+test("schemas are declared, changed, tried and shown", async () => {
+  const body = { aggregate: "schema", events: ["made", "gone"] };
+  const made = await ask("POST", "/admin/schemas", { body });
+  expect([made.status, made.json.aggregate]).toEqual([201, "schema"]);
+  const changed = await ask("PATCH", "/admin/schemas/schema", { body: { locked: true } });
+  expect([changed.status, changed.json.locked]).toEqual([200, true]);
+  const left = await ask("DELETE", "/admin/schemas/schema/events/gone");
+  expect([left.status, Object.keys(left.json.events)]).toEqual([200, ["made"]]);
+  await ask("PATCH", "/admin/schemas/schema", { body: { locked: false } });
+  const tried = await ask("POST", "/admin/schemas/schema/validate", {
+    body: { event: "made", payload: {} },
+  });
+  expect(tried.json).toEqual({ aggregate: "schema", event: "made", validation: "ok" });
+  const shown = await ask("GET", "/admin/schemas/schema");
+  expect((await ask("GET", "/admin/schemas")).json).toEqual([shown.json]);
+});
+
 test("every route was answered with success by a test above", () => {
   const missing = routes
     .map(({ method, path }) => `${method} ${path}`)

@@ -338,6 +338,7 @@ describe("a running server", () => {
     expect(refused.code).toBe(4);
     const status = JSON.parse((await run(["status", "--json"])).stdout);
     expect(status.figures.schemas_fault).toStartWith(`${file()}: `);
+    expect((await run(["status"])).stdout).toContain(`\n  schemas_fault: ${file()}: `);
     expect(readFileSync(file(), "utf8")).toBe(damaged);
     writeFileSync(file(), good.replaceAll("placed", "mended"));
     expect(await append("order", "mended")).toBe("fine");
@@ -356,80 +357,5 @@ describe("a running server", () => {
     expect(readFileSync(file(), "utf8")).toBe("{}}");
     writeFileSync(file(), "{}");
     expect(await schema("list")).toEqual({ stdout: "", stderr: "", code: 0 });
-  });
-
-  test("keeps a snapshot as often as the schema says, else as configured", async () => {
-    const env = { EVENTDBX_SNAPSHOT_THRESHOLD: "5" };
-    await using server = await startForeground({ home, env });
-    const append = appending(server.port, await issue());
-    await schema("create often --events made --snapshot-threshold 2");
-    await schema("create usual --events made");
-    const taken = () => server.log().split("snapshot").length;
-    expect(taken()).toBeGreaterThan(0);
-    for (let round = 0; round < 6; round++) {
-      expect(await append("often", "made")).toBe("fine");
-      expect(await append("usual", "made")).toBe("fine");
-    }
-    const status = JSON.parse((await run(["status", "--json"])).stdout);
-    expect(status.figures).toMatchObject({ schemas: 2 });
-  });
-});
-
-describe("the restriction", () => {
-  const apply = (type: string, env = {}) =>
-    run(["aggregate", "apply", type, "1", "other", "--payload={}"], { env });
-
-  test("is read from wherever it is said, with the server down", async () => {
-    await schema("create known made");
-    const codes = async (env: Record<string, string>) => [
-      (await apply("known", env)).code,
-      (await apply("unknown", env)).code,
-    ];
-    expect(await codes({})).toEqual([6, 0]);
-    expect(await codes({ EVENTDBX_RESTRICT: "dev" })).toEqual([0, 0]);
-    expect(await codes({ EVENTDBX_RESTRICT: "ENFORCED" })).toEqual([6, 6]);
-    const strict = await apply("unknown", { EVENTDBX_RESTRICT: "strict" });
-    expect(strict.stderr).toBe(
-      "error: schema violation: aggregate unknown requires a schema before events can be " +
-        "appended when restrict=strict (schema_violation)\n" +
-        "       hint:  dbx schema create unknown --events <event>\n",
-    );
-    writeFileSync(join(home, ".eventdbx/config.toml"), "restrict = false\n");
-    expect(await codes({})).toEqual([0, 0]);
-    const typo = await apply("known", { EVENTDBX_RESTRICT: "strickt" });
-    expect(typo.stderr).toContain("EVENTDBX_RESTRICT must be one of: off, default, strict");
-    expect(typo.code).toBe(2);
-  });
-
-  test("stays as configured when a server starts without the flag", async () => {
-    await schema("create known made");
-    const config = join(home, ".eventdbx/config.toml");
-    for (const [word, wanted] of [
-      ["strict", [6, 6]],
-      ["off", [0, 0]],
-    ] as const) {
-      writeFileSync(config, `restrict = "${word}"\n`);
-      await using server = await startForeground({ home });
-      expect([(await apply("known")).code, (await apply("unknown")).code]).toEqual([...wanted]);
-      const status = JSON.parse((await run(["status", "--json"])).stdout);
-      expect(status).toMatchObject({ pid: server.pid, restrict: word });
-      expect(readFileSync(config, "utf8")).toContain(`restrict = "${word}"\n`);
-    }
-  });
-
-  test("is whatever a flag of the server says, in any spelling, and is kept", async () => {
-    await schema("create known made");
-    const config = join(home, ".eventdbx/config.toml");
-    const rows = [
-      [["--restrict=unrestricted"], "off", [0, 0]],
-      [["--restrict"], "default", [6, 0]],
-      [["--restrict", "all"], "strict", [6, 6]],
-    ] as const;
-    for (const [args, word, wanted] of rows) {
-      await using server = await startForeground({ home, args });
-      expect([(await apply("known")).code, (await apply("unknown")).code]).toEqual([...wanted]);
-      expect(server.log()).toContain(` restrict=${word}`);
-      expect(readFileSync(config, "utf8")).toContain(`restrict = "${word}"\n`);
-    }
   });
 });

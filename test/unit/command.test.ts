@@ -100,6 +100,31 @@ describe("flags", () => {
     expect(await flagsOf(args)).toEqual(wanted);
   });
 
+  const lists: readonly (readonly [string[], object])[] = [
+    [["one"], { name: "one" }],
+    [["one", "a"], { name: "one", many: ["a"] }],
+    [["one", "a", "b,c"], { name: "one", many: ["a", "b,c"] }],
+    [["a", "b", "--name", "one"], { name: "one", many: ["a", "b"] }],
+    [["one", "--many", "a", "--many=b"], { name: "one", many: ["a", "b"] }],
+  ];
+  test.each(lists)("%j: the last word may be a list", async (args, wanted) => {
+    const flags = { name: Type.String(), many: Type.Optional(Type.Array(Type.String())) };
+    let seen: unknown;
+    const listing = command({
+      summary: "",
+      flags: Type.Object(flags),
+      words: ["name", "many"],
+      examples: [],
+      run: async (given) => {
+        seen = given;
+      },
+    });
+    expect(await listing.invoke(args, shell)).toBe(0);
+    expect(seen).toEqual(wanted);
+    const both = listing.invoke(["one", "a", "--many", "b"], shell).catch(String);
+    expect(await both).toContain('unexpected argument "a"');
+  });
+
   test.each(refused)("%j is refused", async (args, message) => {
     const error = await flagsOf(args).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(DbxError);

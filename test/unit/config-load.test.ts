@@ -88,14 +88,17 @@ describe("spellings", () => {
     ...["false", '"off"', '"0"', '"No"', '"none"', '"unrestricted"', '"dev"'].map(
       (word) => [word, "off"] as const,
     ),
-    ...["true", '"default"', '" ON "', '"prod"', '"restricted"', '"hybrid"', "1"].map(
+    ...["true", '"default"', '"yes"', '" ON "', '"prod"', '"restricted"', '"hybrid"', "1"].map(
       (word) => [word, "default"] as const,
     ),
     ...['"strict"', '"ALL"', '"enforced"'].map((word) => [word, "strict"] as const),
   ];
   test.each(words)("restrict = %s is %s", async (word, wanted) => {
     expect(await load({ file: `restrict = ${word}\n` })).toMatchObject({ restrict: wanted });
-    expect(restrictionOf(word.replaceAll('"', ""))).toBe(restrictionOf(wanted));
+    const bare = word.replaceAll('"', "");
+    expect(restrictionOf(bare)).toBe(restrictionOf(wanted));
+    expect(await load({ env: { EVENTDBX_RESTRICT: bare } })).toMatchObject({ restrict: wanted });
+    expect(await load({ flags: { restrict: bare } })).toMatchObject({ restrict: wanted });
   });
 
   const one = { rest: false, graphql: false, grpc: false };
@@ -150,6 +153,8 @@ describe("complaints name the place", () => {
       { file: 'restrict = "hard"\n' },
       "config.toml, line 1: restrict must be one of: off, default, strict",
     ],
+    [{ env: { EVENTDBX_RESTRICT: "hard" } }, "EVENTDBX_RESTRICT must be one of: off, default, st"],
+    [{ flags: { restrict: "hard" } }, "--restrict must be one of: off, default, strict"],
     [{ file: 'api = "soap"\n' }, "config.toml, line 1: invalid api value 'soap'"],
     [{ file: "page_limit = 9007199254740993\n" }, "DIR/config.toml, line 1, column 14: "],
     [{ file: "port 1\n" }, "DIR/config.toml, line 1, column 6: "],

@@ -1,11 +1,12 @@
 // Schemas in force: changes hold at once, come one after the other, and stop at their limits.
 
+import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { canonicalize } from "../../src/model/canonical.ts";
 import { limits } from "../../src/model/limits.ts";
-import { root } from "../support/store.ts";
+import { openStore, root } from "../support/store.ts";
 import { codeOf, event, made, openSchemasIn, passes } from "../support/schemas.ts";
 import { tempDir } from "../support/temp.ts";
 
@@ -37,11 +38,29 @@ describe("changes", () => {
     expect(await passes(opened, event("p", "made"))).toBe("schema_violation");
   });
 
-  test("of a schema without a threshold leave it to the configured one", async () => {
+  test("of the threshold hold for the next snapshot; without one the configured holds", async () => {
     using dir = tempDir();
-    const { operations } = (await openSchemasIn(dir.path)).schemas;
-    const schema = await operations.createSchema(root, made("p"));
+    await using store = await openStore(dir.path, { config: { snapshot_threshold: 3 } });
+    const { dbx } = store;
+    const schema = await dbx.createSchema(root, made("usual"));
     expect(schema.snapshot_threshold).toBeNull();
+    await dbx.createSchema(root, { ...made("own"), snapshot_threshold: 4 });
+    const append = async (aggregate_type: string) => {
+      const added = { ...event(aggregate_type, "made"), aggregate_id: "1" };
+      await dbx.appendEvent(root, added);
+    };
+    for (let round = 0; round < 4; round++) {
+      for (const type of ["own", "usual", "unknown"]) await append(type);
+    }
+    await dbx.changeSchema(root, { aggregate: "own", snapshot_threshold: null });
+    for (let round = 0; round < 2; round++) await append("own");
+    using database = new Database(join(dir.path, "dbx.db"), { readonly: true });
+    const rows = database
+      .query("SELECT aggregate_type, snapshot.version FROM snapshot JOIN stream USING (stream_id)")
+      .values();
+    expect(rows.map(([type, version]) => `${type} ${version}`).sort()).toEqual([
+      ...["own 4", "own 6", "unknown 3", "usual 3"],
+    ]);
   });
 
   test("of what is unknown or there already are refused", async () => {

@@ -149,6 +149,7 @@ function statusWords(
   told: { server: Answer<"serverStatus">; config: Config; encryption: string },
 ): string {
   const { server, config, encryption } = told;
+  const { schemas_fault } = server.figures;
   const rows = {
     version: server.version,
     data_dir: config.data_dir,
@@ -156,6 +157,8 @@ function statusWords(
     encryption,
     position: server.position,
     aggregates: server.aggregates,
+    // What somebody has to repair must not hide behind --json.
+    ...(schemas_fault === undefined ? {} : { schemas_fault }),
   };
   return [
     `dbx is running on port ${port} (pid ${pid}) — restrict=${server.restrict} — ` +
