@@ -183,7 +183,7 @@ function medians(rounds: readonly RestRow[][]): RestRow[] {
   });
 }
 
-interface Child {
+export interface Child {
   readonly port: number;
   readonly token: string;
   readonly stop: () => Promise<void>;
@@ -191,7 +191,7 @@ interface Child {
   readonly peakMemory: () => number;
 }
 
-async function serve(kind: "dbx" | "echo", directory: string): Promise<Child> {
+export async function serve(kind: "dbx" | "echo", directory: string): Promise<Child> {
   const child = Bun.spawn([process.execPath, join(import.meta.dir, "serve.ts"), kind, directory], {
     stdin: "ignore",
     stdout: "pipe",
@@ -220,7 +220,7 @@ async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string> {
   throw new Error("a server ended before it listened");
 }
 
-async function load(job: Job): Promise<Load> {
+export async function load(job: Job): Promise<Load> {
   const child = Bun.spawn(
     [process.execPath, join(import.meta.dir, "load.ts"), JSON.stringify(job)],
     { stdin: "ignore", stdout: "pipe", stderr: "inherit" },

@@ -5,6 +5,7 @@
 
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { benchArchive } from "./archive.ts";
 import type { CanonicalRow } from "./canonical.ts";
 import { benchEngine } from "./engine.ts";
 import { benchGrowth, benchVerify, buildLongLog } from "./growth.ts";
@@ -13,7 +14,7 @@ import { missedAims, printTables, type BenchFile, type Figure } from "./report.t
 import { restFigures, restSettings } from "./rest-figures.ts";
 import { benchStartup } from "./startup.ts";
 
-const topics = ["rest", "engine", "growth", "startup", "verify", "canonical"] as const;
+const topics = ["rest", "engine", "growth", "startup", "verify", "archive", "canonical"] as const;
 type Topic = (typeof topics)[number];
 
 interface Plan {
@@ -104,6 +105,9 @@ async function measure(plan: Plan): Promise<Figure[]> {
     // Last, and fewer rounds: reading a million events takes long and varies little.
     const few = Math.min(rounds, 3);
     if (only.includes("verify")) await take("verify", () => benchVerify(log, { rounds: few }));
+  }
+  if (only.includes("archive")) {
+    await take("archive", () => benchArchive({ directory, rounds: Math.min(rounds, 3), quick }));
   }
   if (only.includes("canonical")) await take("canonical JSON", () => canonicalFigures(directory));
   return figures;
