@@ -215,14 +215,16 @@ function prepare(command: Exclude<Command, { kind: "reopen" }>) {
     case "keep":
       return (storage: Storage) => storage.keepSnapshot(command.key, { ...why, comment: "kept" });
     case "turns":
-      // None waits for the one before.
+      // None waits for the one before. A restore comes last of those that stand on the archive: it
+      // waits for the move before it, and others do not wait for it.
       return (storage: Storage) =>
         Promise.all([
           storage.createStream(command.key),
+          storage.keepSnapshot(command.key, why),
           storage.archiveStream(command.key, why),
+          storage.keepSnapshot(command.key, why),
           storage.restoreStream(command.key, why),
           storage.removeStream(command.key, why),
-          storage.keepSnapshot(command.key, why),
           storage.createStream(command.key),
         ]);
     case "read":

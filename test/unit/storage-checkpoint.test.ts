@@ -3,8 +3,11 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { planAppends } from "../../src/model/plan.ts";
+import { archivePathOf, createArchive } from "../../src/storage/sqlite/archive.ts";
 import { connectReader, connectWriter } from "../../src/storage/sqlite/connect.ts";
 import { createCore } from "../../src/storage/sqlite/core.ts";
+import { mainFormat } from "../../src/storage/sqlite/migrations.ts";
+import { createMoves } from "../../src/storage/sqlite/moves.ts";
 import { createReader } from "../../src/storage/sqlite/reader.ts";
 import { createCopiedSink, createLocalWriter } from "../../src/storage/sqlite/sinks.ts";
 import {
@@ -27,13 +30,16 @@ test("a commit that is durable is answered so, also if its log cannot be looked 
     await append(first, [transaction([event(jane), event(jane)])]);
     await first.close();
     const path = join(directory, "dbx.db");
-    const { database } = connectWriter(path, { durability: "full", autocheckpoint: 0 });
-    const reading = connectReader(path);
+    const { database } = connectWriter(path, {
+      ...{ format: mainFormat, durability: "full", autocheckpoint: 0 },
+    });
+    const reading = connectReader(path, mainFormat);
     if (reading === undefined) throw new Error("nothing to read");
-    const reader = createReader(reading.database);
+    const reader = createReader(reading.database, createArchive(archivePathOf(path)));
+    const moves = createMoves({ path, threads: true, read: reader.move });
     const writer = createLocalWriter(database);
     const sink = await createCopiedSink(writer, { path, durability: "full" });
-    const core = createCore({ reader, sink, heads_max: 10 });
+    const core = createCore({ reader, moves, sink, heads_max: 10 });
     const appendOne = () => {
       const transactions = [transaction([event(jane)])];
       return core.commit(askOf(transactions), (known) => planAppends(known, transactions, context));

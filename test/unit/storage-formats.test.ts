@@ -5,7 +5,8 @@ import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { migrations, writeFormat } from "../../src/storage/sqlite/sql.ts";
+import { migrations } from "../../src/storage/sqlite/migrations.ts";
+import { writeFormat } from "../../src/storage/sqlite/sql.ts";
 import {
   append,
   event,

@@ -3,6 +3,7 @@
 
 import type { StreamHead } from "../../model/aggregate.ts";
 import type { AuditAction, AuditEntry, Change } from "../../model/audit.ts";
+import { assert } from "../../model/error.ts";
 import { keysWith } from "../../model/merkle.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { keyText, type StreamKey } from "../../model/stream.ts";
@@ -10,17 +11,22 @@ import type { Storage } from "../storage.ts";
 import { trailWith, type Trail } from "./audit.ts";
 import { translated } from "./failure.ts";
 import type { StoredHead } from "./heads.ts";
+import type { MoveEffects, Moves } from "./moves.ts";
 import type { Reader } from "./reader.ts";
 import type { Direction, Step } from "./steps.ts";
 import { recallHeads, snapshotKey, type Alteration, type Tail } from "./tail.ts";
 
-export type Changes = Pick<
+export interface Changes extends Pick<
   Storage,
   "removeStream" | "archiveStream" | "restoreStream" | "keepSnapshot"
->;
+> {
+  /** Goes on with the moves that were cut short. */
+  readonly resume: () => void;
+}
 
 export interface ChangesParts {
   readonly reader: Reader;
+  readonly moves: Moves;
   readonly tail: Tail;
   /** Durable when it resolves; commits called after it see what it did. */
   readonly alter: (alteration: Alteration) => Promise<void>;
@@ -39,29 +45,8 @@ export function createChanges(parts: ChangesParts): Changes {
     await whatRuns();
     return value;
   };
-  const move = async (
-    key: StreamKey,
-    change: Change,
-    direction: Direction,
-  ): Promise<StreamHead | undefined> => {
-    const stored = recall(key);
-    const archived = direction === "archive";
-    if (stored === undefined) return await answer(undefined);
-    const { stream_id, head } = stored;
-    if (head.archived === archived) return await answer(head);
-    const moved = { ...stored, head: { ...head, archived } };
-    const { trail, step } = noted(tail.trail, direction, key, change);
-    const steps: Step[] = [
-      step,
-      { kind: "begin", stream_id, direction },
-      { kind: "end", stream_id, direction },
-    ];
-    await alter({ steps, key: stored.key, stored: moved, snapshot: null, log: tail.log, trail });
-    return moved.head;
-  };
   return {
-    archiveStream: (key, change) => move(key, change, "archive"),
-    restoreStream: (key, change) => move(key, change, "restore"),
+    ...createArchiving(parts, { recall, answer }),
     removeStream: async (key, change) => {
       const stored = recall(key);
       if (stored === undefined) return await answer("not_found");
@@ -73,7 +58,7 @@ export function createChanges(parts: ChangesParts): Changes {
       const { trail, step } = noted(tail.trail, "remove", key, change);
       const { stream_id } = stored;
       const steps: Step[] = [{ kind: "remove", stream_id, before, after: log }, step];
-      await alter({ steps, key: stored.key, stored: null, snapshot: null, log, trail });
+      await alter({ steps, head: { key: stored.key, stored: null }, log, trail });
       return "removed";
     },
     keepSnapshot: async (key, change) => {
@@ -85,11 +70,99 @@ export function createChanges(parts: ChangesParts): Changes {
       const { trail, step } = noted(tail.trail, "snapshot", key, change);
       const { stream_id } = stored;
       const steps: Step[] = [{ kind: "keep", stream_id, snapshot }, step];
-      await alter({ steps, key: stored.key, stored, snapshot, log: tail.log, trail });
+      await alter({ steps, snapshot, trail });
       return snapshot;
     },
   };
 }
+
+interface Recalled {
+  readonly recall: (key: StreamKey) => StoredHead | undefined;
+  readonly answer: <T>(value: T) => Promise<T>;
+}
+
+/** What takes long: a move of the same stream waits for the one before it. */
+function createArchiving(
+  { reader, moves, tail, alter }: ChangesParts,
+  { recall, answer }: Recalled,
+): Pick<Changes, "archiveStream" | "restoreStream" | "resume"> {
+  /** The latest move of a stream, by `keyText`; resolves when it ended, however. */
+  const turns = new Map<string, Promise<void>>();
+  const inTurn = async <T>(text: string, work: () => Promise<T>): Promise<T> => {
+    const mine = turns.get(text)?.then(work) ?? work();
+    const ended = mine.then(
+      () => undefined,
+      () => undefined,
+    );
+    turns.set(text, ended);
+    try {
+      return await mine;
+    } finally {
+      if (turns.get(text) === ended) turns.delete(text);
+    }
+  };
+  const effects: MoveEffects = {
+    alter: (steps) => alter({ steps }),
+    end: async ({ stream_id, pending, ...key }) => {
+      assert(pending !== null, "what ends was on its way");
+      const steps: Step[] = [{ kind: "end", stream_id, direction: pending }];
+      if (pending === "archive") return await alter({ steps });
+      const stored = recall(key);
+      assert(stored !== undefined, "an archived stream is not removed while it moves");
+      await alter({ steps, head: { key: stored.key, stored: flagged(stored, false) } });
+    },
+  };
+  const move = async (
+    key: StreamKey,
+    change: Change,
+    direction: Direction,
+  ): Promise<StreamHead | undefined> => {
+    const stored = recall(key);
+    if (stored === undefined) return await answer(undefined);
+    const { stream_id, head } = stored;
+    const empty = head.version === 0;
+    const pending = empty || !head.archived ? null : (reader.move(stream_id)?.pending ?? null);
+    if ((pending ?? (head.archived ? "archive" : "restore")) === direction) {
+      if (pending === null) return await answer(head);
+    } else {
+      const { trail, step } = noted(tail.trail, direction, key, change);
+      const steps: Step[] = [step, { kind: "begin", stream_id, direction }];
+      if (empty) steps.push({ kind: "end", stream_id, direction });
+      // A stream on its way back takes no events before it is back.
+      const after = flagged(stored, direction === "archive" || !empty);
+      await alter({ steps, head: { key: stored.key, stored: after }, trail });
+    }
+    if (!empty) await moves.run(stream_id, effects);
+    return { ...head, archived: direction === "archive" };
+  };
+  const begin = async (
+    key: StreamKey,
+    change: Change,
+    direction: Direction,
+  ): Promise<StreamHead | undefined> => {
+    // Where nothing moves there is nothing to wait for.
+    const isEmpty = (recall(key)?.head.version ?? 0) === 0;
+    if (isEmpty) return await move(key, change, direction);
+    return await inTurn(keyText(key), () => move(key, change, direction));
+  };
+  return {
+    archiveStream: (key, change) => begin(key, change, "archive"),
+    restoreStream: (key, change) => begin(key, change, "restore"),
+    resume: () => {
+      for (const stream_id of reader.pendingMoves()) {
+        const found = reader.move(stream_id);
+        if (found === undefined) continue;
+        // Its failure is told by the figures, and by the next request for the stream.
+        void inTurn(keyText(found), () => moves.run(stream_id, effects)).catch(() => undefined);
+      }
+    },
+  };
+}
+
+const flagged = (stored: StoredHead, archived: boolean): StoredHead => ({
+  ...stored,
+  head: { ...stored.head, archived },
+});
 
 /** The state as it is; where this version has a snapshot, that one, with a comment that is given. */
 function snapshotOf({ reader, tail }: ChangesParts, head: StreamHead, change: Change): Snapshot {
@@ -97,7 +170,9 @@ function snapshotOf({ reader, tail }: ChangesParts, head: StreamHead, change: Ch
   const of = { aggregate_type, aggregate_id, version };
   const old =
     tail.snapshots.get(snapshotKey(of)) ??
-    translated("read snapshots", () => reader.snapshotPage(of, version - 1, 1))[0];
+    translated("read snapshots", () =>
+      reader.snapshotPage(of, { after: version - 1, limit: 1 }),
+    )[0];
   if (old !== undefined) return { ...old, comment: change.comment ?? old.comment };
   return { ...of, state, merkle_root, created_at: change.at, comment: change.comment };
 }

@@ -5,11 +5,9 @@
 import { Database } from "bun:sqlite";
 import { dataCorrupted, failedPrecondition, unavailable } from "../../model/error.ts";
 import {
-  applicationId,
   begin,
   commit,
   countTables,
-  migrations,
   readApplicationId,
   readFormat,
   readSchema,
@@ -17,6 +15,16 @@ import {
   sqliteVersion,
   writeFormat,
 } from "./sql.ts";
+
+/** What a file is and how it is made. */
+export interface Format {
+  readonly application_id: number;
+  /** One list of statements per format, from 1 on. */
+  readonly migrations: readonly (readonly string[])[];
+  readonly page_bytes: number;
+  /** Of each connection. */
+  readonly cache_kib: number;
+}
 
 export type Durability = "full" | "normal";
 
@@ -27,10 +35,6 @@ const versionMin = "3.38.0";
  */
 const versionConcurrentCheckpoints = "3.51.3";
 
-/** Half the bytes of the usual 4096 into the log, fewer overflow pages than 1024 would need. */
-const pageBytes = 2048;
-/** Holds the inner pages of every index of some million events. */
-const cacheKib = 64 * 1024;
 /** How long a statement waits for a foreign program (a backup, a shell) that holds the database. */
 export const busyMs = 5_000;
 /** The log file shrinks to this after a burst. */
@@ -38,11 +42,11 @@ const journalBytesMax = 64 * 1024 * 1024;
 
 type Pragma = readonly [name: string, value: string | number];
 
-const commonPragmas: readonly Pragma[] = [
+const commonPragmas = ({ cache_kib }: Format): readonly Pragma[] => [
   ["busy_timeout", busyMs],
   ["trusted_schema", 0],
   ["cell_size_check", 1],
-  ["cache_size", -cacheKib],
+  ["cache_size", -cache_kib],
   ["temp_store", 2],
 ];
 
@@ -72,19 +76,20 @@ export const pagesPerCheckpoint = 16_384;
 /** `autocheckpoint` in pages; 0 where threads.ts decides. */
 export function connectWriter(
   path: string,
-  { durability, autocheckpoint }: { durability: Durability; autocheckpoint: number },
+  options: { format: Format; durability: Durability; autocheckpoint: number },
 ): Connection {
+  const { format, durability, autocheckpoint } = options;
   const database = new Database(path, { readwrite: true, create: false });
   try {
     requireVersion();
     // Takes effect only while the file is empty.
-    database.run(`PRAGMA page_size = ${pageBytes}`);
-    requireOurs(database, path);
+    database.run(`PRAGMA page_size = ${format.page_bytes}`);
+    requireOurs(database, path, format);
     const settings = setPragmas(database, [
-      ...commonPragmas,
+      ...commonPragmas(format),
       ...writerPragmas(durability, autocheckpoint),
     ]);
-    migrate(database, path);
+    migrate(database, path, format.migrations);
     return { database, settings };
   } catch (error) {
     database.close();
@@ -93,21 +98,22 @@ export function connectWriter(
 }
 
 /** Undefined: there is a file, but nothing was ever committed to it. */
-export function connectReader(path: string): Connection | undefined {
+export function connectReader(path: string, format: Format): Connection | undefined {
   const database = new Database(path, { readonly: true });
   try {
     requireVersion();
-    const settings = setPragmas(database, commonPragmas);
-    requireOurs(database, path);
-    const format = formatOf(database);
-    if (format === migrations.length) {
-      requireSchema(database, path);
+    const settings = setPragmas(database, commonPragmas(format));
+    requireOurs(database, path, format);
+    const applied = formatOf(database);
+    const known = format.migrations.length;
+    if (applied === known) {
+      requireSchema(database, path, format);
       return { database, settings };
     }
-    if (format > 0) {
+    if (applied > 0) {
       throw failedPrecondition(
-        `${path} is of format ${format}; start dbx once to bring it to ${migrations.length}`,
-        { path, format },
+        `${path} is of format ${applied}; start dbx once to bring it to ${known}`,
+        { path, format: applied },
       );
     }
     database.close();
@@ -164,18 +170,19 @@ function readPragma(database: Database, name: string): string | number {
   return value;
 }
 
-function requireOurs(database: Database, path: string): void {
+function requireOurs(database: Database, path: string, expected: Format): void {
   const id = readOne<{ application_id: number }>(database, readApplicationId);
   const tables = readOne<{ count: number }>(database, countTables);
   const isNew = tables?.count === 0 && formatOf(database) === 0;
-  if (!isNew && id?.application_id !== applicationId) {
+  if (!isNew && id?.application_id !== expected.application_id) {
     throw dataCorrupted(`${path} is not a dbx database`, { path });
   }
   const format = formatOf(database);
-  if (format > migrations.length) {
+  const known = expected.migrations.length;
+  if (format > known) {
     throw failedPrecondition(
-      `${path} is of format ${format}, written by a newer dbx; this one knows ${migrations.length}`,
-      { path, format, known: migrations.length },
+      `${path} is of format ${format}, written by a newer dbx; this one knows ${known}`,
+      { path, format, known },
     );
   }
 }
@@ -190,9 +197,10 @@ interface SchemaRow {
  * Tables, indexes and triggers are as the migrations make them: a missing trigger would let others
  * change events, and a damaged one would fail at the first append.
  */
-function requireSchema(database: Database, path: string): void {
+function requireSchema(database: Database, path: string, format: Format): void {
   const rows = schemaOf(database);
-  const made = (schemaMade ??= freshSchema());
+  const made = schemasMade.get(format) ?? freshSchema(format);
+  schemasMade.set(format, made);
   const show = ({ type, name, sql }: SchemaRow) => `${type} ${name} ${sql ?? ""}`;
   const there = new Set(rows.map(show));
   const wrong =
@@ -207,8 +215,8 @@ const schemaOf = (database: Database): SchemaRow[] => {
   return statement.all();
 };
 
-let schemaMade: SchemaRow[] | undefined;
-function freshSchema(): SchemaRow[] {
+const schemasMade = new Map<Format, SchemaRow[]>();
+function freshSchema({ migrations }: Format): SchemaRow[] {
   using database = new Database(":memory:");
   for (const statement of migrations.flat()) database.run(statement);
   return schemaOf(database);
@@ -226,7 +234,7 @@ const formatOf = (database: Database): number =>
   readOne<{ user_version: number }>(database, readFormat)?.user_version ?? 0;
 
 /** Each format in one transaction with its number: a crash leaves the old format or the new one. */
-function migrate(database: Database, path: string): void {
+function migrate(database: Database, path: string, migrations: Format["migrations"]): void {
   for (const [index, statements] of migrations.entries()) {
     const format = index + 1;
     if (format <= formatOf(database)) continue;

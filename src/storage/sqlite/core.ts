@@ -12,6 +12,7 @@ import type { Committed, CommittedOutcome, Storage } from "../storage.ts";
 import { createChanges, type Changes } from "./changes.ts";
 import { stopped, translate, translated } from "./failure.ts";
 import type { StoredHead } from "./heads.ts";
+import type { Moves } from "./moves.ts";
 import { growPositions, type Run } from "./positions.ts";
 import type { Reader } from "./reader.ts";
 import { saltBytes } from "./rows.ts";
@@ -51,8 +52,13 @@ export interface Core extends Pick<Storage, "commit" | "createStream">, Changes 
   readonly headsCached: () => number;
 }
 
-export function createCore(parts: { reader: Reader; sink: BatchSink; heads_max: number }): Core {
-  const { reader, sink, heads_max } = parts;
+export function createCore(parts: {
+  reader: Reader;
+  moves: Moves;
+  sink: BatchSink;
+  heads_max: number;
+}): Core {
+  const { reader, moves, sink, heads_max } = parts;
   const tail = createTail(reader, heads_max);
   const failure = Promise.withResolvers<DbxError>();
 
@@ -92,7 +98,7 @@ export function createCore(parts: { reader: Reader; sink: BatchSink; heads_max: 
   };
 
   return {
-    ...createChanges({ reader, tail, alter, whatRuns }),
+    ...createChanges({ reader, moves, tail, alter, whatRuns }),
     commit: async (ask, plan) => {
       if (tail.failed !== null) throw tail.failed;
       const stored = translated("read heads", () => recallHeads(tail.heads, reader, ask.keys));

@@ -1,30 +1,33 @@
-// Opens a data directory: takes the writer's lock, connects, and puts the parts of the storage
-// together.
-//
+// Opens a data directory: takes the writer's lock, connects, and puts the parts together.
 //   dbx.db                  everything that is remembered
 //   dbx.db-wal, dbx.db-shm  SQLite's write-ahead log and its index
+//   archive.db              bodies and snapshots of archived streams; made with the first of them
 //   lock.db                 held by the one process that writes
 
 import type { Database } from "bun:sqlite";
 import { SQLiteError } from "bun:sqlite";
-import { closeSync, existsSync, openSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { dataCorrupted, unavailable, type DbxError } from "../../model/error.ts";
 import { syncDirectory } from "../documents.ts";
 import { createMemoryStorage } from "../memory.ts";
+import { archivePathOf, createArchive, type Archive } from "./archive.ts";
 import {
   connectReader,
   connectWriter,
   hasConcurrentCheckpoints,
   pagesPerCheckpoint,
+  readOne,
   type Connection,
   type Durability,
 } from "./connect.ts";
 import { checkDatabase } from "./check.ts";
+import { truncateLog } from "./checkpoint.ts";
 import { createCore, type BatchSink } from "./core.ts";
 import { translate, translated } from "./failure.ts";
 import { lockName, takeLock } from "./lock.ts";
+import { createFile, createMoves } from "./moves.ts";
 import { createReader } from "./reader.ts";
 import {
   createCopiedSink,
@@ -32,6 +35,9 @@ import {
   createLocalWriter,
   createThreadWriter,
 } from "./sinks.ts";
+import { mainFormat } from "./migrations.ts";
+import { anyArchived } from "./sql.ts";
+import { archiveFormat } from "./sql-archive.ts";
 import { createSqliteStorage, refuseWrite, type SqliteStorage } from "./storage.ts";
 
 export type { SqliteStorage };
@@ -75,7 +81,7 @@ export async function openSqliteStorage(options: OpenOptions): Promise<SqliteSto
 
 function openForReading(directory: string): SqliteStorage {
   const path = join(directory, databaseName);
-  const connection = existsSync(path) ? connectReader(path) : undefined;
+  const connection = existsSync(path) ? connectReader(path, mainFormat) : undefined;
   if (connection === undefined) {
     return {
       ...createMemoryStorage(),
@@ -86,15 +92,18 @@ function openForReading(directory: string): SqliteStorage {
     };
   }
   const { database, settings } = connection;
-  const reader = createReader(database);
+  const archive = openArchive(path, database);
+  const reader = createReader(database, archive);
   return createSqliteStorage({
     reader,
     core: null,
     settings,
-    check: async (limit) => translated("check the database", () => checkDatabase(database, limit)),
-    figures: () => fileFigures(path),
+    check: async (limit) =>
+      translated("check the database", () => checkDatabase(database, { path, limit })),
+    figures: () => ({ ...fileFigures(path), moves_pending: reader.pendingMoves().length }),
     close: async () => {
       reader.close();
+      archive.close();
       database.close();
     },
   });
@@ -111,15 +120,21 @@ async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
   try {
     if (createFile(path)) await syncDirectory(directory);
     const autocheckpoint = threads === null ? pagesPerCheckpoint : 0;
-    writing = connectWriter(path, { durability, autocheckpoint });
-    const reading = connectReader(path);
+    writing = connectWriter(path, { format: mainFormat, durability, autocheckpoint });
+    const reading = connectReader(path, mainFormat);
     if (reading === undefined) throw unavailable(`${path} stays empty after migration`);
-    const reader = createReader(reading.database);
+    const archive = openArchive(path, reading.database);
+    const reader = createReader(reading.database, archive);
     const sink = await openSink(writing.database, { path, durability, threads });
-    const core = createCore({ reader, sink, heads_max });
+    const moves = createMoves({ path, threads: threads !== null, read: reader.move });
+    const core = createCore({ reader, moves, sink, heads_max });
+    core.resume();
     const finish = async (): Promise<void> => {
       try {
+        await moves.close();
         reader.close();
+        archive.close();
+        closeArchive(path);
         reading.database.close();
         await sink.close();
       } finally {
@@ -133,7 +148,10 @@ async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
       core,
       settings: writing.settings,
       check: sink.check,
-      figures: () => ({ ...fileFigures(path), heads: core.headsCached(), ...sink.figures() }),
+      figures: () => ({
+        ...{ ...fileFigures(path), heads: core.headsCached(), ...sink.figures() },
+        ...{ moves_pending: reader.pendingMoves().length, ...moves.figures() },
+      }),
       // Once, however often it is asked: an error on the way out may ask again.
       close: () => (finished ??= finish()),
     });
@@ -155,7 +173,7 @@ async function openSink(
   database: Database,
   { threads, ...file }: { path: string; durability: Durability; threads: ThreadUse | null },
 ): Promise<BatchSink> {
-  if (threads === null) return createInlineSink(database);
+  if (threads === null) return createInlineSink(database, file.path);
   if (threads === "copier") return await createCopiedSink(createLocalWriter(database), file);
   // The writing thread has a connection of its own; this one has brought the file up to date.
   database.close();
@@ -168,7 +186,35 @@ function fileFigures(path: string): Record<string, number | string> {
     storage: "sqlite",
     database_bytes: bytesOf(path),
     wal_bytes: bytesOf(`${path}-wal`),
+    archive_bytes: bytesOf(archivePathOf(path)),
   };
+}
+
+/**
+ * Throws `data_corrupted` where bodies should be in an archive that is not there, or is not as dbx
+ * made it.
+ */
+function openArchive(path: string, main: Database): Archive {
+  const archive = createArchive(archivePathOf(path));
+  if (readOne<{ found: number }>(main, anyArchived)?.found === 1) archive.open();
+  return archive;
+}
+
+/**
+ * Connections that only read leave the log of archive.db behind. Whoever still reads keeps it, and
+ * so does a full disk: what is in it is durable there, too.
+ */
+function closeArchive(path: string): void {
+  const archive_path = archivePathOf(path);
+  if (!existsSync(`${archive_path}-wal`)) return;
+  try {
+    const options = { format: archiveFormat, durability: "full", autocheckpoint: 0 } as const;
+    const { database } = connectWriter(archive_path, options);
+    truncateLog(database);
+    database.close();
+  } catch (error) {
+    if (!(error instanceof SQLiteError)) throw error;
+  }
 }
 
 /**
@@ -180,21 +226,6 @@ async function createDirectory(directory: string): Promise<void> {
   if (first === undefined) return;
   for (let made = directory; made.length >= first.length; made = dirname(made)) {
     await syncDirectory(dirname(made));
-  }
-}
-
-/**
- * Makes an empty file of mode 0600; SQLite gives its other files the mode of the first. False if it
- * was there: it is then left alone, because closing a handle of ours would drop SQLite's locks on
- * it.
- */
-function createFile(path: string): boolean {
-  try {
-    closeSync(openSync(path, "wx", 0o600));
-    return true;
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
-    throw error;
   }
 }
 

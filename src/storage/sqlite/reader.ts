@@ -6,10 +6,10 @@ import type { StreamHead } from "../../model/aggregate.ts";
 import type { AuditEntry } from "../../model/audit.ts";
 import { dataCorrupted } from "../../model/error.ts";
 import type { CommittedEvent } from "../../model/event.ts";
-import { limits } from "../../model/limits.ts";
 import type { TokenUse } from "../../model/plan.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { compareKeys, type StreamKey } from "../../model/stream.ts";
+import type { Archive } from "./archive.ts";
 import type { Trail } from "./audit.ts";
 import type { StoredHead } from "./heads.ts";
 import { positionBytes, readPositions, runVersions } from "./positions.ts";
@@ -24,65 +24,23 @@ import {
   type AuditRow,
   type EventRow,
   type LogRow,
+  type MoveRow,
   type SnapshotRow,
   type StreamRow,
   type TrailRow,
 } from "./rows.ts";
 import * as sql from "./sql.ts";
+import { page, settledRead, wholeEvents, type StreamPlace } from "./whole.ts";
 import type { LogTail } from "./writer.ts";
 
 export type Reader = ReturnType<typeof createReader>;
 
-export function createReader(database: Database) {
-  const statements = {
-    logPage: database.prepare<EventRow, [number, number]>(sql.readLogPage),
-    eventsAt: database.prepare<EventRow, [string]>(sql.readEventsAt),
-    run: database.prepare<{ positions: Uint8Array }, [number, number]>(sql.readRun),
-    eventById: database.prepare<EventRow, [Uint8Array]>(sql.readEventById),
-    head: database.prepare<StreamRow, [string, string]>(sql.readHead),
-    headsPage: database.prepare<StreamRow, [string, string, number, number]>(sql.readHeadsPage),
-    headsPageOf: database.prepare<StreamRow, [string, string, number, number]>(sql.readHeadsPageOf),
-    snapshotPage: database.prepare<SnapshotRow, [string, string, number, number]>(
-      sql.readSnapshotPage,
-    ),
-    snapshotBefore: database.prepare<SnapshotRow, [string, string, number]>(sql.readSnapshotBefore),
-    auditPage: database.prepare<AuditRow, [number, number]>(sql.readAuditPage),
-    trailRow: database.prepare<TrailRow, []>(sql.readTrailRow),
-    tokenUse: database.prepare<TokenUse, [string]>(sql.readTokenUse),
-    logRow: database.prepare<LogRow, []>(sql.readLogRow),
-    lastStreamId: database.prepare<{ stream_id: number }, []>(sql.lastStreamId),
-  };
+/** `archive` gives the bodies and snapshots that the main file says are there. */
+export function createReader(database: Database, archive: Archive) {
+  const statements = prepare(database);
   return {
-    logPage: (after: number, limit: number): CommittedEvent[] =>
-      page(statements.logPage.iterate(after, limit), eventSize).map(toEvent),
-
-    streamPage: (key: StreamKey, after: number, limit: number): CommittedEvent[] => {
-      const row = statements.head.get(key.aggregate_type, key.aggregate_id);
-      if (row === null) return [];
-      const { stream_id, head, positions } = toStoredHead(row);
-      const runOf = (run: number): Uint8Array =>
-        run === Math.floor(head.version / runVersions)
-          ? positions
-          : (statements.run.get(stream_id, run)?.positions ?? new Uint8Array(0));
-      const wanted = positionsOf(runOf, after, Math.min(head.version, after + limit));
-      const rows = page(statements.eventsAt.iterate(JSON.stringify(wanted)), eventSize);
-      rows.forEach((event, index) => {
-        const right = event.position === wanted[index] && event.version === after + index + 1;
-        if (!right || event.stream_id !== stream_id) throw misplaced(key, after + index + 1);
-      });
-      // Fewer rows than wanted: the page grew too large, or an event is missing.
-      const next = wanted[rows.length];
-      if (next !== undefined && statements.eventsAt.get(JSON.stringify([next])) === null) {
-        throw misplaced(key, after + rows.length + 1);
-      }
-      return rows.map(toEvent);
-    },
-
-    eventById: (event_id: Uint8Array): CommittedEvent | undefined => {
-      const row = statements.eventById.get(event_id);
-      return row === null ? undefined : toEvent(row);
-    },
-
+    ...createEventReader(statements, archive),
+    ...createSnapshotReader(statements, archive),
     head: (key: StreamKey): StoredHead | undefined => {
       const row = statements.head.get(key.aggregate_type, key.aggregate_id);
       return row === null ? undefined : toStoredHead(row);
@@ -98,20 +56,14 @@ export function createReader(database: Database) {
       const [statement, from] = headsAfter(aggregate_type, after);
       if (from === null) return [];
       const { aggregate_type: type, aggregate_id: id } = from;
-      return page(statements[statement].iterate(type, id, limit, skip), stateSize).map(toHead);
+      const rows = statements[statement].iterate(type, id, limit, skip);
+      return page(rows, { sizeOf: stateSize }).map(toHead);
     },
 
-    snapshotPage: (key: StreamKey, after: number, limit: number): Snapshot[] => {
-      const { aggregate_type, aggregate_id } = key;
-      const rows = statements.snapshotPage.iterate(aggregate_type, aggregate_id, after, limit);
-      return page(rows, stateSize).map(toSnapshot);
-    },
+    /** How far the stream is on its way to or from the archive; undefined: all of it is here. */
+    move: (stream_id: number): MoveRow | undefined => statements.move.get(stream_id) ?? undefined,
 
-    snapshotBefore: (key: StreamKey, version_max: number): Snapshot | undefined => {
-      const { aggregate_type, aggregate_id } = key;
-      const row = statements.snapshotBefore.get(aggregate_type, aggregate_id, version_max);
-      return row === null ? undefined : toSnapshot(row);
-    },
+    pendingMoves: (): number[] => statements.pendingMoves.all().map(({ stream_id }) => stream_id),
 
     auditPage: (after: number, limit: number): AuditEntry[] =>
       statements.auditPage.all(after, limit).map(toAuditEntry),
@@ -136,6 +88,113 @@ export function createReader(database: Database) {
     close: (): void => {
       for (const statement of Object.values(statements)) statement.finalize();
     },
+  };
+}
+
+function prepare(database: Database) {
+  return {
+    logPage: database.prepare<EventRow, [number, number]>(sql.readLogPage),
+    eventsAt: database.prepare<EventRow, [string]>(sql.readEventsAt),
+    run: database.prepare<{ positions: Uint8Array }, [number, number]>(sql.readRun),
+    eventById: database.prepare<EventRow, [Uint8Array]>(sql.readEventById),
+    head: database.prepare<StreamRow, [string, string]>(sql.readHead),
+    headsPage: database.prepare<StreamRow, [string, string, number, number]>(sql.readHeadsPage),
+    headsPageOf: database.prepare<StreamRow, [string, string, number, number]>(sql.readHeadsPageOf),
+    snapshotPage: database.prepare<SnapshotRow, [string, string, number, number]>(
+      sql.readSnapshotPage,
+    ),
+    snapshotBefore: database.prepare<SnapshotRow, [string, string, number]>(sql.readSnapshotBefore),
+    auditPage: database.prepare<AuditRow, [number, number]>(sql.readAuditPage),
+    trailRow: database.prepare<TrailRow, []>(sql.readTrailRow),
+    place: database.prepare<{ stream_id: number; versions: number }, [string, string]>(
+      sql.readPlace,
+    ),
+    archived: database.prepare<{ versions: number }, [number]>(sql.readArchived),
+    move: database.prepare<MoveRow, [number]>(sql.readMove),
+    pendingMoves: database.prepare<{ stream_id: number }, []>(sql.readPendingMoves),
+    tokenUse: database.prepare<TokenUse, [string]>(sql.readTokenUse),
+    logRow: database.prepare<LogRow, []>(sql.readLogRow),
+    lastStreamId: database.prepare<{ stream_id: number }, []>(sql.lastStreamId),
+  };
+}
+
+type Statements = ReturnType<typeof prepare>;
+
+function createEventReader(statements: Statements, archive: Archive) {
+  const events = (rows: () => Iterable<EventRow>, chars_max?: number): EventRow[] =>
+    wholeEvents({ rows, chars_max, archive, archivedOf: statements.archived });
+  return {
+    logPage: (after: number, limit: number): CommittedEvent[] =>
+      events(() => statements.logPage.iterate(after, limit)).map(toEvent),
+
+    streamPage: (
+      key: StreamKey,
+      { after, limit, chars_max }: { after: number; limit: number; chars_max?: number },
+    ): CommittedEvent[] => {
+      const row = statements.head.get(key.aggregate_type, key.aggregate_id);
+      if (row === null) return [];
+      const { stream_id, head, positions } = toStoredHead(row);
+      const runOf = (run: number): Uint8Array =>
+        run === Math.floor(head.version / runVersions)
+          ? positions
+          : (statements.run.get(stream_id, run)?.positions ?? new Uint8Array(0));
+      const wanted = positionsOf(runOf, after, Math.min(head.version, after + limit));
+      const rows = events(() => statements.eventsAt.iterate(JSON.stringify(wanted)), chars_max);
+      rows.forEach((event, index) => {
+        const right = event.position === wanted[index] && event.version === after + index + 1;
+        if (!right || event.stream_id !== stream_id) throw misplaced(key, after + index + 1);
+      });
+      // Fewer rows than wanted: the page grew too large, or an event is missing.
+      const next = wanted[rows.length];
+      if (next !== undefined && statements.eventsAt.get(JSON.stringify([next])) === null) {
+        throw misplaced(key, after + rows.length + 1);
+      }
+      return rows.map(toEvent);
+    },
+
+    eventById: (event_id: Uint8Array): CommittedEvent | undefined => {
+      const [row] = events(() => statements.eventById.iterate(event_id));
+      return row === undefined ? undefined : toEvent(row);
+    },
+  };
+}
+
+function createSnapshotReader(statements: Statements, archive: Archive) {
+  const settled = <T>(key: StreamKey, read: (place: StreamPlace) => T): T => {
+    const { aggregate_type, aggregate_id } = key;
+    const placeOf = () =>
+      statements.place.get(aggregate_type, aggregate_id) ?? { stream_id: 0, versions: 0 };
+    return settledRead({ key, placeOf, read });
+  };
+  return {
+    snapshotPage: (
+      key: StreamKey,
+      { after, limit, chars_max }: { after: number; limit: number; chars_max?: number },
+    ): Snapshot[] =>
+      settled(key, ({ stream_id, versions }) => {
+        const { aggregate_type, aggregate_id } = key;
+        // What is in the archive lies before what is not.
+        const all = function* (): Iterable<SnapshotRow> {
+          if (versions > after) {
+            for (const kept of archive.snapshots(stream_id, after, versions)) {
+              yield { aggregate_type, aggregate_id, ...kept };
+            }
+          }
+          const from = Math.max(after, versions);
+          yield* statements.snapshotPage.iterate(aggregate_type, aggregate_id, from, limit);
+        };
+        return page(all(), { limit, chars_max, sizeOf: stateSize }).map(toSnapshot);
+      }),
+
+    snapshotBefore: (key: StreamKey, version_max: number): Snapshot | undefined =>
+      settled(key, ({ stream_id, versions }) => {
+        const { aggregate_type, aggregate_id } = key;
+        const row = statements.snapshotBefore.get(aggregate_type, aggregate_id, version_max);
+        if (row !== null) return toSnapshot(row);
+        if (versions === 0) return undefined;
+        const kept = archive.snapshotBefore(stream_id, Math.min(version_max, versions));
+        return kept === undefined ? undefined : { aggregate_type, aggregate_id, ...kept };
+      }),
   };
 }
 
@@ -175,17 +234,4 @@ const misplaced = (key: StreamKey, version: number) =>
     { aggregate_type: key.aggregate_type, aggregate_id: key.aggregate_id, version },
   );
 
-const eventSize = (row: EventRow): number => row.payload?.length ?? 0;
 const stateSize = (row: { state: string }): number => row.state.length;
-
-/** The rows, or fewer where they are large; never none if there is one (limits.page_bytes_max). */
-function page<Row>(rows: Iterable<Row>, sizeOf: (row: Row) => number): Row[] {
-  const taken: Row[] = [];
-  let size = 0;
-  for (const row of rows) {
-    size += sizeOf(row);
-    if (taken.length > 0 && size > limits.page_bytes_max) break;
-    taken.push(row);
-  }
-  return taken;
-}

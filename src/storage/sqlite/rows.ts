@@ -8,11 +8,12 @@ import type { Canonical } from "../../model/canonical.ts";
 import { dataCorrupted } from "../../model/error.ts";
 import type { CommittedEvent } from "../../model/event.ts";
 import { digestBytes, rootOf } from "../../model/merkle.ts";
-import { keyText } from "../../model/stream.ts";
+import { keyText, type StreamKey } from "../../model/stream.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { Trail } from "./audit.ts";
 import type { StoredHead } from "./heads.ts";
 import { restBytes } from "./positions.ts";
+import type { Direction } from "./steps.ts";
 import type { LogTail } from "./writer.ts";
 
 export interface EventRow {
@@ -79,6 +80,17 @@ export interface TrailRow {
   readonly entries: number;
   readonly removed: number;
   readonly hash: Uint8Array;
+}
+
+/** What is archived of a stream, or on its way. */
+export interface MoveRow extends StreamKey {
+  readonly stream_id: number;
+  /** Of the stream. */
+  readonly version: number;
+  /** Bodies and snapshots of the versions up to here are in the archive. */
+  readonly versions: number;
+  /** Null: nothing is on its way. */
+  readonly pending: Direction | null;
 }
 
 export const saltBytes = 16;

@@ -11,11 +11,11 @@ import type { BatchSink } from "./core.ts";
 import { translated } from "./failure.ts";
 import type { Step } from "./steps.ts";
 import type { Request } from "./thread.ts";
-import { fromWire, startThread, type Thread } from "./threads.ts";
+import { closeThread, fromWire, openThread, startThread } from "./threads.ts";
 import { pack } from "./transfer.ts";
 import { createWriter, type Batch } from "./writer.ts";
 
-export function createInlineSink(database: Database): BatchSink {
+export function createInlineSink(database: Database, path: string): BatchSink {
   const writer = createWriter(database);
   let commits = 0;
   let failed = false;
@@ -35,7 +35,8 @@ export function createInlineSink(database: Database): BatchSink {
     alter: async (steps) => noting(() => writer.alter(steps)),
     broken: Promise.withResolvers<unknown>().promise,
     figures: () => ({ commits }),
-    check: async (limit) => translated("check the database", () => checkDatabase(database, limit)),
+    check: async (limit) =>
+      translated("check the database", () => checkDatabase(database, { path, limit })),
     close: async () => {
       writer.close();
       // After a failed write only recovery, at the next start, decides what exists.
@@ -167,25 +168,4 @@ export async function createCopiedSink(
       }
     },
   };
-}
-
-/** A thread that failed has told so already, and ends without a checkpoint. */
-async function closeThread(thread: Thread): Promise<void> {
-  try {
-    if (!thread.hasFailed()) await thread.ask({ kind: "close" });
-  } finally {
-    await thread.stop();
-  }
-}
-
-async function openThread(
-  thread: Thread,
-  options: FileOptions & { readonly role: "writer" | "copier" },
-): Promise<void> {
-  try {
-    await thread.ask({ kind: "open", ...options });
-  } catch (error) {
-    await thread.stop();
-    throw error;
-  }
 }

@@ -1,150 +1,5 @@
-// Every table, migration and statement. Nothing else in dbx knows SQL.
-
-/** "dbx" and a 1, in the file's header: tells a dbx database from any other SQLite file. */
-export const applicationId = 0x64627801;
-
-/**
- * One list of statements per format, from 1 on; `user_version` holds the last one applied. A
- * released entry never changes: a directory of any release must open for ever.
- *
- * `event` rows never change and never leave; `body` rows may move to the archive, which a row of
- * `archive` marks, or one day be erased. Triggers refuse everything else, also from other programs:
- * `INSERT OR REPLACE` deletes without asking the DELETE trigger unless `recursive_triggers` is on, so
- * INSERT over a key is refused too.
- */
-export const migrations: readonly (readonly string[])[] = [
-  [
-    `PRAGMA application_id = ${0x64627801}`,
-    `CREATE TABLE stream (
-      stream_id      INTEGER PRIMARY KEY,
-      aggregate_type TEXT NOT NULL,
-      aggregate_id   TEXT NOT NULL,
-      version        INTEGER NOT NULL,
-      archived       INTEGER NOT NULL,
-      updated_at     TEXT NOT NULL,
-      frontier       BLOB NOT NULL,
-      positions      BLOB NOT NULL,
-      state          TEXT NOT NULL
-    ) STRICT`,
-    `CREATE UNIQUE INDEX stream_by_key ON stream (aggregate_type, aggregate_id)`,
-    `CREATE TABLE event (
-      position       INTEGER PRIMARY KEY,
-      stream_id      INTEGER NOT NULL,
-      version        INTEGER NOT NULL,
-      event_id       BLOB NOT NULL,
-      event_type     TEXT NOT NULL,
-      created_at     TEXT NOT NULL,
-      issued_group   TEXT,
-      issued_user    TEXT,
-      content_digest BLOB NOT NULL,
-      hash           BLOB NOT NULL,
-      merkle_root    BLOB NOT NULL
-    ) STRICT`,
-    `CREATE UNIQUE INDEX event_by_id ON event (event_id)`,
-    `CREATE TABLE run (
-      stream_id INTEGER NOT NULL,
-      run       INTEGER NOT NULL,
-      positions BLOB NOT NULL,
-      PRIMARY KEY (stream_id, run)
-    ) STRICT, WITHOUT ROWID`,
-    `CREATE TABLE body (
-      position INTEGER PRIMARY KEY,
-      salt     BLOB NOT NULL,
-      note     TEXT,
-      payload  TEXT NOT NULL
-    ) STRICT`,
-    `CREATE TABLE snapshot (
-      stream_id   INTEGER NOT NULL,
-      version     INTEGER NOT NULL,
-      state       TEXT NOT NULL,
-      merkle_root BLOB NOT NULL,
-      created_at  TEXT NOT NULL,
-      comment     TEXT,
-      PRIMARY KEY (stream_id, version)
-    ) STRICT, WITHOUT ROWID`,
-    `CREATE TABLE token_use (
-      token_id   TEXT PRIMARY KEY,
-      writes     INTEGER NOT NULL,
-      expires_at TEXT,
-      term       TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID`,
-    `CREATE TABLE log (
-      one      INTEGER PRIMARY KEY CHECK (one = 1),
-      size     INTEGER NOT NULL,
-      frontier BLOB NOT NULL,
-      streams  INTEGER NOT NULL,
-      keys     BLOB NOT NULL
-    ) STRICT`,
-    `INSERT INTO log (one, size, frontier, streams, keys) VALUES (1, 0, x'', 0, zeroblob(32))`,
-    `CREATE TRIGGER event_update BEFORE UPDATE ON event
-      BEGIN SELECT RAISE(ABORT, 'an event never changes'); END`,
-    `CREATE TRIGGER event_delete BEFORE DELETE ON event
-      BEGIN SELECT RAISE(ABORT, 'an event is never deleted'); END`,
-    `CREATE TRIGGER event_insert BEFORE INSERT ON event
-      WHEN NEW.position <= (SELECT max(position) FROM event)
-        OR EXISTS (SELECT 1 FROM event WHERE event_id = NEW.event_id)
-      BEGIN SELECT RAISE(ABORT, 'an event is never replaced'); END`,
-    `CREATE TRIGGER body_update BEFORE UPDATE ON body
-      BEGIN SELECT RAISE(ABORT, 'the body of an event never changes'); END`,
-    `CREATE TRIGGER body_delete BEFORE DELETE ON body
-      BEGIN SELECT RAISE(ABORT, 'the body of an event is never deleted'); END`,
-    `CREATE TRIGGER body_insert BEFORE INSERT ON body
-      WHEN EXISTS (SELECT 1 FROM body WHERE position = NEW.position)
-      BEGIN SELECT RAISE(ABORT, 'the body of an event is never replaced'); END`,
-    `CREATE TRIGGER run_update BEFORE UPDATE ON run
-      BEGIN SELECT RAISE(ABORT, 'the positions of a stream never change'); END`,
-    `CREATE TRIGGER run_delete BEFORE DELETE ON run
-      BEGIN SELECT RAISE(ABORT, 'the positions of a stream are never deleted'); END`,
-    `CREATE TRIGGER run_insert BEFORE INSERT ON run
-      WHEN EXISTS (SELECT 1 FROM run WHERE stream_id = NEW.stream_id AND run = NEW.run)
-      BEGIN SELECT RAISE(ABORT, 'the positions of a stream are never replaced'); END`,
-    `CREATE TRIGGER stream_delete BEFORE DELETE ON stream WHEN OLD.version > 0
-      BEGIN SELECT RAISE(ABORT, 'a stream with events is never deleted'); END`,
-    `CREATE TRIGGER stream_rename BEFORE UPDATE OF stream_id, aggregate_type, aggregate_id ON stream
-      BEGIN SELECT RAISE(ABORT, 'a stream keeps its key'); END`,
-  ],
-  [
-    // What is done to a stream as a whole. `hash` chains the entries; see audit.ts.
-    `CREATE TABLE audit (
-      entry          INTEGER PRIMARY KEY,
-      at             TEXT NOT NULL,
-      issued_group   TEXT,
-      issued_user    TEXT,
-      action         TEXT NOT NULL,
-      aggregate_type TEXT NOT NULL,
-      aggregate_id   TEXT NOT NULL,
-      comment        TEXT,
-      hash           BLOB NOT NULL
-    ) STRICT`,
-    // Where the trail ends: beside `log`, whose row every commit rewrites.
-    `CREATE TABLE trail (
-      one     INTEGER PRIMARY KEY CHECK (one = 1),
-      entries INTEGER NOT NULL,
-      removed INTEGER NOT NULL,
-      hash    BLOB NOT NULL
-    ) STRICT`,
-    `INSERT INTO trail (one, entries, removed, hash) VALUES (1, 0, 0, zeroblob(32))`,
-    // A stream that is archived, or on its way: bodies and snapshots of its versions 1 to `versions`
-    // are in archive.db. `pending` is 'archive' or 'restore' while a move is not finished.
-    `CREATE TABLE archive (
-      stream_id INTEGER PRIMARY KEY,
-      versions  INTEGER NOT NULL,
-      pending   TEXT
-    ) STRICT`,
-    `CREATE TRIGGER audit_update BEFORE UPDATE ON audit
-      BEGIN SELECT RAISE(ABORT, 'an entry of the audit trail never changes'); END`,
-    `CREATE TRIGGER audit_delete BEFORE DELETE ON audit
-      BEGIN SELECT RAISE(ABORT, 'an entry of the audit trail is never deleted'); END`,
-    `CREATE TRIGGER audit_insert BEFORE INSERT ON audit
-      WHEN NEW.entry <= (SELECT max(entry) FROM audit)
-      BEGIN SELECT RAISE(ABORT, 'an entry of the audit trail is never replaced'); END`,
-    `DROP TRIGGER body_delete`,
-    `CREATE TRIGGER body_delete BEFORE DELETE ON body
-      WHEN NOT EXISTS (SELECT 1 FROM event JOIN archive ON archive.stream_id = event.stream_id
-        WHERE event.position = OLD.position AND event.version <= archive.versions)
-      BEGIN SELECT RAISE(ABORT, 'the body of an event is never deleted'); END`,
-  ],
-];
+// Every statement on the main file, and the pragmas. Its tables are in migrations.ts; archive.db
+// has both in sql-archive.ts. Nothing else in dbx knows SQL.
 
 export const busyTimeout = (ms: number): string => `PRAGMA busy_timeout = ${ms}`;
 export const readApplicationId = `PRAGMA application_id`;
@@ -236,6 +91,31 @@ export const beginMove = `
   ON CONFLICT (stream_id) DO UPDATE SET pending = excluded.pending`;
 export const endArchiving = `UPDATE archive SET pending = NULL WHERE stream_id = ?`;
 export const endRestoring = `DELETE FROM archive WHERE stream_id = ? AND versions = 0`;
+/** The old count in the condition, as with the log. */
+export const countMoved = `
+  UPDATE archive SET versions = ? WHERE stream_id = ? AND versions = ? AND pending = ?`;
+/** The parameter is a JSON array of positions. */
+export const deleteBodies = `DELETE FROM body WHERE position IN (SELECT value FROM json_each(?))`;
+export const deleteSnapshots = `
+  DELETE FROM snapshot WHERE stream_id = ? AND version > ? AND version <= ?`;
+/** What is archived of a stream, or on its way. */
+export const readMove = `
+  SELECT archive.stream_id, archive.versions, archive.pending, stream.version,
+    stream.aggregate_type, stream.aggregate_id
+  FROM archive JOIN stream ON stream.stream_id = archive.stream_id
+  WHERE archive.stream_id = ?`;
+export const readPendingMoves = `
+  SELECT stream_id FROM archive WHERE pending IS NOT NULL ORDER BY stream_id`;
+export const readArchived = `SELECT versions, pending FROM archive WHERE stream_id = ?`;
+export const readArchivedStreams = `
+  SELECT stream_id FROM archive WHERE versions > 0 ORDER BY stream_id`;
+export const anyArchived = `SELECT EXISTS (SELECT 1 FROM archive WHERE versions > 0) AS found`;
+/** Which stream it is, and how much of it is in the archive. */
+export const readPlace = `
+  SELECT stream.stream_id, coalesce(archive.versions, 0) AS versions
+  FROM stream LEFT JOIN archive ON archive.stream_id = stream.stream_id
+  WHERE stream.aggregate_type = ? AND stream.aggregate_id = ?`;
+
 export const forgetMove = `DELETE FROM archive WHERE stream_id = ?`;
 
 export const readLogRow = `SELECT size, frontier, streams, keys FROM log WHERE one = 1`;
@@ -321,7 +201,9 @@ export const tableChecks: readonly string[] = [
 /** Rows that belong to nothing, one sentence each. `?` is the most sentences wanted. */
 export const orphanChecks: readonly string[] = [
   `SELECT 'event ' || position || ' has no body' AS fault FROM event
-    WHERE NOT EXISTS (SELECT 1 FROM body WHERE body.position = event.position) LIMIT ?`,
+    WHERE NOT EXISTS (SELECT 1 FROM body WHERE body.position = event.position)
+      AND NOT EXISTS (SELECT 1 FROM archive WHERE archive.stream_id = event.stream_id
+        AND archive.versions >= event.version) LIMIT ?`,
   `SELECT 'body ' || position || ' has no event' AS fault FROM body
     WHERE NOT EXISTS (SELECT 1 FROM event WHERE event.position = body.position) LIMIT ?`,
   `SELECT 'event ' || position || ' has no stream' AS fault FROM event
@@ -351,6 +233,16 @@ export const orphanChecks: readonly string[] = [
       || ', which no stream was given' AS fault
     FROM stream WHERE stream_id < 1
       OR stream_id > (SELECT streams + removed FROM log, trail) LIMIT ?`,
+  `SELECT 'stream ' || aggregate_type || '/' || aggregate_id || ' is archived, or is not, '
+      || 'against what the archive says' AS fault
+    FROM stream LEFT JOIN archive ON archive.stream_id = stream.stream_id
+    WHERE archived <> (archive.stream_id IS NOT NULL) LIMIT ?`,
+  `SELECT 'stream ' || stream_id || ' has ' || versions || ' archived versions, which does not fit'
+      AS fault
+    FROM archive LEFT JOIN stream USING (stream_id)
+    WHERE stream.stream_id IS NULL OR versions NOT BETWEEN 0 AND version
+      OR CASE WHEN pending IS NULL THEN versions <> version
+        ELSE pending NOT IN ('archive', 'restore') END LIMIT ?`,
   `SELECT 'the row of the log is missing' AS fault WHERE NOT EXISTS (SELECT 1 FROM log) LIMIT ?`,
 ];
 

@@ -6,6 +6,7 @@ import type { AuditEntry } from "../../model/audit.ts";
 import { assert } from "../../model/error.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { Trail } from "./audit.ts";
+import type { Fetched } from "./mover.ts";
 import * as sql from "./sql.ts";
 import type { LogTail } from "./writer.ts";
 
@@ -27,19 +28,33 @@ export type Step =
     }
   /** A move begins; from here until a restore has ended, the stream takes no events. */
   | { readonly kind: "begin"; readonly stream_id: number; readonly direction: Direction }
-  | { readonly kind: "end"; readonly stream_id: number; readonly direction: Direction };
+  | { readonly kind: "end"; readonly stream_id: number; readonly direction: Direction }
+  /** A block is in the archive and leaves the main file. */
+  | {
+      readonly kind: "stow";
+      readonly stream_id: number;
+      readonly versions: { readonly before: number; readonly after: number };
+      readonly positions: readonly number[];
+    }
+  /** A block comes back. */
+  | {
+      readonly kind: "fetch";
+      readonly stream_id: number;
+      readonly versions: { readonly before: number; readonly after: number };
+      readonly bodies: Fetched["bodies"];
+      readonly snapshots: readonly Snapshot[];
+    };
+
+type Of<Kind> = Extract<Step, { kind: Kind }>;
 
 /** Inside a transaction. Throws where a row is not as this process left it. */
 export function takeStep(database: Database, step: Step): void {
   switch (step.kind) {
     case "note":
       return note(database, step);
-    case "keep": {
-      const { version, state, merkle_root, created_at, comment } = step.snapshot;
-      const values = [version, state, merkle_root, created_at, comment];
-      database.run(sql.keepSnapshot, [step.stream_id, ...values]);
+    case "keep":
+      database.run(sql.keepSnapshot, snapshotValues(step.stream_id, step.snapshot));
       return;
-    }
     case "remove":
       return remove(database, step);
     case "begin":
@@ -48,10 +63,19 @@ export function takeStep(database: Database, step: Step): void {
       return;
     case "end":
       return end(database, step);
+    case "stow":
+      return stow(database, step);
+    case "fetch":
+      return fetch(database, step);
   }
 }
 
-function note(database: Database, { entry, before, after }: Extract<Step, { kind: "note" }>): void {
+function snapshotValues(stream_id: number, snapshot: Snapshot) {
+  const { version, state, merkle_root, created_at, comment } = snapshot;
+  return [stream_id, version, state, merkle_root, created_at, comment];
+}
+
+function note(database: Database, { entry, before, after }: Of<"note">): void {
   const { at, issued_by, action, aggregate_type, aggregate_id, comment } = entry;
   const issuer = [issued_by?.group ?? null, issued_by?.user ?? null];
   const what = [action, aggregate_type, aggregate_id, comment];
@@ -61,10 +85,7 @@ function note(database: Database, { entry, before, after }: Extract<Step, { kind
   assert(changes === 1, "the audit trail ends where this process left it");
 }
 
-function remove(
-  database: Database,
-  { stream_id, before, after }: Extract<Step, { kind: "remove" }>,
-): void {
+function remove(database: Database, { stream_id, before, after }: Of<"remove">): void {
   database.run(sql.forgetMove, [stream_id]);
   const { changes } = database.run(sql.deleteStream, [stream_id]);
   assert(changes === 1, "a stream that is removed is there, without events");
@@ -73,9 +94,35 @@ function remove(
   assert(log.changes === 1, "the log ends where this process left it");
 }
 
-function end(database: Database, { stream_id, direction }: Extract<Step, { kind: "end" }>): void {
+function end(database: Database, { stream_id, direction }: Of<"end">): void {
   const statement = direction === "archive" ? sql.endArchiving : sql.endRestoring;
   const { changes } = database.run(statement, [stream_id]);
   assert(changes === 1, "a move that ends has begun, and nothing is left of it");
   if (direction === "restore") database.run(sql.flagStream, [0, stream_id]);
+}
+
+function stow(
+  database: Database,
+  { stream_id, versions: { before, after }, positions }: Of<"stow">,
+): void {
+  const counted = database.run(sql.countMoved, [after, stream_id, before, "archive"]);
+  assert(counted.changes === 1, "the move is where this process left it");
+  const { changes } = database.run(sql.deleteBodies, [JSON.stringify(positions)]);
+  assert(changes === positions.length, "every body that moves was here");
+  database.run(sql.deleteSnapshots, [stream_id, before, after]);
+}
+
+function fetch(
+  database: Database,
+  { stream_id, versions: { before, after }, bodies, snapshots }: Of<"fetch">,
+): void {
+  const counted = database.run(sql.countMoved, [after, stream_id, before, "restore"]);
+  assert(counted.changes === 1, "the move is where this process left it");
+  using statement = database.prepare(sql.insertBody);
+  for (const { position, salt, note, payload } of bodies) {
+    statement.run(position, salt, note, payload);
+  }
+  for (const snapshot of snapshots) {
+    database.run(sql.insertSnapshot, snapshotValues(stream_id, snapshot));
+  }
 }

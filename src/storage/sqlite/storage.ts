@@ -39,13 +39,13 @@ export function createSqliteStorage(parts: Parts): SqliteStorage {
     restoreStream: core?.restoreStream ?? refuseWrite,
     keepSnapshot: core?.keepSnapshot ?? refuseWrite,
     readStream: (key, { after, limit }) =>
-      read("read events", () => reader.streamPage(key, after, limit)),
+      read("read events", () => reader.streamPage(key, { after, limit })),
     readLog: ({ after, limit }) => read("read the log", () => reader.logPage(after, limit)),
     readHead: (key) => read("read an aggregate", () => reader.head(key)?.head),
     readHeads: (options) => read("list aggregates", () => reader.headsPage(options)),
     readLogHead: () => read("read the log's head", () => reader.log()),
     readSnapshots: (key, { after, limit }) =>
-      read("read snapshots", () => reader.snapshotPage(key, after, limit)),
+      read("read snapshots", () => reader.snapshotPage(key, { after, limit })),
     readSnapshot: (key, { version_max }) =>
       read("read a snapshot", () => reader.snapshotBefore(key, version_max)),
     readEvents: (event_ids) =>

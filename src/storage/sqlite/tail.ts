@@ -24,15 +24,14 @@ export interface PlannedBatch extends Batch {
   readonly named: readonly CommittedEvent[];
 }
 
-/** Something that is done to one stream as a whole. */
+/** Something that is done to one stream as a whole, and what it leaves; missing: as it was. */
 export interface Alteration {
   readonly steps: readonly Step[];
-  readonly key: string;
-  /** As it will be; null: gone. */
-  readonly stored: StoredHead | null;
-  readonly snapshot: Snapshot | null;
-  readonly log: LogTail;
-  readonly trail: Trail;
+  /** Null: gone. */
+  readonly head?: { readonly key: string; readonly stored: StoredHead | null };
+  readonly snapshot?: Snapshot;
+  readonly log?: LogTail;
+  readonly trail?: Trail;
 }
 
 /** What running commits have changed, and where the log will end when they are done. */
@@ -128,21 +127,19 @@ export function settle(tail: Tail, batch: PlannedBatch): void {
   for (const { snapshot } of batch.snapshots) settleSnapshot(tail, snapshot);
 }
 
-export function beginAlteration(
-  tail: Tail,
-  { key, stored, snapshot, log, trail }: Alteration,
-): void {
-  if (stored === null) tail.heads.remove(key);
-  else tail.heads.change(stored);
-  if (snapshot !== null) tail.snapshots.set(snapshotKey(snapshot), snapshot);
-  tail.log = log;
-  tail.trail = trail;
+export function beginAlteration(tail: Tail, alteration: Alteration): void {
+  const { head, snapshot, log, trail } = alteration;
+  if (head?.stored === null) tail.heads.remove(head.key);
+  else if (head !== undefined) tail.heads.change(head.stored);
+  if (snapshot !== undefined) tail.snapshots.set(snapshotKey(snapshot), snapshot);
+  tail.log = log ?? tail.log;
+  tail.trail = trail ?? tail.trail;
 }
 
-export function settleAlteration(tail: Tail, { key, stored, snapshot }: Alteration): void {
-  if (stored === null) tail.heads.settleRemoval(key);
-  else tail.heads.settle(stored);
-  if (snapshot !== null) settleSnapshot(tail, snapshot);
+export function settleAlteration(tail: Tail, { head, snapshot }: Alteration): void {
+  if (head?.stored === null) tail.heads.settleRemoval(head.key);
+  else if (head !== undefined) tail.heads.settle(head.stored);
+  if (snapshot !== undefined) settleSnapshot(tail, snapshot);
 }
 
 function settleSnapshot(tail: Tail, snapshot: Snapshot): void {

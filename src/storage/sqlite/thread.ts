@@ -1,6 +1,7 @@
 // A thread of the storage, started by threads.ts: a writer that executes planned batches, a copier
-// that moves the write-ahead log into the database, or a checker that reads the whole of it.
-// Messages only; what they do is in checkpoint.ts and check.ts.
+// that moves the write-ahead log into the database, a checker that reads the whole of it, or a
+// mover of bodies to and from the archive. Messages only; what they do is in checkpoint.ts,
+// check.ts and mover.ts.
 
 import type { Database } from "bun:sqlite";
 import { assert, DbxError } from "../../model/error.ts";
@@ -8,18 +9,22 @@ import { checkTables } from "./check.ts";
 import { createCopier, createLogWriter, type Written } from "./checkpoint.ts";
 import { connectReader, connectWriter, type Durability } from "./connect.ts";
 import { translate } from "./failure.ts";
+import { createMover, type Fetched, type Mover, type Place, type Stowed } from "./mover.ts";
+import { mainFormat } from "./migrations.ts";
 import type { Step } from "./steps.ts";
 import { unpack, type Packed } from "./transfer.ts";
 
 export type Request =
   | {
       readonly kind: "open";
-      readonly role: "writer" | "copier" | "checker";
+      readonly role: "writer" | "copier" | "checker" | "mover";
       readonly path: string;
       readonly durability: Durability;
     }
   | { readonly kind: "write"; readonly packed: Packed }
   | { readonly kind: "alter"; readonly steps: readonly Step[] }
+  /** To the mover: one block into the archive, or out of it. */
+  | { readonly kind: "stow" | "fetch" | "release"; readonly place: Place }
   /** To the copier: copy what is there. */
   | { readonly kind: "copy" }
   /** To the checker: look for faults. */
@@ -29,7 +34,9 @@ export type Request =
   | { readonly kind: "close" };
 
 export type Reply =
-  | { readonly kind: "opened" | "closed" | "copied" }
+  | { readonly kind: "opened" | "closed" | "copied" | "released" }
+  | { readonly kind: "stowed"; readonly stowed: Stowed }
+  | { readonly kind: "fetched"; readonly fetched: Fetched }
   | { readonly kind: "checked"; readonly faults: string[] }
   /** Durable, whatever the fault of what came after it; null: none. */
   | { readonly kind: "written"; readonly logBytes: number; readonly fault: WireError | null }
@@ -75,20 +82,35 @@ function copying(database: Database): Handler {
 }
 
 /** Never closed: it is ended, and its connection with it. */
-function checking(database: Database): Handler {
+function checking(database: Database, path: string): Handler {
   return (request) => {
     assert(request.kind === "check", "a checker only checks");
-    return { kind: "checked", faults: checkTables(database, request.limit) };
+    return { kind: "checked", faults: checkTables(database, { path, limit: request.limit }) };
+  };
+}
+
+function moving(mover: Mover): Handler {
+  return (request) => {
+    if (request.kind === "stow") return { kind: "stowed", stowed: mover.stow(request.place) };
+    if (request.kind === "fetch") return { kind: "fetched", fetched: mover.fetch(request.place) };
+    if (request.kind === "release") {
+      mover.release(request.place);
+      return { kind: "released" };
+    }
+    mover.close();
+    return { kind: "closed" };
   };
 }
 
 function opened({ role, path, durability }: Extract<Request, { kind: "open" }>): Handler {
+  if (role === "mover") return moving(createMover(path));
   if (role === "checker") {
-    const reading = connectReader(path);
+    const reading = connectReader(path, mainFormat);
     assert(reading !== undefined, "a database that is written to has its tables");
-    return checking(reading.database);
+    return checking(reading.database, path);
   }
-  const { database } = connectWriter(path, { durability, autocheckpoint: 0 });
+  const options = { format: mainFormat, durability, autocheckpoint: 0 };
+  const { database } = connectWriter(path, options);
   return role === "writer" ? writing(database) : copying(database);
 }
 

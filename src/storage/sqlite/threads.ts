@@ -65,3 +65,25 @@ export function startThread() {
 
 export const fromWire = ({ code, message, details }: WireError): Error =>
   code === null ? new Error(message) : new DbxError(code, message, details);
+
+/** Throws what kept it from opening; then the thread has ended. */
+export async function openThread(
+  thread: Thread,
+  options: Omit<Extract<Request, { kind: "open" }>, "kind">,
+): Promise<void> {
+  try {
+    await thread.ask({ kind: "open", ...options });
+  } catch (error) {
+    await thread.stop();
+    throw error;
+  }
+}
+
+/** A thread that failed has told so already, and ends without a checkpoint. */
+export async function closeThread(thread: Thread): Promise<void> {
+  try {
+    if (!thread.hasFailed()) await thread.ask({ kind: "close" });
+  } finally {
+    await thread.stop();
+  }
+}

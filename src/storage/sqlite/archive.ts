@@ -1,0 +1,142 @@
+// Reading archive.db: bodies and snapshots that are not in the main file. Opened when first needed,
+// because most stores have no archive; the last blocks stay in memory.
+
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { dataCorrupted } from "../../model/error.ts";
+import {
+  bodyOf,
+  toBlock,
+  toKept,
+  type Block,
+  type BlockRow,
+  type Body,
+  type KeptSnapshotRow,
+} from "./blocks.ts";
+import { connectReader } from "./connect.ts";
+import {
+  archiveFormat,
+  readArchivedSnapshotBefore,
+  readArchivedSnapshots,
+  readBlock,
+  readDataVersion,
+} from "./sql-archive.ts";
+
+/** Where the archive of a main file is. */
+export const archivePathOf = (path: string): string => join(dirname(path), "archive.db");
+
+/** Characters of decompressed blocks in memory; the last one stays, whatever its size. */
+const blockCharsMax = 16 * 1024 * 1024;
+
+/** What a block takes beside its text. */
+const blockCharsBase = 512;
+
+type KeptSnapshot = ReturnType<typeof toKept>;
+
+/** What the archive has of a stream; whether it counts, the main file says. */
+export interface Archive {
+  /** Throws `data_corrupted` where there is none. */
+  open(): void;
+  /** The block that has this version, or would have it. */
+  block(stream_id: number, version: number): Block | undefined;
+  body(stream_id: number, version: number): Body | undefined;
+  /** Versions above `after`, up to `last`, ascending. Read one by one as they are asked for. */
+  snapshots(stream_id: number, after: number, last: number): Iterable<KeptSnapshot>;
+  /** The latest snapshot with a version up to this one. */
+  snapshotBefore(stream_id: number, version: number): KeptSnapshot | undefined;
+  close(): void;
+}
+
+export function createArchive(path: string): Archive {
+  let opened: ReturnType<typeof openArchive> | undefined;
+  const open = () => (opened ??= openArchive(path));
+  const blocks = createBlocks();
+
+  const block = (stream_id: number, version: number): Block | undefined => {
+    const { statements } = open();
+    const now = statements.dataVersion.get()?.data_version;
+    const known = blocks.find(stream_id, version, now);
+    if (known !== undefined) return known;
+    const row = statements.block.get(stream_id, version);
+    if (row === null) return undefined;
+    const read = toBlock(row);
+    blocks.keep(stream_id, read);
+    return read;
+  };
+  return {
+    open: () => void open(),
+    block,
+    body: (stream_id, version) => {
+      const found = block(stream_id, version);
+      return found === undefined ? undefined : bodyOf(found, version);
+    },
+    *snapshots(stream_id, after, last) {
+      for (const row of open().statements.snapshots.iterate(stream_id, after, last)) {
+        yield toKept(row);
+      }
+    },
+    snapshotBefore: (stream_id, version) => {
+      const row = open().statements.snapshotBefore.get(stream_id, version);
+      return row === null ? undefined : toKept(row);
+    },
+    close: () => opened?.close(),
+  };
+}
+
+function openArchive(path: string) {
+  const connection = existsSync(path) ? connectReader(path, archiveFormat) : undefined;
+  if (connection === undefined) throw archiveMissing(path);
+  const { database } = connection;
+  const statements = {
+    block: database.prepare<BlockRow, [number, number]>(readBlock),
+    snapshots: database.prepare<KeptSnapshotRow, [number, number, number]>(readArchivedSnapshots),
+    snapshotBefore: database.prepare<KeptSnapshotRow, [number, number]>(readArchivedSnapshotBefore),
+    dataVersion: database.prepare<{ data_version: number }, []>(readDataVersion),
+  };
+  const close = (): void => {
+    for (const statement of Object.values(statements)) statement.finalize();
+    database.close();
+  };
+  return { statements, close };
+}
+
+export const archiveMissing = (path: string) =>
+  dataCorrupted(
+    `${path} is missing or empty, but bodies of archived aggregates are in it; ` +
+      "restore it from a backup",
+    { path },
+  );
+
+/** The block of each stream that was used last, because streams are read in order. */
+function createBlocks() {
+  const blocks = new Map<number, Block>();
+  let chars = 0;
+  let file: number | undefined;
+  return {
+    /** `now` is the state of the file: what was read in another is not what is there. */
+    find: (stream_id: number, version: number, now: number | undefined): Block | undefined => {
+      if (now !== file) {
+        blocks.clear();
+        chars = 0;
+        file = now;
+      }
+      const block = blocks.get(stream_id);
+      const holds = block !== undefined && block.first <= version && version <= block.last;
+      return holds ? block : undefined;
+    },
+    keep: (stream_id: number, block: Block): void => {
+      chars += sizeOf(block) - sizeOf(blocks.get(stream_id));
+      // Behind the others, so that it is the last to go.
+      blocks.delete(stream_id);
+      blocks.set(stream_id, block);
+      for (const [oldest, { chars: freed }] of blocks) {
+        if (chars <= blockCharsMax || blocks.size === 1) break;
+        chars -= freed + blockCharsBase;
+        blocks.delete(oldest);
+      }
+    },
+  };
+}
+
+const sizeOf = (block: Block | undefined): number =>
+  block === undefined ? 0 : block.chars + blockCharsBase;

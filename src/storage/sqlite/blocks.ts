@@ -1,0 +1,120 @@
+// What a row of archive.db holds: the bodies of some successive versions as canonical JSON text,
+// compressed, and snapshots, their states compressed. Every row has a digest over all of it, so
+// that a changed byte is told before anything is decompressed.
+
+import type { State } from "../../model/aggregate.ts";
+import { splitElements, splitMembers, type Canonical } from "../../model/canonical.ts";
+import { dataCorrupted } from "../../model/error.ts";
+import { sha256, type Digest } from "../../model/merkle.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+
+/** What moves of an event. */
+export interface Body {
+  readonly salt: Uint8Array;
+  readonly note: string | null;
+  readonly payload: Canonical;
+}
+
+export interface BlockRow {
+  readonly stream_id: number;
+  readonly first: number;
+  readonly last: number;
+  readonly bodies: Uint8Array;
+  readonly digest: Digest;
+}
+
+export interface KeptSnapshotRow {
+  readonly stream_id: number;
+  readonly version: number;
+  readonly state: Uint8Array;
+  readonly merkle_root: Digest;
+  readonly created_at: string;
+  readonly comment: string | null;
+  readonly digest: Digest;
+}
+
+/** The bodies of one block as they stand in its text, one element each. */
+export interface Block {
+  readonly first: number;
+  readonly last: number;
+  readonly elements: readonly Canonical[];
+  /** Characters of all of them. */
+  readonly chars: number;
+}
+
+export function toBlockRow(
+  stream_id: number,
+  events: readonly (Body & { readonly version: number })[],
+): BlockRow {
+  const text = events.map(({ salt, note, payload, version }) => {
+    const numbers = `"salt":"${salt.toHex()}","version":${version}`;
+    return `{"note":${JSON.stringify(note)},"payload":${payload},${numbers}}`;
+  });
+  const bodies = Bun.zstdCompressSync(`[${text.join()}]`);
+  const range = { stream_id, first: events[0]?.version ?? 0, last: events.at(-1)?.version ?? 0 };
+  return { ...range, bodies, digest: blockDigest({ ...range, bodies }) };
+}
+
+/** Throws `data_corrupted` where the row is not as it was written. */
+export function toBlock(row: BlockRow): Block {
+  const { first, last } = row;
+  if (!isWhole(row, [row.bodies], () => blockDigest(row))) {
+    const what = `the block of versions ${first} to ${last} of stream ${row.stream_id} `;
+    throw dataCorrupted(`${what}in archive.db is damaged`, { first, last });
+  }
+  const text = decompressed(row.bodies);
+  return { first, last, elements: splitElements(text), chars: text.length };
+}
+
+/** One body of a block; undefined where the block does not have the version. */
+export function bodyOf(block: Block, version: number): Body | undefined {
+  const element = block.elements[version - block.first];
+  if (element === undefined) return undefined;
+  const members = new Map(splitMembers(element));
+  const [note, payload, salt] = [members.get("note"), members.get("payload"), members.get("salt")];
+  if (note === undefined || payload === undefined || salt === undefined) return undefined;
+  return { salt: Uint8Array.fromHex(salt.slice(1, -1)), note: JSON.parse(note), payload };
+}
+
+export function toKeptRow(stream_id: number, snapshot: Snapshot): KeptSnapshotRow {
+  const { version, merkle_root, created_at, comment } = snapshot;
+  const state = Bun.zstdCompressSync(snapshot.state);
+  const row = { stream_id, version, state, merkle_root, created_at, comment };
+  return { ...row, digest: snapshotDigest(row) };
+}
+
+/** Throws `data_corrupted` where the row is not as it was written. */
+export function toKept(row: KeptSnapshotRow): Omit<Snapshot, "aggregate_type" | "aggregate_id"> {
+  const { version, merkle_root, created_at, comment } = row;
+  if (!isWhole(row, [row.state, merkle_root], () => snapshotDigest(row))) {
+    const what = `the snapshot of stream ${row.stream_id} at version ${version} `;
+    throw dataCorrupted(`${what}in archive.db is damaged`, { version });
+  }
+  const state = decompressed(row.state) as State;
+  return { version, state, merkle_root, created_at, comment };
+}
+
+/** A damaged record header can give a value of any type, whatever the table declares. */
+const isWhole = (
+  { digest }: { digest: unknown },
+  blobs: readonly unknown[],
+  digestOf: () => Digest,
+): boolean =>
+  [digest, ...blobs].every((blob) => blob instanceof Uint8Array) &&
+  digest instanceof Uint8Array &&
+  Buffer.compare(digest, digestOf()) === 0;
+
+const decompressed = (bytes: Uint8Array): Canonical =>
+  new TextDecoder().decode(Bun.zstdDecompressSync(bytes)) as Canonical;
+
+/** SHA-256 over the names of the row, as a JSON array, and its bytes. Part of the format. */
+const blockDigest = ({ stream_id, first, last, bodies }: Omit<BlockRow, "digest">): Digest =>
+  digestOver([stream_id, first, last], bodies);
+
+const snapshotDigest = (row: Omit<KeptSnapshotRow, "digest">): Digest => {
+  const { stream_id, version, merkle_root, created_at, comment, state } = row;
+  return digestOver([stream_id, version, merkle_root.toHex(), created_at, comment], state);
+};
+
+const digestOver = (names: readonly unknown[], bytes: Uint8Array): Digest =>
+  sha256(Buffer.concat([Buffer.from(JSON.stringify(names)), bytes]));

@@ -1,0 +1,182 @@
+// Moves one block between the main file and archive.db, as far as archive.db is concerned: what
+// changes in the main file is done by its one writer. Synchronous: in a server it runs on a thread.
+
+import type { Database } from "bun:sqlite";
+import { assert, dataCorrupted } from "../../model/error.ts";
+import type { CommittedEvent } from "../../model/event.ts";
+import { limits } from "../../model/limits.ts";
+import { contentDigest } from "../../model/plan.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+import { showKey, type StreamKey } from "../../model/stream.ts";
+import { archivePathOf, createArchive, type Archive } from "./archive.ts";
+import { bodyOf, toBlockRow, toKeptRow, type Body } from "./blocks.ts";
+import { connectReader, connectWriter } from "./connect.ts";
+import { createReader, type Reader } from "./reader.ts";
+import { mainFormat } from "./migrations.ts";
+import { begin, commit, rollback } from "./sql.ts";
+import {
+  archiveFormat,
+  deleteRelease,
+  deleteReleasedBlocks,
+  deleteReleasedSnapshots,
+  insertArchivedSnapshot,
+  insertBlock,
+  insertRelease,
+} from "./sql-archive.ts";
+
+/** A stream of which versions 1 to `versions` are in the archive. */
+export interface Place extends StreamKey {
+  readonly stream_id: number;
+  readonly versions: number;
+}
+
+/** The next block is in the archive, too, and durable. */
+export interface Stowed {
+  readonly versions: number;
+  /** Of the events whose bodies it has. */
+  readonly positions: readonly number[];
+}
+
+/** The last block, as it will be in the main file again. */
+export interface Fetched {
+  readonly versions: number;
+  readonly bodies: readonly (Body & { readonly position: number })[];
+  readonly snapshots: readonly Snapshot[];
+}
+
+export type Mover = ReturnType<typeof createMover>;
+
+/** `path` of the main file; archive.db MUST be there beside it, if empty. */
+export function createMover(path: string) {
+  const archive_path = archivePathOf(path);
+  const archiving = connectWriter(archive_path, {
+    ...{ format: archiveFormat, durability: "full" },
+    autocheckpoint: archivePagesPerCheckpoint,
+  }).database;
+  // What was written is read back as everybody will read it.
+  const archive = createArchive(archive_path);
+  const main = connectReader(path, mainFormat)?.database;
+  assert(main !== undefined, "a database that is written to has its tables");
+  const reader = createReader(main, archive);
+  return {
+    stow: (place: Place): Stowed => {
+      const { events, snapshots } = nextBlock(reader, place);
+      for (const event of events) requireSame(event, event);
+      transact(archiving, () => {
+        const { stream_id, first, last, bodies, digest } = toBlockRow(place.stream_id, events);
+        archiving.run(insertBlock, [stream_id, first, last, bodies, digest]);
+        for (const snapshot of snapshots) {
+          const { version, state, ...rest } = toKeptRow(stream_id, snapshot);
+          const { merkle_root, created_at, comment, digest: own } = rest;
+          const values = [version, state, merkle_root, created_at, comment, own];
+          archiving.run(insertArchivedSnapshot, [stream_id, ...values]);
+        }
+      });
+      const versions = events.at(-1)?.version ?? 0;
+      requireStowed(archive, place, { events, snapshots });
+      return { versions, positions: events.map(({ position }) => position) };
+    },
+
+    fetch: (place: Place): Fetched => {
+      const block = archive.block(place.stream_id, place.versions);
+      if (block?.last !== place.versions) throw notArchived(place, place.versions);
+      const after = block.first - 1;
+      const limit = place.versions - after;
+      const events = reader.streamPage(place, { after, limit, chars_max: Infinity });
+      for (const event of events) requireSame(event, event);
+      const snapshots = [...archive.snapshots(place.stream_id, after, place.versions)];
+      const { aggregate_type, aggregate_id } = place;
+      return {
+        versions: after,
+        bodies: events.map(({ position, salt, note, payload }) => ({
+          ...{ position, salt, note, payload },
+        })),
+        snapshots: snapshots.map((kept) => ({ aggregate_type, aggregate_id, ...kept })),
+      };
+    },
+
+    /** Drops what the archive has beyond `versions`: it is in the main file, durably. */
+    release: ({ stream_id, versions }: Place): void =>
+      transact(archiving, () => {
+        archiving.run(insertRelease, [stream_id, versions]);
+        archiving.run(deleteReleasedBlocks, [stream_id, versions]);
+        archiving.run(deleteReleasedSnapshots, [stream_id, versions]);
+        archiving.run(deleteRelease);
+      }),
+
+    close: (): void => {
+      reader.close();
+      archive.close();
+      main.close();
+      archiving.close();
+    },
+  };
+}
+
+/** The log of archive.db is copied at this size: whoever reads it is seldom, and no commit waits. */
+const archivePagesPerCheckpoint = 1_000;
+
+/** What follows the versions that are in the archive already: a bounded number, of bounded size. */
+function nextBlock(
+  reader: Reader,
+  place: Place,
+): { readonly events: readonly CommittedEvent[]; readonly snapshots: readonly Snapshot[] } {
+  const after = place.versions;
+  const range = { after, limit: limits.archive_block_events };
+  const bound = { ...range, chars_max: limits.archive_block_chars_max };
+  const candidates = reader.streamPage(place, bound);
+  assert(candidates.length > 0, "a stream that moves has versions left");
+  const states = new Map(reader.snapshotPage(place, bound).map((each) => [each.version, each]));
+  const events: CommittedEvent[] = [];
+  const snapshots: Snapshot[] = [];
+  let chars = 0;
+  for (const event of candidates) {
+    const snapshot = states.get(event.version);
+    chars += event.payload.length + (snapshot?.state.length ?? 0);
+    if (events.length > 0 && chars > limits.archive_block_chars_max) break;
+    events.push(event);
+    if (snapshot !== undefined) snapshots.push(snapshot);
+  }
+  return { events, snapshots };
+}
+
+function requireStowed(
+  archive: Archive,
+  place: Place,
+  { events, snapshots }: ReturnType<typeof nextBlock>,
+): void {
+  for (const event of events) {
+    const block = archive.block(place.stream_id, event.version);
+    const body = block === undefined ? undefined : bodyOf(block, event.version);
+    if (body === undefined) throw notArchived(place, event.version);
+    requireSame(event, body);
+  }
+  const last = events.at(-1)?.version ?? 0;
+  const kept = [...archive.snapshots(place.stream_id, place.versions, last)];
+  const same = kept.every((each, index) => each.state === snapshots[index]?.state);
+  if (kept.length !== snapshots.length || !same) throw notArchived(place, last);
+}
+
+/** What does not match its digest is not moved: verify tells it, and a person decides. */
+function requireSame(event: CommittedEvent, body: Body): void {
+  if (Buffer.compare(contentDigest(body), event.content_digest) === 0) return;
+  const { version, position } = event;
+  const what = `the body of ${showKey(event)} version ${version}`;
+  throw dataCorrupted(`${what} does not match its content digest`, { version, position });
+}
+
+const notArchived = (key: StreamKey, version: number) =>
+  dataCorrupted(`archive.db does not hold version ${version} of ${showKey(key)} as it should`, {
+    ...{ aggregate_type: key.aggregate_type, aggregate_id: key.aggregate_id, version },
+  });
+
+function transact(database: Database, work: () => void): void {
+  database.run(begin);
+  try {
+    work();
+    database.run(commit);
+  } catch (error) {
+    if (database.inTransaction) database.run(rollback);
+    throw error;
+  }
+}
