@@ -205,7 +205,9 @@ export function seeded(seed: number): () => number {
   };
 }
 
-const uniform = (job: Job, random: () => number) => () => Math.floor(random() * job.aggregates);
+function uniform(job: Job, random: () => number): () => number {
+  return () => Math.floor(random() * job.aggregates);
+}
 
 /** Zipf with exponent 1, by its table of cumulated weights. */
 export function zipf(count: number, random: () => number): () => number {
