@@ -186,7 +186,7 @@ function parse(text: string | null, current: InForce): InForce {
   if (text === null) return inForce(new Map());
   if (text.trim() === "" && current.compiled.size > 0) {
     // So a write under way leaves it, or a full disk. Nobody asked for events unchecked.
-    throw dataCorrupted("it is empty; with {} in it, or without the file, there are no schemas");
+    throw dataCorrupted("schemas.json is empty; remove it or write {} to have no schemas");
   }
   const compiled = new Map<string, CompiledSchema>();
   for (const [name, schema] of readSchemas(text)) compiled.set(name, compileNamed(schema));
@@ -199,7 +199,7 @@ function compileNamed(schema: Schema): CompiledSchema {
   } catch (cause) {
     if (!(cause instanceof DbxError)) throw cause;
     const { aggregate } = schema;
-    const message = `${cause.message} (aggregate ${aggregate})`;
+    const message = `schemas.json: schema ${aggregate}: ${cause.message}`;
     throw dataCorrupted(message, { ...cause.details, aggregate }, { cause });
   }
 }

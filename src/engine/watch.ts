@@ -2,6 +2,7 @@
 // when it has changed. Not for documents that only dbx writes.
 
 import { readFileSync, statSync } from "node:fs";
+import { basename } from "node:path";
 import { dataCorrupted, DbxError, unavailable } from "../model/error.ts";
 import type { Log } from "../log.ts";
 import type { System } from "../system.ts";
@@ -108,23 +109,32 @@ function stampOf(path: string): Stamp {
 /** The text of the file, null where there is none. */
 function readText(path: string, file: Stamp & { readonly bytes_max: number }): string | null {
   const { size, changed_ms, reason, bytes_max } = file;
-  if (reason !== null) throw unavailable(`${path} cannot be read (${reason})`, { path, reason });
+  if (reason !== null) throw unreadable(path, reason);
   if (changed_ms === null) return null;
-  if (size > bytes_max) throw dataCorrupted(`it has ${size} bytes, the limit is ${bytes_max}`);
-  const bytes = readFileSync(path);
+  const name = basename(path);
+  if (size > bytes_max) throw dataCorrupted(`${name} has ${size} bytes, the limit is ${bytes_max}`);
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(path);
+  } catch (error) {
+    throw unreadable(path, reasonOf(error));
+  }
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw dataCorrupted("it is not UTF-8 text", {}, { cause });
+    throw dataCorrupted(`${name} is not UTF-8 text`, {}, { cause });
   }
 }
+
+const unreadable = (path: string, reason: string) =>
+  unavailable(`${path} cannot be read (${reason})`, { path, reason });
 
 /** A person's slip may make a parser fail in any way; whatever it is, the file is at fault. */
 function faultOf(path: string, cause: unknown): DbxError {
   if (cause instanceof DbxError && cause.code === "unavailable") return cause;
   const reason = cause instanceof Error ? cause.message : String(cause);
   const details = cause instanceof DbxError ? cause.details : {};
-  return dataCorrupted(`${path}: ${reason}`, { ...details, path }, { cause });
+  return dataCorrupted(`${reason} (${path})`, { ...details, path }, { cause });
 }
 
 const reasonOf = (error: unknown): string =>

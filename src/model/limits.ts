@@ -74,6 +74,8 @@ export const limits = {
   schema_entries_max: 1_000,
   /** Levels of columns within columns: `schemas.json` nests twice as deep, and is read back. */
   schema_depth_max: 32,
+  /** Body of one change: as many events as a schema may have, with names as long as they may be. */
+  schema_body_bytes_max: 2_097_152,
   /** `schemas.json` in bytes: it is read whole whenever it changes. */
   schemas_bytes_max: 16_777_216,
   /** One pattern or searched text of a schema, in characters. */

@@ -72,10 +72,12 @@ function bytesMaxOf(operation: OperationName, payload_limit: () => number): () =
   if (operation === "appendEvents") return () => limits.batch_bytes_max;
   if (carriesPayload.includes(operation))
     return () => payload_limit() * spelling + limits.envelope_bytes_max;
+  if (carriesSchema.includes(operation)) return () => limits.schema_body_bytes_max;
   return () => limits.admin_bytes_max;
 }
 
 const carriesPayload: readonly OperationName[] = ["appendEvent", "stageEvent", "validateEvent"];
+const carriesSchema: readonly OperationName[] = ["createSchema", "changeSchema"];
 
 /**
  * How much longer than its canonical form a payload may be written: many clients escape all but

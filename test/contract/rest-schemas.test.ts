@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { createClient } from "../../src/client/http.ts";
 import { grants, type Actor } from "../../src/model/actor.ts";
 import { canonicalize } from "../../src/model/canonical.ts";
+import { limits } from "../../src/model/limits.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 import { testConfig } from "../support/store.ts";
 
@@ -138,6 +139,18 @@ describe("the admin routes", () => {
     expect((await server.ask("GET", "/v1/aggregates/tried/1")).status).toBe(404);
   });
 
+  test("take as many events, with names as long, as a schema may have; no more", async () => {
+    const { schema_entries_max, schema_body_bytes_max } = limits;
+    const long = "\u{10ffff}".repeat(limits.name_chars_max - 4);
+    const names = Array.from({ length: schema_entries_max }, (_, index) => `${index}${long}`);
+    expect((await create("large", names)).status).toBe(201);
+    const more = await change("large", { add_events: ["one more"] });
+    expect([more.status, more.json.code]).toEqual([400, "invalid_argument"]);
+    const body = `{"aggregate":"larger","events":["${" ".repeat(schema_body_bytes_max)}"]}`;
+    const above = await server.ask("POST", "/admin/schemas", { body });
+    expect([above.status, above.json.code]).toEqual([413, "too_large"]);
+  });
+
   test("take a name that looks like a command or a path", async () => {
     for (const name of ["list", "a/b", "ä b", "__proto__"]) {
       expect((await create(name)).status).toBe(201);
@@ -267,7 +280,7 @@ test("an edited file binds the next append, and a damaged one changes nothing", 
   const refused = await change("edited", { locked: true });
   expect([refused.status, refused.json.code]).toEqual([409, "failed_precondition"]);
   const { json } = await server.ask("GET", "/admin/status");
-  expect(json.figures.schemas_fault).toStartWith(`${path}: `);
+  expect(json.figures.schemas_fault).toEndWith(` (${path})`);
   writeFileSync(path, good);
   expect(await append("edited", "made")).toBe("fine");
   expect((await server.ask("GET", "/admin/status")).json.figures).not.toHaveProperty(

@@ -337,8 +337,10 @@ describe("a running server", () => {
     expect(refused.stderr).toStartWith("error: schemas cannot be changed before the file is rep");
     expect(refused.code).toBe(4);
     const status = JSON.parse((await run(["status", "--json"])).stdout);
-    expect(status.figures.schemas_fault).toStartWith(`${file()}: `);
-    expect((await run(["status"])).stdout).toContain(`\n  schemas_fault: ${file()}: `);
+    expect(status.figures.schemas_fault).toEndWith(` (${file()})`);
+    expect((await run(["status"])).stdout).toContain(
+      "\n  schemas_fault: schemas.json is no JSON: ",
+    );
     expect(readFileSync(file(), "utf8")).toBe(damaged);
     writeFileSync(file(), good.replaceAll("placed", "mended"));
     expect(await append("order", "mended")).toBe("fine");

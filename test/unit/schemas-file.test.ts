@@ -120,7 +120,7 @@ describe("an edit by somebody else", () => {
       }
       const { schemas: count, schemas_fault } = schemas.figures();
       expect(count).toBe(1);
-      expect(schemas_fault).toStartWith(`${path}: `);
+      expect(schemas_fault).toEndWith(` (${path})`);
       const change = { aggregate: "p", locked: true };
       const refusal = schemas.operations
         .changeSchema(root, change)

@@ -87,9 +87,9 @@ describe("a watched document", () => {
     writeFileSync(path, "good");
     const { look, fault, lines } = watch(path);
     const damage: readonly (readonly [string | Uint8Array, string])[] = [
-      ["bad 1", `${path}: not good: bad 1`],
-      ["x".repeat(21), `${path}: it has 21 bytes, the limit is 20`],
-      [Uint8Array.of(0xff), `${path}: it is not UTF-8 text`],
+      ["bad 1", `not good: bad 1 (${path})`],
+      ["x".repeat(21), `a has 21 bytes, the limit is 20 (${path})`],
+      [Uint8Array.of(0xff), `a is not UTF-8 text (${path})`],
     ];
     for (const [content, message] of damage) {
       writeFileSync(path, content);

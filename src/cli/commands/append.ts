@@ -129,7 +129,7 @@ interface PayloadFlags {
   readonly payload?: string;
 }
 
-async function payloadOf({ field, payload }: PayloadFlags): Promise<Canonical> {
+export async function payloadOf({ field, payload }: PayloadFlags): Promise<Canonical> {
   if (payload === undefined) {
     if (field !== undefined) return fieldsOf(field);
     // A forgotten flag must not become an event without content.
@@ -152,7 +152,7 @@ async function payloadOf({ field, payload }: PayloadFlags): Promise<Canonical> {
   }
 }
 
-async function textOf(payload: string): Promise<string> {
+export async function textOf(payload: string): Promise<string> {
   if (payload === "-") return boundedText(Bun.stdin.stream(), "stdin");
   if (!payload.startsWith("@")) return payload;
   const path = payload.slice(1);
