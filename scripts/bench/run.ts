@@ -8,13 +8,23 @@ import { parseArgs } from "node:util";
 import { benchArchive } from "./archive.ts";
 import type { CanonicalRow } from "./canonical.ts";
 import { benchEngine } from "./engine.ts";
+import { benchExport } from "./export.ts";
 import { benchGrowth, benchVerify, buildLongLog } from "./growth.ts";
 import { benchDirectory, commitHash, describeMachine } from "./machine.ts";
 import { missedAims, printTables, type BenchFile, type Figure } from "./report.ts";
 import { restFigures, restSettings } from "./rest-figures.ts";
 import { benchStartup } from "./startup.ts";
 
-const topics = ["rest", "engine", "growth", "startup", "verify", "archive", "canonical"] as const;
+const topics = [
+  "rest",
+  "engine",
+  "growth",
+  "startup",
+  "verify",
+  "archive",
+  "export",
+  "canonical",
+] as const;
 type Topic = (typeof topics)[number];
 
 interface Plan {
@@ -108,6 +118,9 @@ async function measure(plan: Plan): Promise<Figure[]> {
   }
   if (only.includes("archive")) {
     await take("archive", () => benchArchive({ directory, rounds: Math.min(rounds, 3), quick }));
+  }
+  if (only.includes("export")) {
+    await take("export", () => benchExport({ directory, rounds: Math.min(rounds, 3), quick }));
   }
   if (only.includes("canonical")) await take("canonical JSON", () => canonicalFigures(directory));
   return figures;

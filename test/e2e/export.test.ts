@@ -13,15 +13,20 @@ import { tempDir, type TempDir } from "../support/temp.ts";
 
 let dir: TempDir;
 let home: string;
+/** Where the command runs and writes; nobody else does. */
+let cwd: string;
 beforeEach(() => {
   dir = tempDir();
-  home = dir.path;
+  home = join(dir.path, "home");
+  cwd = join(dir.path, "here");
+  mkdirSync(home);
+  mkdirSync(cwd);
 });
 afterEach(() => dir[Symbol.dispose]());
 
-const run = (args: readonly string[], env = {}) => dbx(["aggregate", ...args], { home, env });
-const read = (path: string) => readFileSync(join(home, path), "utf8");
-const left = () => readdirSync(home).filter((name) => name !== ".eventdbx");
+const run = (args: readonly string[], env = {}) => dbx(["aggregate", ...args], { home, cwd, env });
+const read = (path: string) => readFileSync(join(cwd, path), "utf8");
+const left = () => readdirSync(cwd).sort();
 
 async function fill(events: readonly [type: string, id: string, payload: string][]): Promise<void> {
   await using store = await openStore(join(home, ".eventdbx"));
@@ -84,8 +89,8 @@ test("what is told and written is the same with and without a server", async () 
   ]);
   const pretty = '[\n  {\n    "__aggregate_id": "o",\n    "_value": ""\n  }\n]\n';
   expect(offline.files).toEqual([persons, personsJson, persons, pretty]);
-  expect(left().sort()).toEqual(["all", "p.csv", "p.json", "p.zip"]);
-  expect(statSync(join(home, "p.zip")).mode & 0o777).toBe(0o600);
+  expect(left()).toEqual(["all", "p.csv", "p.json", "p.zip"]);
+  expect(statSync(join(cwd, "p.zip")).mode & 0o777).toBe(0o600);
 
   await using _server = await startForeground({ home });
   expect(await everything()).toEqual(offline);
@@ -117,12 +122,12 @@ test.each([
   [["a", "--output", "x", "--at", "yesterday"], "--at must be"],
   [["t".repeat(257), "--output", "x"], "--aggregate must have at most 256 characters"],
   [["--all", "--output", "old"], "output path must be a directory when exporting multiple"],
-  [["--all", "--output", ".eventdbx/out"], "--output: .eventdbx/out lies in the data directory"],
+  [["--all", "--output", "../home/.eventdbx"], "--output: ../home/.eventdbx lies in the data"],
   [["--all", "--output", "old/new"], "--output: old is not a directory"],
   [["--all", "--output", "/dev/null"], "--output: /dev/null is neither a file nor a directory"],
 ])("export %j is refused, and nothing is touched", async (args, message) => {
   await fill(usual);
-  writeFileSync(join(home, "old"), "old");
+  writeFileSync(join(cwd, "old"), "old");
   const { stdout, stderr, code } = await run(["export", ...args]);
   expect(stderr).toStartWith(`error: ${message}`);
   expect({ stdout, code }).toEqual({ stdout: "", code: 2 });
@@ -152,7 +157,7 @@ test("what schemas hide is exported for admins only", async () => {
   const files = async (output: string, env = {}) => {
     const ran = await run(["export", "--all", "--output", output], env);
     expect(ran).toMatchObject({ stderr: "", code: 0 });
-    return readdirSync(join(home, output)).sort();
+    return readdirSync(join(cwd, output)).sort();
   };
   const both = async () => {
     expect(await files("admin")).toEqual(["order.csv", "person.csv", "secret.csv"]);
@@ -191,7 +196,7 @@ describe("progress", () => {
   async function onTerminal(args: readonly string[], env = {}): Promise<string> {
     let screen = "";
     const decoder = new TextDecoder();
-    const { command, options } = dbxCommand(args, { home, env: { TERM: "xterm", ...env } });
+    const { command, options } = dbxCommand(args, { home, cwd, env: { TERM: "xterm", ...env } });
     const child = Bun.spawn(command, {
       ...options,
       terminal: {
@@ -233,9 +238,9 @@ describe("an export that does not get to its end leaves the old file and no othe
       const noise = Buffer.from(crypto.getRandomValues(new Uint8Array(60_000))).toString("base64");
       await fill([1, 2, 3, 4].map((id) => ["big", `${id}`, JSON.stringify({ noise })]));
       const output = flag === "--zip" ? "old.zip" : `old.${flag.slice(-4).replace("=", "")}`;
-      writeFileSync(join(home, output), "old");
+      writeFileSync(join(cwd, output), "old");
       const args = ["aggregate", "export", "big", flag, "--output", output];
-      const { command, options } = dbxCommand(args, { home });
+      const { command, options } = dbxCommand(args, { home, cwd });
       // Blocks of 512 bytes. Without the trap the kernel would end the process.
       const limited = ["sh", "-c", `trap '' XFSZ; ulimit -f 200; exec "$@"`, "sh", ...command];
       const child = Bun.spawn(limited, { ...options, stdout: "pipe", stderr: "pipe" });
@@ -250,7 +255,7 @@ describe("an export that does not get to its end leaves the old file and no othe
   );
 
   test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("ended by %s", async (signal) => {
-    writeFileSync(join(home, "old.csv"), "old");
+    writeFileSync(join(cwd, "old.csv"), "old");
     // The pages stop coming in the middle, and the signal comes then.
     const script = `
       import { exportTables } from ${JSON.stringify(join(root, "src/cli/export/export.ts"))};
@@ -262,7 +267,7 @@ describe("an export that does not get to its end leaves the old file and no othe
         advance: () => {}, place: { path: "old.csv", holds: "one", workplace: "." } });
     `;
     const child = Bun.spawn([process.execPath, "--no-env-file", "-e", script], {
-      ...{ cwd: home, env: {}, stdin: "ignore", stdout: "pipe", stderr: "inherit" },
+      ...{ cwd, env: {}, stdin: "ignore", stdout: "pipe", stderr: "inherit" },
     });
     const reader = child.stdout.getReader();
     expect(new TextDecoder().decode((await reader.read()).value)).toBe("half\n");
@@ -276,14 +281,14 @@ describe("an export that does not get to its end leaves the old file and no othe
 
 test("the compiled file writes archives, too", async () => {
   await fill(usual);
-  mkdirSync(join(home, "out"));
+  mkdirSync(join(cwd, "out"));
   const args = ["aggregate", "export", "--all", "--zip", "--output", "out"];
   const child = Bun.spawn([await compiledDbx(), ...args], {
-    ...{ cwd: home, env: { HOME: home }, stdin: "ignore", stdout: "pipe", stderr: "pipe" },
+    ...{ cwd, env: { HOME: home }, stdin: "ignore", stdout: "pipe", stderr: "pipe" },
   });
   expect(await child.stdout.text()).toContain("to out/aggregates_csv.zip (zip archive)");
   expect([await child.stderr.text(), await child.exited]).toEqual(["", 0]);
-  const bytes = readFileSync(join(home, "out/aggregates_csv.zip"));
+  const bytes = readFileSync(join(cwd, "out/aggregates_csv.zip"));
   expect(bytes.subarray(0, 4).toString()).toBe("PK\u0003\u0004");
   for (const name of ["order.csv", "person.csv"]) expect(bytes.includes(name)).toBe(true);
 }, 120_000);

@@ -265,6 +265,16 @@ describe("a failed export leaves everything as it was", () => {
   });
 });
 
+test("values that span the pieces in which files are read stay whole", async () => {
+  using dir = tempDir();
+  const output = join(dir.path, "long.csv");
+  const texts = [1, 2, 3].map((width) => "😀é\n".repeat(30_000) + "x".repeat(width));
+  const list = texts.map((text, index) => aggregate("a", `${index}`, { text, other: "1" }));
+  await run({ output, pages: pagesFrom(list.slice(0, 1), list.slice(1)) });
+  const lines = texts.map((text, index) => `${index},1,"${text}"\n`);
+  expect(readFileSync(output, "utf8")).toBe(`__aggregate_id,other,text\n${lines.join("")}`);
+});
+
 test("nothing to export makes no file", async () => {
   using dir = tempDir();
   expect(await run({ output: join(dir.path, "new"), pages: pagesFrom([]) })).toEqual([]);

@@ -19,11 +19,7 @@ const Flags = Type.Object(
       Type.String({ hint: "type", member: "type", description: "The aggregates of this type." }),
     ),
     all: Type.Optional(Type.Boolean({ description: "The aggregates of all types." })),
-    output: Type.String({
-      hint: "path",
-      minLength: 1,
-      description: "The file or directory to write.",
-    }),
+    output: Type.String({ hint: "path", description: "The file or directory to write." }),
     format: Type.Optional(
       Type.Union([Type.Literal("csv"), Type.Literal("json")], {
         hint: "csv|json",
@@ -44,25 +40,25 @@ const Flags = Type.Object(
   strict,
 );
 
-const about = `\
-Writes one file per aggregate type, without metadata: a row per aggregate, sorted by id, archived
-ones included. What schemas hide is written for admins only. Files have mode 0600. All is written
-beside --output first and then renamed, so a failed export changes nothing.
-
---output is a directory if it is one, or if there are several types; for one type a new path is a
-file if it ends in .csv or .json, as the format says. With --zip, a path that is no directory gets
-the extension .zip. Characters of a type other than letters, digits, _ and - become _ in its file's
-name; a type whose name is taken by then, or too long, has part of its SHA-256 at the end.
-
-The column __aggregate_id comes first in CSV; the others are sorted by bytes. A state's own member
-of that name, with or without more underscores before it, gets one underscore more. A member that an
-aggregate lacks is an empty cell, an empty string is "". Objects and arrays are JSON text. Cells
-(and column names) that a spreadsheet would take for a formula, because they begin with = + - @, a
-tab or a carriage return and are no JSON number, get a ' in front, and so do those that begin with
-'. Take one ' off each cell that begins with one, and every value is as it was.
-
-Appends go on meanwhile: an aggregate is written as it is when its turn comes. --at gives all of
-them at one instant.`;
+const about =
+  "Writes one file per aggregate type, without metadata: a row per aggregate, sorted by id, archived\n" +
+  "ones included. What schemas hide is written for admins only. Files have mode 0600. All is written\n" +
+  "beside --output first and then renamed, so a failed export changes nothing.\n" +
+  "\n" +
+  "--output is a directory if it is one, or if there are several types; for one type a new path is a\n" +
+  "file if it ends in .csv or .json, as the format says. With --zip, a path that is no directory gets\n" +
+  "the extension .zip. Characters of a type other than letters, digits, _ and - become _ in its file's\n" +
+  "name; a type whose name is taken by then, or too long, has part of its SHA-256 at the end.\n" +
+  "\n" +
+  "The column __aggregate_id comes first in CSV; the others are sorted by bytes. A state's own member\n" +
+  "of that name, with or without more underscores before it, gets one underscore more. A member that an\n" +
+  'aggregate lacks is an empty cell, an empty string is "". Objects and arrays are JSON text. Cells\n' +
+  "(and column names) that a spreadsheet would take for a formula, because they begin with = + - @, a\n" +
+  "tab or a carriage return and are no JSON number, get a ' in front, and so do those that begin with\n" +
+  "'. Take one ' off each cell that begins with one, and every value is as it was.\n" +
+  "\n" +
+  "Appends go on meanwhile: an aggregate is written as it is when its turn comes. --at gives all of\n" +
+  "them at one instant.";
 
 export const exportCommand = command({
   summary: "Write the states of aggregates to CSV or JSON files.",

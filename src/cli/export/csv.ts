@@ -10,7 +10,7 @@ import { tooLarge } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import { columnOf, idColumn } from "./columns.ts";
 import { writeFile } from "./files.ts";
-import { readRows, rowText, type Cell } from "./spool.ts";
+import { readLines, rowText, type Cell } from "./spool.ts";
 import type { Table } from "./tables.ts";
 
 interface CsvOptions {
@@ -41,10 +41,11 @@ export async function* csvText(
     const columns = [idColumn, ...[...places.keys()].slice(1).sort(compareBytes)];
     yield `${columns.map(csvCell).join(",")}\n`;
 
-    const order = new Map(columns.map((column, at) => [places.get(column), at]));
-    for await (const rows of readRows(spool)) {
-      yield rows.map((cells) => `${lineOf(cells, order)}\n`).join("");
-      written(rows.length);
+    const at = new Map(columns.map((column, index) => [column, index]));
+    const order = [...places.keys()].map((column) => at.get(column) ?? 0);
+    for await (const lines of readLines(spool, order)) {
+      yield lines.map((line) => `${line}\n`).join("");
+      written(lines.length);
     }
   } finally {
     await rm(spool, { force: true });
@@ -70,13 +71,6 @@ const cellsOf = (
     text: csvCell(textOf(value)),
   })),
 ];
-
-/** A missing member is nothing at all, which differs from the empty string, `""`. */
-function lineOf(cells: readonly Cell[], order: ReadonlyMap<number | undefined, number>): string {
-  const line = Array.from({ length: order.size }, () => "");
-  for (const { place, text } of cells) line[order.get(place) ?? 0] = text;
-  return line.join(",");
-}
 
 /** A string as it is, everything else as its canonical JSON. */
 const textOf = (value: Canonical): string =>

@@ -27,6 +27,9 @@ interface PlaceOptions {
 
 /** Throws `invalid_argument` where nothing can go. */
 export function placeOf(options: PlaceOptions): Place {
+  if (options.output === "") {
+    throw invalidArgument("--output must not be empty", { flag: "--output" });
+  }
   const place = options.archive === null ? plainPlace(options) : archivePlace(options);
   if (isInside(place.workplace, options.data_dir)) {
     throw invalidArgument(
