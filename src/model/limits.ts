@@ -78,7 +78,7 @@ export const limits = {
   schema_body_bytes_max: 2_097_152,
   /** `schemas.json` in bytes: it is read whole whenever it changes. */
   schemas_bytes_max: 16_777_216,
-  /** One pattern or searched text of a schema, in characters. */
+  /** One pattern, searched text, bound or path of a schema, in characters. */
   pattern_chars_max: 1_000,
   /** Compiled steps of one column's patterns: repetitions make few characters into many steps. */
   pattern_size_max: 2_000,

@@ -65,16 +65,20 @@ const shapes: readonly Row[] = [
   [{ type: "text", format: 1 }, "field f has unknown format; use email, url, credit_card"],
   [{ type: "object", properties: [] }, "field f must have its properties by name"],
   [
+    { type: "text", must_match: "x".repeat(chars + 1) },
+    `field f must_match must have at most ${chars} characters`,
+  ],
+  [
     { type: "text", contains: many(most + 1) },
     `field f contains must have at most ${most} entries`,
   ],
   [
     { type: "text", does_not_contain: ["x".repeat(chars + 1)] },
-    `field f does_not_contain must have at most ${chars} characters each`,
+    `field f each of does_not_contain must have at most ${chars} characters`,
   ],
   [
     { type: "text", regex: ["x".repeat(chars + 1)] },
-    `field f regex must have at most ${chars} characters each`,
+    `field f each of regex must have at most ${chars} characters`,
   ],
   [
     { type: "decimal(9,0)", range: { min: "1".repeat(chars + 1) } },

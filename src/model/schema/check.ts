@@ -59,8 +59,7 @@ function faultOf(compiled: CompiledSchema, event: CheckedEvent): Fault | null {
   if (compiled.fieldLocks.size > 0) {
     for (const key of members.keys()) {
       if (!compiled.fieldLocks.has(key)) continue;
-      const message = `field ${shown(key)} is locked for aggregate ${aggregate_type}`;
-      return { message, field: shown(key) };
+      return { message: `field ${key} is locked for aggregate ${aggregate_type}`, field: key };
     }
   }
   const fields = events.get(event_type);

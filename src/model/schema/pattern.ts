@@ -42,8 +42,6 @@ function compile(source: string, field: string): RE2JS {
       { field },
       { cause },
     );
-  if (source.length > limits.pattern_chars_max)
-    throw refuse(`it has more than ${limits.pattern_chars_max} characters`);
   try {
     return RE2JS.compile(source);
   } catch (cause) {

@@ -143,8 +143,12 @@ export const writeColumns = (columns: ReadonlyMap<string, Settings>): Record<str
 const fault = (field: string, message: string) =>
   schemaFault(`field ${field} ${message}`, { field });
 
+const tooLong = (field: string, what: string) =>
+  fault(field, `${what} must have at most ${limits.pattern_chars_max} characters`);
+
 function stringOf(value: unknown, field: string, member: string): string {
   if (typeof value !== "string") throw fault(field, `${member} must be a string`);
+  if (value.length > limits.pattern_chars_max) throw tooLong(field, member);
   return value;
 }
 
@@ -155,7 +159,7 @@ function stringsOf(value: unknown, field: string, member: string): readonly stri
   if (list.length > limits.schema_entries_max)
     throw fault(field, `${member} must have at most ${limits.schema_entries_max} entries`);
   if (list.some((entry) => entry.length > limits.pattern_chars_max))
-    throw fault(field, `${member} must have at most ${limits.pattern_chars_max} characters each`);
+    throw tooLong(field, `each of ${member}`);
   return list;
 }
 
@@ -191,8 +195,7 @@ function lengthOf(bound: unknown, field: string, side: string): number {
 /** A JSON number would have been rounded on its way here. */
 function rangeOf(bound: unknown, field: string, side: string): string {
   if (typeof bound !== "string") throw fault(field, `${side} must be a string, such as "10"`);
-  if (bound.length > limits.pattern_chars_max)
-    throw fault(field, `${side} must have at most ${limits.pattern_chars_max} characters`);
+  if (bound.length > limits.pattern_chars_max) throw tooLong(field, side);
   return bound;
 }
 
