@@ -1,6 +1,6 @@
 // Method and path of each operation. Names in braces are taken out of the input; the rest is the
-// query of a GET or DELETE and the JSON body of anything else. An output with `next_cursor` is answered as
-// its list alone, with the cursor in the header `X-Next-Cursor`.
+// query of a GET or DELETE and the JSON body of anything else. An output with `next_cursor` is
+// answered as its list alone, with the cursor in the header `X-Next-Cursor`.
 
 import type { OperationName } from "./operations.ts";
 
