@@ -99,8 +99,8 @@ async function momentary(
 }
 
 /**
- * Behind every aggregate of a type: no id is above this one. Types that are hidden may be large, and
- * are not walked through.
+ * Behind every aggregate of a type: no id is above this one. Hidden types may be large, and are
+ * not walked through.
  */
 const endOfType = (aggregate_type: string): StreamKey => ({
   aggregate_type,

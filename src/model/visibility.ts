@@ -17,8 +17,8 @@ export const visibleState = (state: State, { hidden_fields }: Visibility): State
   hidden_fields.length === 0 ? state : withoutMembers(state, hidden_fields);
 
 /**
- * The payload without its hidden members. One that is no object counts as the member `_value`, as it
- * does in the state: hidden, nothing of it is left but null.
+ * The payload without its hidden members. One that is no object counts as the member `_value`, as
+ * it does in the state: hidden, nothing of it is left but null.
  */
 export function visiblePayload(payload: Canonical, { hidden_fields }: Visibility): Canonical {
   if (hidden_fields.length === 0) return payload;

@@ -2,6 +2,7 @@
 // question that is none.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { limits } from "../../src/model/limits.ts";
 import { startTestServer, type Ask, type TestServer } from "../support/server.ts";
 
 let server: TestServer;
@@ -115,7 +116,13 @@ describe("a list", () => {
       message: expect.stringMatching(/^filter at character 7: expected .*, found "= 'Jane'"$/),
       details: { path: "/filter", offset: 6 },
     });
-    expect((await get("/v1/aggregates?filter=")).json.details).toMatchObject({ path: "/filter" });
+    expect((await get("/v1/aggregates?filter=")).json.message).toBe("filter must not be empty");
+    const most = limits.filter_chars_max;
+    const long = await get(`/v1/aggregates${query({ filter: " ".repeat(most + 1) })}`);
+    expect(long.status).toBe(400);
+    expect(long.json.message).toBe(
+      `filter must have at most ${most} characters, but has ${most + 1}`,
+    );
   });
 
   test("goes on by its cursor, filter and all, while aggregates are added", async () => {

@@ -2,7 +2,7 @@
 
 import { Type, type Static } from "@sinclair/typebox";
 import { Aggregate } from "../../model/aggregate.ts";
-import { ExactJson } from "../../model/kinds.ts";
+import { ExactJson, Text } from "../../model/kinds.ts";
 import { limits } from "../../model/limits.ts";
 import { Page } from "../../model/page.ts";
 import { AggregateType } from "../../model/stream.ts";
@@ -40,10 +40,14 @@ const Selection = {
     }),
   ),
   filter: Type.Optional(
-    Type.String({
+    Text({
       minLength: 1,
       maxLength: limits.filter_chars_max,
-      description: 'A condition on the state, such as `status = "active" AND meta.source = "api"`.',
+      name: false,
+      description:
+        'A condition on the state, such as `status = "active" AND meta.source = "api"`: paths ' +
+        '(`tags[0]`, `"odd key".x`), `=`, `!=`, `<`, `<=`, `>`, `>=`, `IN (…)`, `CONTAINS`, ' +
+        "`EXISTS path`, `AND`, `OR`, `NOT`, parentheses, strings, numbers, true, false, null.",
     }),
   ),
   at: Type.Optional(Instant),
