@@ -4,6 +4,7 @@ import { expect, test } from "bun:test";
 import { readdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { canonicalize } from "../../src/model/canonical.ts";
+import { realSystem } from "../../src/system.ts";
 import {
   loggedIds,
   noted,
@@ -106,6 +107,24 @@ test("events of EventDBX 1 are not committed before their ids are written down",
   expect((await refusalOf(store.dbx.commitStaged(root, {}))).code).toBe("unavailable");
   expect(await loggedIds(store)).toEqual([]);
   expect(await store.dbx.listStaged(root, {})).toHaveLength(3);
+});
+
+test("a commit of events of EventDBX 1 that a crash cuts short is not done twice", async () => {
+  using dir = tempDir();
+  let atCommit: string | undefined;
+  const random = (bytes: number) => {
+    if (atCommit === "") atCommit = stagedText(dir.path);
+    return realSystem.random(bytes);
+  };
+  await using store = await openStore(dir.path, { system: { random } });
+  writeFileSync(stagedPath(dir.path), old);
+  atCommit = "";
+  expect(await store.dbx.commitStaged(root, {})).toHaveLength(3);
+  // What the file held when the events were handed in, and would hold had it not been emptied.
+  writeFileSync(stagedPath(dir.path), atCommit);
+  for (const id of await loggedIds(store)) expect(stagedText(dir.path)).toContain(id);
+  expect(await store.dbx.commitStaged(root, {})).toEqual([]);
+  expect(stagedText(dir.path)).toBe("[]\n");
 });
 
 test("a missing and a blank file hold no events", async () => {
