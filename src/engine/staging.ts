@@ -6,6 +6,7 @@ import type { Dbx } from "../api/dbx.ts";
 import type { Input } from "../api/operations.ts";
 import type { Log } from "../log.ts";
 import type { Actor } from "../model/actor.ts";
+import { canonicalOf } from "../model/canonical.ts";
 import {
   alreadyExists,
   assert,
@@ -27,8 +28,8 @@ import {
   type Transaction,
 } from "../model/plan.ts";
 import type { StagedEvent } from "../model/staged.ts";
-import { keyText, showKey, type StreamKey } from "../model/stream.ts";
-import { visiblePayload } from "../model/visibility.ts";
+import { keyText, showKey } from "../model/stream.ts";
+import { everything, visiblePayload, type Visibility } from "../model/visibility.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { System } from "../system.ts";
 import { askOf, type Committer } from "./committer.ts";
@@ -60,6 +61,7 @@ interface StagingDeps {
 
 /** Each step waits for the one before. All reject with `data_corrupted` for a damaged file. */
 export function createStaging(deps: StagingDeps): Staging {
+  const { schemas } = deps;
   let changing: Promise<unknown> = Promise.resolve();
   let closed = false;
 
@@ -77,15 +79,20 @@ export function createStaging(deps: StagingDeps): Staging {
       listStaged: (actor) =>
         inTurn(async () => {
           const { events } = await look(deps);
-          return visibleTo(actor, deps.schemas, events);
+          const sight = sightOf(actor, schemas);
+          const shown = events.filter(({ aggregate_type }) => !sight(aggregate_type).hidden);
+          return tellOf(sight, shown);
         }),
       commitStaged: (actor) =>
         inTurn(async () => {
           const records = await commit(deps, actor, await takeUp(deps));
-          return visibleTo(actor, deps.schemas, records);
+          return tellOf(sightOf(actor, schemas), records);
         }),
       discardStaged: (actor, input) =>
-        inTurn(async () => visibleTo(actor, deps.schemas, await discard(deps, input))),
+        inTurn(async () => {
+          const discarded = await discard(deps, input);
+          return tellOf(sightOf(actor, schemas), discarded);
+        }),
     },
     close: async () => {
       closed = true;
@@ -284,17 +291,24 @@ const renamed = (event: StagedEvent, system: System): StagedEvent => ({
   event_id: system.uuid(),
 });
 
-/** What the actor may see of events: schemas hide nothing from `admin`. */
-function visibleTo<Shown extends StreamKey & Pick<StagedEvent, "payload">>(
-  actor: Actor,
-  schemas: Schemas,
-  events: readonly Shown[],
-): Shown[] {
-  if (actor.grants.includes("admin")) return [...events];
-  const view = schemas.view();
-  return events.flatMap((event) => {
-    const visibility = view.visibilityOf(event.aggregate_type);
-    if (visibility.hidden) return [];
-    return { ...event, payload: visiblePayload(event.payload, visibility) };
+type Sight = (aggregate_type: string) => Visibility;
+
+/** Schemas hide nothing from `admin`. */
+const sightOf = (actor: Actor, schemas: Schemas): Sight =>
+  actor.grants.includes("admin") ? () => everything : schemas.view().visibilityOf;
+
+/**
+ * For whoever has changed the queue: he is told of every event, but of what is hidden only that it
+ * was there.
+ */
+const tellOf = <Told extends Pick<StagedEvent, "aggregate_type" | "payload">>(
+  sight: Sight,
+  events: readonly Told[],
+): Told[] =>
+  events.map((event) => {
+    const visibility = sight(event.aggregate_type);
+    const payload = visibility.hidden ? nothing : visiblePayload(event.payload, visibility);
+    return { ...event, payload };
   });
-}
+
+const nothing = canonicalOf(null);
