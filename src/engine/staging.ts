@@ -59,7 +59,10 @@ interface StagingDeps {
   readonly writable: boolean;
 }
 
-/** Each step waits for the one before. All reject with `data_corrupted` for a damaged file. */
+/**
+ * Each step waits for the one before; how many wait is bounded by the requests that a server takes.
+ * All reject with `data_corrupted` for a damaged file, which stays as it is.
+ */
 export function createStaging(deps: StagingDeps): Staging {
   const { schemas } = deps;
   let changing: Promise<unknown> = Promise.resolve();
