@@ -3,12 +3,14 @@
 
 import type { Dbx } from "../api/dbx.ts";
 import type { Actor } from "../model/actor.ts";
-import { toAggregate } from "../model/aggregate.ts";
+import { toAggregate, type StreamHead } from "../model/aggregate.ts";
 import type { Change } from "../model/audit.ts";
 import { aggregateNotFound, failedPrecondition } from "../model/error.ts";
 import { takeOf } from "../model/page.ts";
 import { showKey, type StreamKey } from "../model/stream.ts";
+import { visibleState } from "../model/visibility.ts";
 import type { Storage } from "../storage/storage.ts";
+import type { Schemas } from "./schemas.ts";
 import type { LiveSettings } from "./settings.ts";
 
 export type Lifecycle = Pick<
@@ -21,9 +23,17 @@ type Reason = StreamKey & { comment?: string | null };
 export function createLifecycle(deps: {
   readonly storage: Storage;
   readonly settings: LiveSettings;
+  readonly schemas: Schemas;
   readonly now: () => string;
 }): Lifecycle {
   const { storage, settings, now } = deps;
+  const visibilityOf = ({ aggregate_type }: StreamKey) =>
+    deps.schemas.view().visibilityOf(aggregate_type);
+  /** What the answer shows of an aggregate: no more than reading it would. */
+  const shown = (head: StreamHead) => {
+    const aggregate = toAggregate(head);
+    return { ...aggregate, state: visibleState(aggregate.state, visibilityOf(head)) };
+  };
   const changeOf = ({ group, user }: Actor, { comment }: Reason): Change => ({
     at: now(),
     issued_by: { group, user },
@@ -32,6 +42,8 @@ export function createLifecycle(deps: {
   return {
     createSnapshot: async (actor, input) => {
       const key = keyOf(input);
+      const visibility = visibilityOf(key);
+      if (visibility.hidden && !actor.grants.includes("admin")) throw aggregateNotFound(key);
       const snapshot = await storage.keepSnapshot(key, changeOf(actor, input));
       if (snapshot === undefined) throw aggregateNotFound(key);
       if (snapshot === "no_events") {
@@ -40,17 +52,18 @@ export function createLifecycle(deps: {
       if (snapshot === "archived") {
         throw failedPrecondition(`${showKey(key)} is archived; restore it first`, { ...key });
       }
-      return { ...snapshot, merkle_root: snapshot.merkle_root.toHex() };
+      const state = visibleState(snapshot.state, visibility);
+      return { ...snapshot, state, merkle_root: snapshot.merkle_root.toHex() };
     },
     archiveAggregate: async (actor, input) => {
       const head = await storage.archiveStream(keyOf(input), changeOf(actor, input));
       if (head === undefined) throw aggregateNotFound(keyOf(input));
-      return toAggregate(head);
+      return shown(head);
     },
     restoreAggregate: async (actor, input) => {
       const head = await storage.restoreStream(keyOf(input), changeOf(actor, input));
       if (head === undefined) throw aggregateNotFound(keyOf(input));
-      return toAggregate(head);
+      return shown(head);
     },
     removeAggregate: async (actor, input) => {
       const key = keyOf(input);

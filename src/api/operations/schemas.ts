@@ -19,14 +19,14 @@ export const schemaOperations = {
   listSchemas: operation({
     summary: "List all schemas by name.",
     kind: "query",
-    grant: "read",
+    grant: "admin",
     input: nothing,
     output: Type.Array(Schema),
   }),
   getSchema: operation({
     summary: "The schema of an aggregate type.",
     kind: "query",
-    grant: "read",
+    grant: "admin",
     input: Type.Object(aggregate, strict),
     output: Schema,
   }),
