@@ -359,6 +359,49 @@ test("schemas are declared, changed, tried and shown", async () => {
   expect((await ask("GET", "/admin/schemas")).json).toEqual([shown.json]);
 });
 
+test("aggregates are kept, archived, restored, removed and exported, and the trail says so", async () => {
+  const at = "/v1/aggregates/life/l-1";
+  const event = { aggregate_type: "life", aggregate_id: "l-1", event_type: "made", payload: {} };
+  await ask("POST", "/v1/events", { body: event });
+  const kept = await ask("POST", `${at}/snapshots`, { body: { comment: "kept" } });
+  expect([kept.status, kept.json.version, kept.json.comment]).toEqual([201, 1, "kept"]);
+  const archived = await ask("POST", `${at}/archive`, { body: { comment: "done" } });
+  expect([archived.status, archived.json.archived]).toEqual([200, true]);
+  expect((await ask("POST", "/v1/events", { body: event })).json.code).toBe("aggregate_archived");
+  const restored = await ask("POST", `${at}/restore`);
+  expect([restored.status, restored.json.archived]).toEqual([200, false]);
+  expect((await ask("POST", `${at}/remove`)).status).toBe(409);
+  const empty = { aggregate_type: "life", aggregate_id: "l-2" };
+  await ask("POST", "/v1/aggregates", { body: empty });
+  expect((await ask("POST", "/v1/aggregates/life/l-2/remove")).json).toEqual(empty);
+  const exported = await ask("GET", "/v1/export?type=life");
+  expect(exported.json.map((each: { aggregate_id: string }) => each.aggregate_id)).toEqual(["l-1"]);
+  const trail = (await ask("GET", "/admin/audit")).json;
+  expect(trail.map(({ action }: { action: string }) => action)).toEqual([
+    ...["snapshot", "archive", "restore", "remove"],
+  ]);
+  expect(trail[1]).toMatchObject({ comment: "done", issued_by: { group: "admin" } });
+});
+
+test("events are staged, listed, taken out and committed", async () => {
+  const body = {
+    aggregate_type: "stage",
+    aggregate_id: "1",
+    event_type: "made",
+    payload: { n: 1 },
+  };
+  const staged = await ask("POST", "/v1/staged", { body });
+  expect(staged.status).toBe(201);
+  await ask("POST", "/v1/staged", { body });
+  const { event_id } = staged.json;
+  const discarded = await ask("POST", "/v1/staged/discard", { body: { event_id } });
+  expect(discarded.json).toEqual([staged.json]);
+  const rest = (await ask("GET", "/v1/staged")).json;
+  const committed = (await ask("POST", "/v1/staged/commit")).json;
+  expect(committed).toMatchObject([{ version: 1, metadata: { event_id: rest[0].event_id } }]);
+  expect((await ask("GET", "/v1/staged")).json).toEqual([]);
+});
+
 test("every route was answered with success by a test above", () => {
   const missing = routes
     .map(({ method, path }) => `${method} ${path}`)
