@@ -60,15 +60,15 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 const code = (text: string): string => `\`${text}\``;
 const sentence = (text: string): string => (/[.:]$/.test(text) ? text : `${text}.`);
 
-/** Help text as Markdown: one paragraph, with flags, variables and keys set as code. */
+/** Help text as Markdown: its paragraphs, with flags, variables and keys set as code. */
 const prose = (text: string): string =>
-  sentence(text.replaceAll("\n", " "))
+  sentence(text.replaceAll(/(?<!\n)\n(?!\n)/g, " "))
     .split("`")
     .map((part, index) =>
       index % 2 === 1
         ? part
         : part.replaceAll(
-            /(?<![\w-])--[a-z][a-z-]*|\bEVENTDBX_\w+|\b[a-z]+(?:_[a-z]+)+\b/g,
+            /(?<![\w-])--[a-z][a-z-]*|\bEVENTDBX_\w+|\b_*[a-z]+(?:_[a-z]+)+\b/g,
             "`$&`",
           ),
     )
