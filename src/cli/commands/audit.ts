@@ -1,7 +1,7 @@
 // `dbx audit`: what was done to aggregates as a whole, by whom and why.
 
 import { Type } from "@sinclair/typebox";
-import { AuditEntry } from "../../model/audit.ts";
+import type { AuditEntry } from "../../model/audit.ts";
 import { command } from "../command.ts";
 import { pairs } from "../output.ts";
 import { asking, callFlags, count, strict } from "./key-flags.ts";
