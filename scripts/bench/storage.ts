@@ -15,11 +15,17 @@ import { planAppends, type PlanContext, type Transaction } from "../../src/model
 import type { StreamKey } from "../../src/model/stream.ts";
 import { createMemoryStorage } from "../../src/storage/memory.ts";
 import { openSqliteStorage, type ThreadUse } from "../../src/storage/sqlite/open.ts";
-import { connectWriter, pagesPerCheckpoint } from "../../src/storage/sqlite/connect.ts";
+import {
+  connectReader,
+  connectWriter,
+  pagesPerCheckpoint,
+} from "../../src/storage/sqlite/connect.ts";
 import { createWriter, type Batch } from "../../src/storage/sqlite/writer.ts";
 import { createCore } from "../../src/storage/sqlite/core.ts";
 import { createReader } from "../../src/storage/sqlite/reader.ts";
-import { connectReader } from "../../src/storage/sqlite/connect.ts";
+import { archivePathOf, createArchive } from "../../src/storage/sqlite/archive.ts";
+import { mainFormat } from "../../src/storage/sqlite/migrations.ts";
+import { createMoves } from "../../src/storage/sqlite/moves.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 
 const { values } = parseArgs({
@@ -143,20 +149,22 @@ const raw = (batch: number): Promise<Row> =>
     const options = { durability: "full", autocheckpoint: pagesPerCheckpoint } as const;
     const path = join(directory, "dbx.db");
     await Bun.write(path, "");
-    const { database } = connectWriter(path, options);
+    const { database } = connectWriter(path, { format: mainFormat, ...options });
     const writer = createWriter(database);
-    const reading = connectReader(path);
+    const reading = connectReader(path, mainFormat);
     if (reading === undefined) throw new Error("the database is empty");
-    const reader = createReader(reading.database);
+    const reader = createReader(reading.database, createArchive(archivePathOf(path)));
     const batches: Batch[] = [];
     const sink = {
       write: async (each: Batch) => void batches.push(each),
+      alter: async () => undefined,
       broken: Promise.withResolvers<unknown>().promise,
       figures: () => ({}),
       check: async () => [],
       close: async () => undefined,
     };
-    const core = createCore({ reader, sink, heads_max: streams });
+    const moves = createMoves({ path, threads: false, read: reader.move });
+    const core = createCore({ reader, moves, sink, heads_max: streams });
     for (let index = 0; index < Math.ceil(events / batch); index++) await commit(core, batch);
     let next = 0;
     const row = await measure("raw bun:sqlite", {
