@@ -43,6 +43,9 @@ export interface Moves {
   close(): Promise<void>;
 }
 
+/** A mover that waits for so long is ended: starting its thread takes longer than a small move. */
+const idleMs = 5_000;
+
 export function createMoves(parts: MovesParts): Moves {
   const closing = Promise.withResolvers<void>();
   let closed = false;
@@ -57,6 +60,13 @@ export function createMoves(parts: MovesParts): Moves {
     await Promise.race([timer.promise, closing.promise]);
     clearTimeout(timeout);
   };
+  let mover: MoverPort | null = null;
+  let idle: ReturnType<typeof setTimeout> | undefined;
+  const stop = async (): Promise<void> => {
+    const open = mover;
+    mover = null;
+    await open?.close();
+  };
   const requireOpen = (): void => {
     if (closed) throw unavailable("the storage is being closed; the move goes on when it opens");
   };
@@ -64,33 +74,34 @@ export function createMoves(parts: MovesParts): Moves {
     requireOpen();
     const move = parts.read(stream_id);
     if (move === undefined || move.pending === null) return;
-    const mover = await openMover(parts);
-    try {
-      // What an interrupted move has left beyond the versions that count.
-      await mover.release(move);
-      const block = move.pending === "archive" ? stowBlock : fetchBlock;
-      const target = move.pending === "archive" ? move.version : 0;
-      for (let place: Place = move; place.versions !== target;) {
-        requireOpen();
-        const start = performance.now();
-        place = await block(mover, place, effects);
-        if (place.versions !== target) await rest(performance.now() - start);
-      }
-      await effects.end(move);
-    } finally {
-      await mover.close();
+    mover ??= await openMover(parts);
+    // What an interrupted move has left beyond the versions that count.
+    await mover.release(move);
+    const block = move.pending === "archive" ? stowBlock : fetchBlock;
+    const target = move.pending === "archive" ? move.version : 0;
+    for (let place: Place = move; place.versions !== target;) {
+      requireOpen();
+      const start = performance.now();
+      place = await block(mover, place, effects);
+      if (place.versions !== target) await rest(performance.now() - start);
     }
+    await effects.end(move);
   };
   return {
     run: (stream_id, effects) => {
+      clearTimeout(idle);
       const mine = last.then(async () => {
         try {
           await run(stream_id, effects);
           fault = null;
         } catch (cause) {
           fault = translateMove(cause);
+          // What failed once is opened anew by the next one.
+          await stop();
           throw fault;
         }
+        clearTimeout(idle);
+        idle = setTimeout(() => (last = last.then(stop)), idleMs).unref();
       });
       // Those behind wait for the end of this one, not for its success.
       last = mine.catch(() => undefined);
@@ -101,6 +112,8 @@ export function createMoves(parts: MovesParts): Moves {
       closed = true;
       closing.resolve();
       await last;
+      clearTimeout(idle);
+      await stop();
     },
   };
 }

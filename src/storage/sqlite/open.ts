@@ -181,23 +181,29 @@ async function openSink(
 }
 
 function fileFigures(path: string): Record<string, number | string> {
+  const archive_path = archivePathOf(path);
   const bytesOf = (name: string): number => statSync(name, { throwIfNoEntry: false })?.size ?? 0;
   return {
     storage: "sqlite",
     database_bytes: bytesOf(path),
     wal_bytes: bytesOf(`${path}-wal`),
-    archive_bytes: bytesOf(archivePathOf(path)),
+    archive_bytes: bytesOf(archive_path) + bytesOf(`${archive_path}-wal`),
   };
 }
 
 /**
  * Throws `data_corrupted` where bodies should be in an archive that is not there, or is not as dbx
- * made it.
+ * made it; then `main` is closed.
  */
 function openArchive(path: string, main: Database): Archive {
   const archive = createArchive(archivePathOf(path));
-  if (readOne<{ found: number }>(main, anyArchived)?.found === 1) archive.open();
-  return archive;
+  try {
+    if (readOne<{ found: number }>(main, anyArchived)?.found === 1) archive.open();
+    return archive;
+  } catch (error) {
+    main.close();
+    throw error;
+  }
 }
 
 /**
