@@ -1,5 +1,5 @@
-// Whoever changes what is archived, what the main file says of it, or the audit trail, is found: each
-// byte of each column, each removed and each added row.
+// Whoever changes what is archived, what the main file says of it, or the audit trail, is found:
+// each byte of each column, each removed and each added row.
 
 import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";

@@ -26,7 +26,7 @@ const fill = (storage: Storage) =>
   append(storage, [transaction(Array.from({ length: 600 }, () => event(jane)))]);
 
 test.each(modes)(
-  "an archive that cannot be made fails the request alone (threads: %s)",
+  "an archive that cannot be made fails the request alone (threads: %p)",
   (threads) =>
     withDirectory(async (directory) => {
       const storage = await openWriting(directory, { threads });
@@ -61,7 +61,7 @@ test.each(modes)(
 );
 
 test.each(modes)(
-  "somebody who holds the archive keeps nobody else (threads: %s)",
+  "somebody who holds the archive keeps nobody else (threads: %p)",
   (threads) =>
     withDirectory(async (directory) => {
       const storage = await openWriting(directory, { threads });

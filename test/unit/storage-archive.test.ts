@@ -58,7 +58,7 @@ const counts = (directory: string) => {
 };
 
 test.each([false, "copier", "both"] as const)(
-  "bodies and snapshots move to the archive and back (threads: %s)",
+  "bodies and snapshots move to the archive and back (threads: %p)",
   (threads) =>
     withDirectory(async (directory) => {
       const storage = await openWriting(directory, { threads });
