@@ -100,7 +100,7 @@ for (const up of [true, false]) {
         expect(refused.stderr).toContain("needs the grant admin (permission_denied)\n");
         expect({ stdout: refused.stdout, code: refused.code }).toEqual({ stdout: "", code: 5 });
       }
-      for (const verb of ["get", "replay"]) {
+      for (const verb of ["get", "replay", "verify"]) {
         const gone = await run([verb, "secret", "s-1"]);
         expect(gone.stderr).toStartWith("error: aggregate not found (not_found)\n");
         expect((await run([verb, "secret", "s-1", ...hidden])).code).toBe(0);

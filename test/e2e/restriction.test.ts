@@ -72,4 +72,19 @@ describe("the restriction", () => {
       expect(readFileSync(config, "utf8")).toContain(`restrict = "${word}"\n`);
     }
   });
+
+  test("changes for a running server when `dbx config` sets it", async () => {
+    await using _server = await startForeground({ home });
+    const dek = Buffer.alloc(32, 7).toString("base64");
+    const first = ["config", "--master-key", "secret", "--dek", dek, "--restrict", "enforced"];
+    const kept = await run(first);
+    expect(kept.stderr).toContain("followed at once: restrict\n");
+    expect(kept.code).toBe(0);
+    expect([(await apply("known")).code, (await apply("unknown")).code]).toEqual([6, 6]);
+    const text = readFileSync(join(home, ".eventdbx/config.toml"), "utf8");
+    expect(text).toContain('restrict = "strict"\n');
+    const typo = await run(["config", "--restrict", "strickt"]);
+    expect(typo.stderr).toContain("--restrict must be one of: off, default, strict");
+    expect(typo.code).toBe(2);
+  });
 });

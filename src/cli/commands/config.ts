@@ -41,6 +41,12 @@ const configFlags = Type.Object(
     payload_limit: flag(properties.payload_limit),
     snapshot_threshold: flag(properties.snapshot_threshold),
     plugin_max_attempts: flag(properties.plugin_max_attempts),
+    restrict: Type.Optional(
+      Type.String({
+        hint: "off|default|strict",
+        description: "How strictly schemas bind.",
+      }),
+    ),
     json: Type.Optional(Type.Boolean({ description: "Print JSON." })),
   },
   { additionalProperties: false },
@@ -59,6 +65,7 @@ export const config = command({
     "dbx config",
     "{ cat master-key.txt; openssl rand -base64 32; } | dbx config --master-key - --dek -",
     "dbx config --page-limit 500",
+    "dbx config --restrict strict",
   ],
   run: async (flags, shell) => {
     const { json: _json, master_key, dek, ...plain } = flags;
@@ -112,6 +119,7 @@ async function keep({ shell, flags, given }: Keeping): Promise<void> {
   const kept: Given = {
     ...given,
     ...("data_dir" in given ? { data_dir: after.config.data_dir } : {}),
+    ...("restrict" in given ? { restrict: after.config.restrict } : {}),
     ...(secrets.dek === undefined ? {} : { data_encryption_key: checkedKey(secrets.dek) }),
     ...(secrets.master_key === undefined
       ? {}

@@ -17,6 +17,9 @@ export const verify = command({
       all: Type.Optional(
         Type.Boolean({ description: "Every aggregate and the tree over the whole log." }),
       ),
+      include_hidden: Type.Optional(
+        Type.Boolean({ description: "Also one that its schema hides; needs the grant admin." }),
+      ),
       ...callFlags,
     },
     strict,
@@ -24,7 +27,7 @@ export const verify = command({
   words: ["aggregate", "aggregate_id"],
   examples: ["dbx aggregate verify person p-002", "dbx aggregate verify --all"],
   run: async (flags, shell) => {
-    const { aggregate: aggregate_type, aggregate_id, all, token } = flags;
+    const { aggregate: aggregate_type, aggregate_id, all, token, include_hidden } = flags;
     const { output } = shell;
     if (all === true) {
       if (aggregate_type !== undefined || aggregate_id !== undefined) {
@@ -41,7 +44,13 @@ export const verify = command({
       throw invalidArgument(`${missing} is missing; or say --all`, { flag: missing });
     }
     const proof = await asking({ shell, access: "read", token }, ({ ask }) =>
-      whileWaiting(output, ask("verifyAggregate", { aggregate_type, aggregate_id })),
+      whileWaiting(
+        output,
+        ask("verifyAggregate", {
+          ...{ aggregate_type, aggregate_id },
+          ...(include_hidden === undefined ? {} : { include_hidden }),
+        }),
+      ),
     );
     const { version, merkle_root } = proof;
     if (output.json)
