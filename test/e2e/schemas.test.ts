@@ -280,8 +280,9 @@ test("a token binds here as anywhere", async () => {
   const denied = await schema(`lock known --token ${token}`);
   expect(denied.stderr).toContain("(permission_denied)");
   expect({ stdout: denied.stdout, code: denied.code }).toEqual({ stdout: "", code: 5 });
-  expect((await schema(`show known --token ${token}`)).code).toBe(0);
-  expect((await schema("known", { env: { EVENTDBX_TOKEN: token } })).code).toBe(0);
+  expect((await schema(`show known --token ${token}`)).code).toBe(5);
+  expect((await schema(`validate known made --payload {} --token ${token}`)).code).toBe(0);
+  expect((await schema("known", { env: { EVENTDBX_TOKEN: token } })).code).toBe(5);
   expect((await schema("known", { env: { EVENTDBX_TOKEN: "EVT-none" } })).code).toBe(5);
 });
 
@@ -341,6 +342,9 @@ describe("a running server", () => {
     expect((await run(["status"])).stdout).toContain(
       "\n  schemas_fault: schemas.json is no JSON: ",
     );
+    const restarted = await run(["restart"]);
+    expect(restarted.stderr).toContain("no server would start now: schemas.json is no JSON: ");
+    expect({ stdout: restarted.stdout, code: restarted.code }).toEqual({ stdout: "", code: 4 });
     expect(readFileSync(file(), "utf8")).toBe(damaged);
     writeFileSync(file(), good.replaceAll("placed", "mended"));
     expect(await append("order", "mended")).toBe("fine");

@@ -23,11 +23,13 @@ import {
   findServerAlone,
   readPidFile,
   removePidFile,
+  type PidRecord,
 } from "../daemon.ts";
 import { surfaces, surfacesOf } from "../keys.ts";
 import { logPath } from "../log-file.ts";
 import { serve } from "../serve.ts";
 import type { Shell } from "../shell.ts";
+import { connect } from "../target.ts";
 
 const surfaceFlag = (description: string) =>
   Type.Optional(Type.Boolean({ description, negatable: true }));
@@ -94,11 +96,13 @@ export const restart = command({
     // Flags are checked before anything is stopped.
     const given = givenBy(flags);
     const next = await loadConfiguration(shell, given);
-    const { config } = await loadConfiguration(shell, {});
+    const configuration = await loadConfiguration(shell, {});
+    const { config } = configuration;
     const found = await findServerAlone(config.data_dir);
     if (found.state === "running") {
       const { pid, port } = found.record;
       if (next.config.port !== port) tryPort(next.config);
+      await requireSoundSchemas(found.record, { shell, configuration });
       if ((await endServer(config.data_dir, found.record)) === null) {
         throw unavailable(`process ${pid} does not end`, { pid });
       }
@@ -107,6 +111,26 @@ export const restart = command({
     return startServer(flags, shell);
   },
 });
+
+/** A server that goes on with the schemas from before must not be stopped for one that has none. */
+async function requireSoundSchemas(
+  record: PidRecord,
+  options: { shell: Shell; configuration: Configuration },
+): Promise<void> {
+  const target = await connect(record, { ...options, token: undefined });
+  // One that does not answer is no better than none.
+  if (target === null) return;
+  try {
+    const { figures } = await target.ask("serverStatus", {});
+    const { schemas_fault } = figures;
+    if (schemas_fault === undefined) return;
+    throw failedPrecondition(`no server would start now: ${schemas_fault}; this one goes on`, {
+      schemas_fault,
+    });
+  } finally {
+    await target.close();
+  }
+}
 
 /** A good server must not be stopped for one that could not listen. */
 function tryPort({ bind_addr, port }: Config): void {
@@ -254,6 +278,8 @@ function daemonArguments({ flags, shell, configuration }: Launch): string[] {
   ];
 }
 
+const startFailures = ["unavailable", "failed_precondition"] as const;
+
 /** The daemon's own last words tell why better than an exit code. */
 async function startFailure(options: {
   log: string;
@@ -267,7 +293,9 @@ async function startFailure(options: {
     .filter((line) => line !== "");
   const how = options.exit === null ? "did not get ready" : `ended with exit code ${options.exit}`;
   // Whoever supervises must see whether trying again helps: the reason is the daemon's, not ours.
-  const known = errorCodes.find((code) => statusOf[code].exit === options.exit);
+  // Several codes share an exit code; these are the ones that keep a server from starting.
+  const likely = [...startFailures, ...errorCodes];
+  const known = likely.find((code) => statusOf[code].exit === options.exit);
   return new DbxError(known ?? "unavailable", `the server ${how}; the end of ${options.log}:`, {
     log: lines.slice(-8),
   });
