@@ -219,7 +219,8 @@ describe("what is wrong is told", () => {
     const app = await server.ask("POST", "/admin/tokens", { body: { group: "app", user: "u" } });
     const body = { locked: true };
     const tries = [
-      ["GET", "/admin/schemas/known", {}, 200],
+      ["GET", "/admin/schemas/known", {}, 403],
+      ["GET", "/admin/schemas", {}, 403],
       ["POST", "/admin/schemas/known/validate", { body: { event: "made", payload: {} } }, 200],
       ["POST", "/admin/schemas", { body: { aggregate: "new", events: ["a"] } }, 403],
       ["PATCH", "/admin/schemas/known", { body }, 403],

@@ -116,13 +116,24 @@ describe("call", () => {
   test("every operation with a grant asks for it", async () => {
     using dir = tempDir();
     await using store = await openStore(dir.path);
+    const key = { aggregate_type: "a", aggregate_id: "b" };
     const inputs: Partial<Record<OperationName, unknown>> = {
       appendEvent: event,
       appendEvents: { events: [event] },
-      createAggregate: { aggregate_type: "a", aggregate_id: "b" },
-      getAggregate: { aggregate_type: "a", aggregate_id: "b" },
-      listEvents: { aggregate_type: "a", aggregate_id: "b" },
-      verifyAggregate: { aggregate_type: "a", aggregate_id: "b" },
+      stageEvent: event,
+      createAggregate: key,
+      getAggregate: key,
+      listEvents: key,
+      verifyAggregate: key,
+      createSnapshot: key,
+      archiveAggregate: key,
+      restoreAggregate: key,
+      removeAggregate: key,
+      createSchema: { aggregate: "a", events: ["b"] },
+      getSchema: { aggregate: "a" },
+      changeSchema: { aggregate: "a", locked: true },
+      removeSchemaEvent: { aggregate: "a", event: "b" },
+      validateEvent: { aggregate: "a", event: "b", payload: "{}" },
       issueToken: { group: "a", user: "b" },
       revokeToken: { token: "x" },
       refreshToken: { token: "x" },
