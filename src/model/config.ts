@@ -5,6 +5,7 @@
 // yet.
 
 import { Type, type Static } from "@sinclair/typebox";
+import { Named } from "./kinds.ts";
 import { limits } from "./limits.ts";
 
 const reserved = { reserved: true } as const;
@@ -145,11 +146,11 @@ export const Config = Type.Object(
       }),
       bind_addr: Type.String({ ...reserved, default: "0.0.0.0:7443", description: "Unused." }),
     }),
-    remotes: Type.Record(
-      Type.String(),
-      Type.Object({ endpoint: Type.String(), public_key: Type.String() }),
-      { ...reserved, default: {}, description: "Other nodes." },
-    ),
+    remotes: Named(Type.Object({ endpoint: Type.String(), public_key: Type.String() }), {
+      ...reserved,
+      default: {},
+      description: "Other nodes.",
+    }),
   },
   { additionalProperties: false },
 );

@@ -1,8 +1,16 @@
-// Two TypeBox kinds of our own. `Text` counts code points where TypeBox counts UTF-16 units;
-// `ExactJson` is a value that stays canonical JSON text, so that no number is ever rounded.
-// Both are plain JSON Schema to whoever reads them (OpenAPI, GraphQL, help).
+// TypeBox kinds of our own. `Text` counts code points where TypeBox counts UTF-16 units;
+// `ExactJson` is a value that stays canonical JSON text, so that no number is ever rounded;
+// `Named` looks at every member of an object. All are plain JSON Schema to whoever reads them
+// (OpenAPI, GraphQL, help).
 
-import { Kind, Type, TypeRegistry, type TSchema, type TUnsafe } from "@sinclair/typebox";
+import {
+  Kind,
+  Type,
+  TypeRegistry,
+  type SchemaOptions,
+  type TSchema,
+  type TUnsafe,
+} from "@sinclair/typebox";
 import type { Canonical } from "./canonical.ts";
 
 interface TextOptions {
@@ -30,6 +38,16 @@ export const Text = (options: TextOptions): TUnsafe<string> =>
 /** Any JSON value, carried as its canonical text. */
 export const ExactJson = (description: string): TUnsafe<Canonical> =>
   Type.Unsafe<Canonical>({ [Kind]: "ExactJson", description });
+
+/**
+ * An object by names that nobody knows beforehand. TypeBox by itself matches names with a pattern
+ * that knows no line ends, and would leave what is named with one unchecked.
+ */
+export const Named = <Value extends TSchema>(value: Value, options: SchemaOptions = {}) =>
+  Type.Record(Type.String({ pattern: "^[\\s\\S]*$" }), value, {
+    ...options,
+    additionalProperties: false,
+  });
 
 export const isExactJson = (schema: TSchema): boolean => schema[Kind] === "ExactJson";
 export const isText = (schema: TSchema): schema is TextSchema => schema[Kind] === "Text";

@@ -103,6 +103,23 @@ describe("the admin routes", () => {
     expect((await server.ask("GET", "/admin/schemas/whole")).json).toEqual(first);
   });
 
+  test("look at every member, whatever line end its name has", async () => {
+    const { json: first } = await create("lines");
+    const changes: readonly (readonly [string, unknown])[] = [
+      ["event_notes", ["not a text"]],
+      ["add_fields", "not a list"],
+      ["remove_fields", { not: "a list" }],
+    ];
+    for (const end of ["\n", "\r", "\u2028", "\u2029"]) {
+      for (const [member, value] of changes) {
+        const { status, json } = await change("lines", { [member]: { [`a${end}b`]: value } });
+        expect([status, json.code]).toEqual([400, "invalid_argument"]);
+        expect(json.message).toStartWith(`${member}.a${end}b must be `);
+      }
+    }
+    expect((await server.ask("GET", "/admin/schemas/lines")).json).toEqual(first);
+  });
+
   test("remove an event by DELETE, but never the last", async () => {
     await create("less", ["a", "b/c"]);
     const gone = await server.ask("DELETE", "/admin/schemas/less/events/b%2Fc");

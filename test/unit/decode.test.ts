@@ -6,6 +6,7 @@ import { decode } from "../../src/api/decode.ts";
 import { httpStatusOf } from "../../src/api/errors.ts";
 import { operations, type OperationName } from "../../src/api/operations.ts";
 import { routes } from "../../src/api/routes.ts";
+import { Config } from "../../src/model/config.ts";
 import { DbxError, type ErrorCode } from "../../src/model/error.ts";
 import { openStore } from "../support/store.ts";
 import { tempDir } from "../support/temp.ts";
@@ -20,6 +21,23 @@ function faultOf(operation: OperationName, value: unknown): DbxError {
 }
 
 const event = { aggregate_type: "a", aggregate_id: "b", event_type: "c", payload: "1" };
+
+test("no object by names leaves a name unchecked, with whatever line end", () => {
+  const patterns = new Set<string>();
+  const collect = (part: unknown): void => {
+    if (typeof part !== "object" || part === null) return;
+    for (const [name, inner] of Object.entries(part)) {
+      if (name === "patternProperties") for (const key of Object.keys(inner)) patterns.add(key);
+      collect(inner);
+    }
+  };
+  collect([Object.values(operations), Config]);
+  expect(patterns.size).toBeGreaterThan(0);
+  for (const pattern of patterns) {
+    for (const name of ["", "a", "\n", "a\rb", "\u2028", "a\u2029"])
+      expect(name).toMatch(RegExp(pattern));
+  }
+});
 
 describe("decode", () => {
   test.each<[OperationName, unknown, string, string]>([

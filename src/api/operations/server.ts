@@ -2,6 +2,7 @@
 
 import { Type } from "@sinclair/typebox";
 import { AuditEntry } from "../../model/audit.ts";
+import { Named } from "../../model/kinds.ts";
 import { Page } from "../../model/page.ts";
 import { nothing, operation, Root, strict } from "./operation.ts";
 
@@ -36,7 +37,7 @@ export const serverOperations = {
       encrypted: Type.Boolean(),
       position: Type.Integer(),
       aggregates: Type.Integer(),
-      figures: Type.Record(Type.String(), Type.Union([Type.Number(), Type.String()])),
+      figures: Named(Type.Union([Type.Number(), Type.String()])),
     }),
   }),
   reloadConfig: operation({

@@ -1,6 +1,7 @@
 // What a schema is: the same shape in `schemas.json`, on every surface and in memory.
 
-import { Type, type Static, type TSchema } from "@sinclair/typebox";
+import { Type, type Static } from "@sinclair/typebox";
+import { Named } from "../kinds.ts";
 import { limits } from "../limits.ts";
 import { AggregateType, EventType } from "../stream.ts";
 
@@ -10,9 +11,6 @@ const Threshold = Type.Integer({
   maximum: Number.MAX_SAFE_INTEGER,
   description: "Keep a snapshot every so many events.",
 });
-/** An object by names that nobody knows beforehand. */
-const Named = <Value extends TSchema>(value: Value) => Type.Record(Type.String(), value);
-
 /** A type and its rules; settings.ts reads it, because a schema of schemas would explain less. */
 const ColumnSettings = Type.Unknown({
   description: "A column type such as `integer`, or an object with `type` and rules.",
