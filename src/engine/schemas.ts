@@ -9,6 +9,7 @@ import {
   dataCorrupted,
   DbxError,
   failedPrecondition,
+  invalidArgument,
   notFound,
   tooLarge,
 } from "../model/error.ts";
@@ -88,7 +89,9 @@ export async function openSchemas(options: {
       if (fault !== null) throw unrepaired(path, fault);
       const changed = step(compiled);
       const schemas = new Map([...compiled].map(([name, { schema }]) => [name, schema]));
-      await replaceDocument(path, textOf(schemas.set(changed.aggregate, changed)), { mode: 0o600 });
+      const text = textOf(schemas.set(changed.aggregate, changed));
+      requireReadable(text);
+      await replaceDocument(path, text, { mode: 0o600 });
       file.look();
       return changed;
     });
@@ -162,6 +165,17 @@ function textOf(schemas: ReadonlyMap<string, Schema>): string {
     bytes,
     limit: schemas_bytes_max,
   });
+}
+
+/** Whatever a change got past the gate, the file it leaves must be one that dbx starts on. */
+function requireReadable(text: string): void {
+  try {
+    readSchemas(text);
+  } catch (cause) {
+    if (!(cause instanceof DbxError)) throw cause;
+    const message = `invalid schema: it could not be read back: ${cause.message}`;
+    throw invalidArgument(message, cause.details, { cause });
+  }
 }
 
 /** What is in force. */

@@ -105,6 +105,25 @@ describe("changes", () => {
     expect(Object.keys(listed[0]?.events ?? {})).toEqual(["made", ...names]);
   });
 
+  test("that would leave a file that cannot be read are refused, whatever let them through", async () => {
+    using dir = tempDir();
+    const { schemas, path } = await openSchemasIn(dir.path);
+    const { operations } = schemas;
+    await operations.createSchema(root, made("p"));
+    const before = readFileSync(path, "utf8");
+    const notes: unknown = ["not a text"];
+    const event_notes = { made: notes as string };
+    const refused = operations.changeSchema(root, { aggregate: "p", event_notes });
+    expect(await refused.catch((error: unknown) => error)).toMatchObject({
+      code: "invalid_argument",
+      message:
+        "invalid schema: it could not be read back: schemas.json: events.made of schema p must be " +
+        "a string",
+    });
+    expect(readFileSync(path, "utf8")).toBe(before);
+    await operations.changeSchema(root, { aggregate: "p", locked: true });
+  });
+
   test("are refused where nothing may be written", async () => {
     using dir = tempDir();
     const { schemas } = await openSchemasIn(dir.path, { writable: false });
