@@ -37,10 +37,16 @@ export function decimalOf(token: string): Decimal {
   const [mantissa = "", power = "0"] = (negative ? token.slice(1) : token).toLowerCase().split("e");
   const [whole = "", fraction = ""] = mantissa.split(".");
   const all = whole + fraction;
-  const leading = all.length - all.replace(/^0+/, "").length;
-  const digits = all.slice(leading).replace(/0+$/, "");
+  // Loops, because a pattern for zeros at the end would try at every zero before it.
+  let leading = 0;
+  while (all.charCodeAt(leading) === zero) leading++;
+  let end = all.length;
+  while (end > leading && all.charCodeAt(end - 1) === zero) end--;
+  const digits = all.slice(leading, end);
   return { negative, digits, exponent: digits === "" ? 0 : whole.length - leading + Number(power) };
 }
+
+const zero = 0x30;
 
 /** Negative, zero or positive as `left` is less than, equal to or more than `right`. */
 export function compareDecimals(left: Decimal, right: Decimal): number {

@@ -143,6 +143,14 @@ describe("numbers keep their exact value", () => {
     expect(decimalOf("1000")).toEqual({ negative: false, digits: "1", exponent: 4 });
     expect(decimalOf("0.001E-2")).toEqual({ negative: false, digits: "1", exponent: -4 });
   });
+
+  test("zeros in the middle of a token take no longer than at its end", () => {
+    const digits = `1${"0".repeat(1_000)}1`;
+    // Squared, it would take many seconds.
+    const batch = Array.from({ length: 10_000 }, () => decimalOf(digits));
+    expect(batch.every((decimal) => decimal.digits === digits)).toBe(true);
+    expect(decimalOf(`1${"0".repeat(1_000)}`).digits).toBe("1");
+  }, 2_000);
 });
 
 describe("texts", () => {
