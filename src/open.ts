@@ -124,7 +124,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
     return {
       now: now(),
       allowanceOf: allowancesNow(),
-      checkSchema: (event) => view.checkEvent(restrict, event),
+      checkSchema: (event, budget) => view.checkEvent(restrict, event, budget),
       snapshotThresholdOf: (type) => view.snapshotThresholdOf(type) ?? snapshot_threshold ?? null,
     };
   };

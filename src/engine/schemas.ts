@@ -16,6 +16,7 @@ import {
 import { limits } from "../model/limits.ts";
 import type { PlannedEvent } from "../model/plan.ts";
 import { changeSchema, newSchema, removeSchemaEvent } from "../model/schema/change.ts";
+import { patternBudget, type PatternBudget } from "../model/schema/budget.ts";
 import { checkEvent } from "../model/schema/check.ts";
 import { compileSchema, type CompiledSchema } from "../model/schema/compile.ts";
 import { readSchemas, writeSchemas } from "../model/schema/document.ts";
@@ -27,10 +28,14 @@ import { watchDocument } from "./watch.ts";
 
 /** The schemas at one moment. */
 export interface SchemaView {
-  /** Throws `schema_violation` where an event breaks its aggregate's schema. */
+  /**
+   * Throws `schema_violation` where an event breaks its aggregate's schema, `too_large` where
+   * nothing of the budget is left to find out.
+   */
   readonly checkEvent: (
     restriction: Restriction,
     event: Pick<PlannedEvent, "aggregate_type" | "event_type" | "payload">,
+    budget: PatternBudget,
   ) => void;
   /** The schema's own threshold; null where it has none or there is no schema. */
   readonly snapshotThresholdOf: (aggregate_type: string) => number | null;
@@ -132,7 +137,7 @@ export async function openSchemas(options: {
       validateEvent: async (_actor, { aggregate, event, payload }) => {
         const checked = { aggregate_type: aggregate, event_type: event, payload };
         // As `default` would: an event of a type without schema is fine, whatever the mode is now.
-        file.look().view.checkEvent("default", checked);
+        file.look().view.checkEvent("default", checked, patternBudget());
         return { aggregate, event, validation: "ok" };
       },
     },
@@ -186,8 +191,8 @@ interface InForce {
 
 function inForce(compiled: Compiled): InForce {
   const view: SchemaView = {
-    checkEvent: (restriction, event) =>
-      checkEvent(restriction, compiled.get(event.aggregate_type), event),
+    checkEvent: (restriction, event, budget) =>
+      checkEvent(restriction, compiled.get(event.aggregate_type), event, budget),
     snapshotThresholdOf: (type) => compiled.get(type)?.schema.snapshot_threshold ?? null,
     visibilityOf: (type) => compiled.get(type)?.schema ?? visible,
   };

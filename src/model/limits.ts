@@ -82,8 +82,8 @@ export const limits = {
   pattern_chars_max: 1_000,
   /** Compiled steps of one column's patterns: repetitions make few characters into many steps. */
   pattern_size_max: 2_000,
-  /** Steps times characters of one match: mostly a nanosecond each, at worst eighty (measured). */
-  pattern_work_max: 4_194_304,
+  /** Steps times characters of a transaction's matches: mostly a ns each, at worst eighty (measured). */
+  pattern_work_max: 16_777_216,
   /** Versions of an aggregate that move to or from the archive at a time: a few ms of writing. */
   archive_block_events: 256,
   /** Payload characters of such a block, beyond which it ends early. */

@@ -26,6 +26,7 @@ import {
   type Digest,
   type Frontier,
 } from "./merkle.ts";
+import { patternBudget, type PatternBudget } from "./schema/budget.ts";
 import { isSnapshotDue, type Snapshot } from "./snapshot.ts";
 import { keyText, meets, type ExpectedVersion, type StreamKey } from "./stream.ts";
 
@@ -112,8 +113,8 @@ export interface PlanContext {
   /** UTC with six digits, at or after every time this node has assigned. */
   readonly now: string;
   readonly allowanceOf: (token_id: TokenId) => Allowance;
-  /** Throws `schema_violation` where an event breaks its aggregate's schema. */
-  readonly checkSchema: (event: PlannedEvent) => void;
+  /** Throws `schema_violation` where an event breaks its schema, `too_large` beyond the budget. */
+  readonly checkSchema: (event: PlannedEvent, budget: PatternBudget) => void;
   /** Every how many events of such an aggregate a snapshot is due; null for never. */
   readonly snapshotThresholdOf: (aggregate_type: string) => number | null;
 }
@@ -210,7 +211,7 @@ function accept(draft: Draft, transaction: Transaction): Outcome {
   const use = charge(draft, transaction);
   // Changes are collected apart, so that a refusal in the middle of a batch leaves the draft
   // untouched.
-  const changes: Changes = { heads: new Map(), snapshots: [] };
+  const changes: Changes = { heads: new Map(), snapshots: [], budget: patternBudget() };
   const events = transaction.events.map((event, index) => {
     try {
       const { issued_by = transaction.issued_by } = event;
@@ -254,6 +255,7 @@ function charge(draft: Draft, { token_id, events }: Transaction): TokenUse | nul
 interface Changes {
   readonly heads: Map<string, StreamHead>;
   readonly snapshots: Snapshot[];
+  readonly budget: PatternBudget;
 }
 
 // This runs for every event, so objects are written out: a spread costs more than a hash.
@@ -271,7 +273,7 @@ function append(
     const { expected_version } = event;
     throw versionConflict({ aggregate_type, aggregate_id }, expected_version, head.version);
   }
-  context.checkSchema(event);
+  context.checkSchema(event, changes.budget);
   const { event_id, event_type, payload, note, salt } = event;
   const created_at = head.updated_at > context.now ? head.updated_at : context.now;
   const version = head.version + 1;
@@ -291,8 +293,6 @@ function append(
   const root = rootOf(frontier);
   const state = evolve(head.state, payload);
   if (state.length > limits.state_chars_max) throw stateTooLarge(head, state.length);
-  const { archived } = head;
-  const updated_at = created_at;
   changes.heads.set(key, {
     aggregate_type,
     aggregate_id,
@@ -300,8 +300,8 @@ function append(
     frontier,
     root,
     state,
-    archived,
-    updated_at,
+    archived: head.archived,
+    updated_at: created_at,
   });
   if (isSnapshotDue(version, context.snapshotThresholdOf(aggregate_type))) {
     const comment = `auto snapshot v${version}`;

@@ -7,6 +7,7 @@ import { emptyState, evolve } from "../../src/model/aggregate.ts";
 import { canonicalize, splitMembers, type Canonical } from "../../src/model/canonical.ts";
 import { DbxError } from "../../src/model/error.ts";
 import { changeSchema, newSchema } from "../../src/model/schema/change.ts";
+import { patternBudget } from "../../src/model/schema/budget.ts";
 import { checkEvent } from "../../src/model/schema/check.ts";
 import { compileSchema } from "../../src/model/schema/compile.ts";
 import { readSchemas, writeSchemas } from "../../src/model/schema/document.ts";
@@ -121,7 +122,7 @@ test(
         const compiled = compileSchema(schema);
         for (const payload of texts.map(canonicalOrNull).filter((text) => text !== null)) {
           const event = { aggregate_type: "patient", event_type: "added", payload };
-          const refusal = refusalOf(() => checkEvent("default", compiled, event));
+          const refusal = refusalOf(() => checkEvent("default", compiled, event, patternBudget()));
           if (refusal !== null) {
             refused++;
             expect(refusal.code).toBe("schema_violation");
@@ -256,7 +257,9 @@ test(
           digits <= bounds.most * unit;
         const payload = canonicalize(`{"f":${written(decimal)}}`);
         const event = { aggregate_type: "patient", event_type: "added", payload };
-        expect(refusalOf(() => checkEvent("default", compiled, event)) === null).toBe(fits);
+        expect(
+          refusalOf(() => checkEvent("default", compiled, event, patternBudget())) === null,
+        ).toBe(fits);
         if (fits) accepted++;
       }),
       runs(3_000),

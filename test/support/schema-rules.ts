@@ -3,6 +3,7 @@
 
 import { canonicalize } from "../../src/model/canonical.ts";
 import { DbxError, type Details, type ErrorCode } from "../../src/model/error.ts";
+import { patternBudget } from "../../src/model/schema/budget.ts";
 import { checkEvent } from "../../src/model/schema/check.ts";
 import { compileSchema } from "../../src/model/schema/compile.ts";
 import type { Schema } from "../../src/model/schema/schema.ts";
@@ -42,11 +43,12 @@ export function refusalOf(act: () => unknown): Refusal | null {
 /** Checks the JSON text of a payload against a schema of these columns. */
 export const checkColumns = (column_types: Schema["column_types"], payload: string) =>
   refusalOf(() =>
-    checkEvent("default", compileSchema(schemaOf({ column_types })), {
-      aggregate_type: "patient",
-      event_type: "added",
-      payload: canonicalize(payload),
-    }),
+    checkEvent(
+      "default",
+      compileSchema(schemaOf({ column_types })),
+      { aggregate_type: "patient", event_type: "added", payload: canonicalize(payload) },
+      patternBudget(),
+    ),
   );
 
 /** What a schema of these columns is refused with. */

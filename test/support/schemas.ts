@@ -6,6 +6,7 @@ import { createLog } from "../../src/log.ts";
 import { canonicalize } from "../../src/model/canonical.ts";
 import type { Restriction } from "../../src/model/config.ts";
 import { DbxError } from "../../src/model/error.ts";
+import { patternBudget } from "../../src/model/schema/budget.ts";
 import { realSystem } from "../../src/system.ts";
 
 export interface OpenedSchemas {
@@ -50,7 +51,7 @@ export const passes = (
   { schemas }: OpenedSchemas,
   wanted: ReturnType<typeof event>,
   mode: Restriction = "default",
-) => codeOf(() => schemas.view().checkEvent(mode, wanted));
+) => codeOf(() => schemas.view().checkEvent(mode, wanted, patternBudget()));
 
 export const made = (aggregate: string, events: readonly string[] = ["made"]) => ({
   aggregate,

@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { canonicalize } from "../../src/model/canonical.ts";
 import type { Restriction } from "../../src/model/config.ts";
+import { patternBudget } from "../../src/model/schema/budget.ts";
 import { checkEvent } from "../../src/model/schema/check.ts";
 import { compileSchema } from "../../src/model/schema/compile.ts";
 import type { Schema } from "../../src/model/schema/schema.ts";
@@ -17,11 +18,12 @@ interface Sent {
 
 const refusal = ({ schema, restriction = "default", event_type = "added", payload = "{}" }: Sent) =>
   refusalOf(() =>
-    checkEvent(restriction, schema && compileSchema(schemaOf(schema)), {
-      aggregate_type: "patient",
-      event_type,
-      payload: canonicalize(payload),
-    }),
+    checkEvent(
+      restriction,
+      schema && compileSchema(schemaOf(schema)),
+      { aggregate_type: "patient", event_type, payload: canonicalize(payload) },
+      patternBudget(),
+    ),
   );
 
 describe("the restriction", () => {

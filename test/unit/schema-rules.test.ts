@@ -295,4 +295,21 @@ describe("a pattern takes bounded time", () => {
       `schema violation: field f must have at most ${most} characters to be matched`,
     );
   });
+  test("for all fields of an event together", () => {
+    const column = { type: "text", regex: ["(a?){200}a{200}$"] };
+    const text = "a".repeat(Math.floor(limits.pattern_work_max / 2 / 1_003));
+    const check = (columns: string) =>
+      checkColumns(
+        Object.fromEntries([...columns].map((name) => [name, column])),
+        `{${[...columns].map((name) => `"${name}":"${text}"`).join(",")}}`,
+      );
+    expect(check("fg")).toBeNull();
+    expect(check("fgh")).toEqual({
+      code: "too_large",
+      message:
+        "matching the patterns of field h would take more work than one transaction may; append " +
+        "fewer events at a time, or give the schema simpler patterns",
+      details: { field: "h", limit: limits.pattern_work_max },
+    });
+  });
 });

@@ -233,3 +233,35 @@ describe("the restriction", () => {
     expect(outcomes).toEqual([...wanted]);
   });
 });
+
+describe("the work of matching patterns", () => {
+  const heavy = (aggregate_id: string) => {
+    // A match of a third of what one transaction may spend.
+    const text = "a".repeat(Math.floor(limits.pattern_work_max / 3 / 1_003));
+    return { ...event("p", "made", JSON.stringify({ text })), aggregate_id };
+  };
+
+  test("is bounded for one transaction, and none spends what another has", async () => {
+    using dir = tempDir();
+    await using store = await openStore(dir.path);
+    const { dbx } = store;
+    await dbx.createSchema(root, made("p"));
+    const columns = { text: { type: "text", regex: ["(a?){200}a{200}$"] } };
+    await dbx.changeSchema(root, { aggregate: "p", columns });
+    const batch = (count: number) => {
+      const events = Array.from({ length: count }, (_, index) => heavy(String(index)));
+      return dbx.appendEvents(root, { events });
+    };
+    const whole = await Promise.allSettled([batch(3), batch(4), batch(3), batch(2)]);
+    const outcomes = whole.map(({ status }) => status);
+    expect(outcomes).toEqual(["fulfilled", "rejected", "fulfilled", "fulfilled"]);
+    const refused = await batch(4).catch((error: unknown) => error);
+    expect(refused).toMatchObject({
+      code: "too_large",
+      details: { index: 3, field: "text", limit: limits.pattern_work_max },
+    });
+    expect((await dbx.getAggregate(root, { aggregate_type: "p", aggregate_id: "0" })).version).toBe(
+      3,
+    );
+  });
+});

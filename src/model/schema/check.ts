@@ -3,6 +3,7 @@
 
 import { splitMembers, type Canonical } from "../canonical.ts";
 import type { Restriction } from "../config.ts";
+import type { PatternBudget } from "./budget.ts";
 import type { CompiledSchema, Match, Place } from "./compile.ts";
 import { schemaViolation, shown } from "./fault.ts";
 
@@ -23,11 +24,13 @@ type Members = ReadonlyMap<string, Canonical>;
 /**
  * Throws `schema_violation` with `details.aggregate_type`, `event` and, where there is one, `field`
  * (a dotted path). `off` checks nothing, `default` where there is a schema, `strict` needs one.
+ * Throws `too_large` where matching its patterns would exceed the budget.
  */
 export function checkEvent(
   restriction: Restriction,
   compiled: CompiledSchema | undefined,
   event: CheckedEvent,
+  budget: PatternBudget,
 ): void {
   if (restriction === "off") return;
   const { aggregate_type, event_type } = event;
@@ -39,7 +42,7 @@ export function checkEvent(
       { aggregate_type },
     );
   }
-  const fault = faultOf(compiled, event);
+  const fault = faultOf(compiled, event, budget);
   if (fault === null) return;
   const { message, field } = fault;
   throw schemaViolation(message, {
@@ -49,7 +52,11 @@ export function checkEvent(
   });
 }
 
-function faultOf(compiled: CompiledSchema, event: CheckedEvent): Fault | null {
+function faultOf(
+  compiled: CompiledSchema,
+  event: CheckedEvent,
+  budget: PatternBudget,
+): Fault | null {
   const { aggregate_type, event_type, payload } = event;
   const { schema, events, columns } = compiled;
   if (schema.locked) return { message: `aggregate ${aggregate_type} is locked for updates` };
@@ -69,7 +76,7 @@ function faultOf(compiled: CompiledSchema, event: CheckedEvent): Fault | null {
   if (misfit !== null || columns.length === 0) return misfit;
   if (!isObject)
     return { message: `aggregate ${aggregate_type} expects object payload for validation` };
-  return columnsFault(compiled, members);
+  return columnsFault(compiled, members, budget);
 }
 
 function fieldsFault(fields: ReadonlySet<string>, members: Members, event: string): Fault | null {
@@ -87,7 +94,11 @@ function fieldsFault(fields: ReadonlySet<string>, members: Members, event: strin
 }
 
 /** First every column by itself, then those that must match others, whose types are right now. */
-function columnsFault({ columns, matches }: CompiledSchema, root: Members): Fault | null {
+function columnsFault(
+  { columns, matches }: CompiledSchema,
+  root: Members,
+  budget: PatternBudget,
+): Fault | null {
   /** The objects that have columns, by path: each is taken apart once. */
   const objects = new Map<string, Members>([["", root]]);
   for (const column of columns) {
@@ -100,7 +111,7 @@ function columnsFault({ columns, matches }: CompiledSchema, root: Members): Faul
       if (column.required) return { message: `field ${path} is required`, field: path };
       continue;
     }
-    const message = column.fault(value);
+    const message = column.fault(value, budget);
     if (message !== null) return { message, field: path };
     // A json column may hold something else than an object; then its properties ask for nothing.
     if (column.hasProperties && value.startsWith("{"))

@@ -3,6 +3,7 @@
 
 import type { Canonical } from "../canonical.ts";
 import type { Decimal } from "../decimal.ts";
+import type { PatternBudget } from "./budget.ts";
 import { schemaFault } from "./fault.ts";
 import { formatFault } from "./format.ts";
 import { compilePatterns } from "./pattern.ts";
@@ -12,13 +13,13 @@ import * as value from "./value.ts";
 
 export interface Check {
   /** Of a value: what breaks type or rules, as a sentence; null if nothing. */
-  readonly fault: (token: Canonical) => string | null;
+  readonly fault: (token: Canonical, budget: PatternBudget) => string | null;
   /** Whether two values that the type accepts are the same. */
   readonly same: (left: Canonical, right: Canonical) => boolean;
 }
 
 /** Words that follow the field's name; null if the value is right. */
-type Rule<Value> = (found: Value) => string | null;
+type Rule<Value> = (found: Value, budget: PatternBudget) => string | null;
 
 /** Throws `invalid_argument` with `details.field`, which is the column's dotted path. */
 export function compileColumn(settings: Settings, field: string): Check {
@@ -75,11 +76,11 @@ function check<Value>(
   field: string,
 ): Check {
   return {
-    fault: (token) => {
+    fault: (token, budget) => {
       const found = kind.read(token);
       if (found === undefined) return `field ${field} must be ${kind.expected}`;
       for (const rule of rules) {
-        const broken = rule(found);
+        const broken = rule(found, budget);
         if (broken !== null) return `field ${field} ${broken}`;
       }
       return null;

@@ -2,12 +2,17 @@
 // backtracks could stop the server with one text. The only file that knows the engine.
 
 import { RE2JS } from "re2js";
+import { tooLarge } from "../error.ts";
 import { limits } from "../limits.ts";
+import type { PatternBudget } from "./budget.ts";
 import { schemaFault, shown } from "./fault.ts";
 
 export interface Patterns {
-  /** What is wrong with the text, in words that follow the field's name; null if nothing. */
-  readonly fault: (text: string) => string | null;
+  /**
+   * What is wrong with the text, in words that follow the field's name; null if nothing. Throws
+   * `too_large` where the transaction has nothing left to pay for it.
+   */
+  readonly fault: (text: string, budget: PatternBudget) => string | null;
 }
 
 /**
@@ -27,13 +32,23 @@ export function compilePatterns(sources: readonly string[], field: string): Patt
   // At worst every character is held against every step.
   const chars_max = Math.floor(limits.pattern_work_max / Math.max(1, size));
   return {
-    fault: (text) => {
+    fault: (text, budget) => {
       if (text.length > chars_max) return `must have at most ${chars_max} characters to be matched`;
+      const work = size * text.length;
+      if (work > budget.left) throw tooMuchWork(field);
+      budget.left -= work;
       const unmet = compiled.find(({ pattern }) => !pattern.test(text));
       return unmet === undefined ? null : `must match pattern ${unmet.source}`;
     },
   };
 }
+
+const tooMuchWork = (field: string) =>
+  tooLarge(
+    `matching the patterns of field ${field} would take more work than one transaction may; ` +
+      "append fewer events at a time, or give the schema simpler patterns",
+    { field, limit: limits.pattern_work_max },
+  );
 
 function compile(source: string, field: string): RE2JS {
   const refuse = (why: string, cause?: unknown) =>
