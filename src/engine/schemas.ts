@@ -63,11 +63,11 @@ type Compiled = ReadonlyMap<string, CompiledSchema>;
 
 /**
  * Throws `data_corrupted` where the file is damaged: without its schemas nothing should start. A
- * file that is damaged later leaves the last good schemas in force, and refuses changes until
- * somebody has repaired it, so that nobody's work is overwritten.
+ * file that is damaged later, or gone, leaves the last good schemas in force, and refuses changes
+ * until somebody has repaired it, so that nobody's work is overwritten.
  */
 export async function openSchemas(options: {
-  /** `schemas.json`; a missing or blank file means no schemas. */
+  /** `schemas.json`. Where it is missing or blank there are no schemas, unless there were some. */
   path: string;
   log: Log;
   system: System;
@@ -202,13 +202,14 @@ function inForce(compiled: Compiled): InForce {
 const visible: Visibility = { hidden: false, hidden_fields: [] };
 
 function parse(text: string | null, current: InForce): InForce {
-  if (text === null) return inForce(new Map());
-  if (text.trim() === "" && current.compiled.size > 0) {
-    // So a write under way leaves it, or a full disk. Nobody asked for events unchecked.
-    throw dataCorrupted("schemas.json is empty; remove it or write {} to have no schemas");
+  if ((text ?? "").trim() === "" && current.compiled.size > 0) {
+    // So a write under way leaves it, an editor between two renames, a link whose target moves, or
+    // a full disk. Nobody asked for events unchecked, and for hidden ones shown.
+    const found = text === null ? "missing" : "empty";
+    throw dataCorrupted(`schemas.json is ${found}; restore it, or write {} to have no schemas`);
   }
   const compiled = new Map<string, CompiledSchema>();
-  for (const [name, schema] of readSchemas(text)) compiled.set(name, compileNamed(schema));
+  for (const [name, schema] of readSchemas(text ?? "")) compiled.set(name, compileNamed(schema));
   return inForce(compiled);
 }
 

@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -99,9 +100,44 @@ describe("an edit by somebody else", () => {
     const after = JSON.parse(readFileSync(path, "utf8"));
     expect(Object.keys(after)).toEqual(["p", "q"]);
     expect(after.p).toMatchObject({ locked: true, events: { edited: { fields: ["ward"] } } });
-    rmSync(path);
+    writeFileSync(path, "{}");
     expect(await passes(opened, event("p", "any"))).toBe("fine");
     expect(schemas.figures()).toEqual({ schemas: 0 });
+    rmSync(path);
+    await schemas.operations.createSchema(root, made("again"));
+  });
+
+  test("that takes the file away for a moment neither opens nor shows anything", async () => {
+    using dir = tempDir();
+    const opened = await openSchemasIn(dir.path);
+    const { path, schemas } = opened;
+    await schemas.operations.createSchema(root, made("p"));
+    await schemas.operations.changeSchema(root, { aggregate: "p", hidden: true });
+    const moved = join(dir.path, "moved.json");
+    const gone = [
+      () => renameSync(path, moved),
+      // A deploy puts the link in place before what it leads to.
+      () => symlinkSync(join(dir.path, "later.json"), path),
+    ];
+    for (const take of gone) {
+      take();
+      for (let round = 0; round < 2; round++) {
+        expect(await passes(opened, event("p", "other"))).toBe("schema_violation");
+        expect(schemas.view().visibilityOf("p").hidden).toBe(true);
+      }
+      expect(schemas.figures()).toEqual({
+        schemas: 1,
+        schemas_fault: `schemas.json is missing; restore it, or write {} to have no schemas (${path})`,
+      });
+      const change = { aggregate: "p", locked: true };
+      expect(await codeOf(() => schemas.operations.changeSchema(root, change))).toBe(
+        "failed_precondition",
+      );
+    }
+    expect(readdirSync(dir.path).sort()).toEqual(["moved.json", "schemas.json"]);
+    renameSync(moved, join(dir.path, "later.json"));
+    expect(schemas.figures()).toEqual({ schemas: 1 });
+    await schemas.operations.changeSchema(root, { aggregate: "p", locked: true });
   });
 
   test("that damages the file changes nothing and is overwritten by nobody", async () => {
@@ -144,7 +180,8 @@ describe("an edit by somebody else", () => {
         kind: fc.constantFrom("create" as const, "add" as const),
         name: fc.constantFrom("a", "b"),
       }),
-      fc.constantFrom("edit" as const, "damage" as const, "repair" as const, "remove" as const),
+      fc.constantFrom("edit" as const, "damage" as const, "repair" as const),
+      fc.constantFrom("remove" as const, "clear" as const),
     );
     const property = fc.asyncProperty(fc.array(step, { maxLength: 15 }), async (steps) => {
       using dir = tempDir();
@@ -158,11 +195,12 @@ describe("an edit by somebody else", () => {
           expect(await codeOf(() => ask(change, schemas))).toBe(wanted);
           continue;
         }
-        damaged = taken === "damage";
+        // What is gone must be brought back, unless there was nothing in it.
+        damaged = taken === "damage" || (taken === "remove" && expected.size > 0);
         if (taken === "edit") expected.set("c", [`e${index}`]);
-        if (taken === "remove") expected.clear();
+        if (taken === "clear") expected.clear();
         if (taken === "remove") rmSync(path, { force: true });
-        else writeFileSync(path, damaged ? `{${index}` : documentOf(expected));
+        else writeFileSync(path, taken === "damage" ? `{${index}` : documentOf(expected));
         const listed = await schemas.operations.listSchemas(root, {});
         const events = listed.map((each) => [each.aggregate, Object.keys(each.events)] as const);
         expect(new Map(events)).toEqual(expected);
