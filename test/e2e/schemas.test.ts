@@ -233,6 +233,10 @@ const wrong: readonly (readonly [string, string, number])[] = [
     2,
   ],
   ["field known no.age --type text", "invalid schema: ", 2],
+  ["hide known --field address.city", "invalid schema: field address.city has a dot: only", 2],
+  ["lock known address.city", "invalid schema: field address.city has a dot: only", 2],
+  ["alter known --add-fields made=", "invalid schema: field names cannot be empty", 2],
+  ["alter known --remove-fields made=", "invalid schema: field names cannot be empty", 2],
   ["alter known", "there is nothing to change", 2],
   ["alter known --add-fields made", '--add-fields must be EVENT=FIELD,FIELD; it is "made"', 2],
   [

@@ -110,6 +110,22 @@ describe("a change", () => {
     expect(change(rich, changes)).toEqual({ ...schemaOf(rich), ...changed, updated_at: now });
   });
 
+  test.each(["", " ", "a.b", "a\n", "x".repeat(300)])(
+    "takes away what somebody put into the file, though no change would put it there: %j",
+    (field) => {
+      const events = { added: { fields: [field] } };
+      const edited = { events, field_locks: [field], hidden_fields: [field] };
+      const off = {
+        remove_fields: { added: [field] },
+        field_lock: { field, lock: false },
+        hidden_field: { field, hidden: false },
+      };
+      expect(change(edited, off)).toEqual(
+        schemaOf({ events: { added: { fields: [] } }, updated_at: now }),
+      );
+    },
+  );
+
   test("keeps names in order", () => {
     const changed = change({ events: { b: { fields: [] } } }, { add_events: ["c", "a"] });
     expect(Object.keys(changed.events)).toEqual(["a", "b", "c"]);
@@ -118,9 +134,18 @@ describe("a change", () => {
     ]);
   });
 
+  const topLevel = (field: string) =>
+    `field ${field} has a dot: only members at the top level of a payload can be hidden, locked or ` +
+    "listed";
   const wrong: readonly [changes: SchemaChange, says: string][] = [
     [{ field_lock: { field: " ", lock: true } }, "field name cannot be empty"],
-    [{ hidden_field: { field: "", hidden: false } }, "field name cannot be empty"],
+    [{ hidden_field: { field: "", hidden: true } }, "field name cannot be empty"],
+    [{ field_lock: { field: "address.city", lock: true } }, topLevel("address.city")],
+    [{ hidden_field: { field: "address.city", hidden: true } }, topLevel("address.city")],
+    [{ add_fields: { added: ["age", "a.b"] } }, topLevel("a.b")],
+    [{ remove_fields: { added: ["age", "a.b"] } }, topLevel("a.b")],
+    [{ remove_fields: { unknown: ["."] } }, topLevel(".")],
+    [{ remove_fields: { added: [""] } }, "field names cannot be empty"],
     [{ add_events: [""] }, "event names cannot be empty"],
     [{ add_fields: { "": [] } }, "event names cannot be empty"],
     [{ add_fields: { added: [" "] } }, "field names cannot be empty"],

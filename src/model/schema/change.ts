@@ -53,9 +53,15 @@ export function changeSchema(
     snapshot_threshold:
       snapshot_threshold === undefined ? schema.snapshot_threshold : snapshot_threshold,
     locked: locked ?? schema.locked,
-    field_locks: switched(schema.field_locks, field_lock?.field, field_lock?.lock),
+    field_locks:
+      field_lock === undefined
+        ? schema.field_locks
+        : switched(schema.field_locks, { field: field_lock.field, on: field_lock.lock }),
     hidden: hidden ?? schema.hidden,
-    hidden_fields: switched(schema.hidden_fields, hidden_field?.field, hidden_field?.hidden),
+    hidden_fields:
+      hidden_field === undefined
+        ? schema.hidden_fields
+        : switched(schema.hidden_fields, { field: hidden_field.field, on: hidden_field.hidden }),
     column_types:
       columns === undefined ? schema.column_types : changedColumns(schema.column_types, columns),
     events: changedEvents(schema, change),
@@ -90,15 +96,26 @@ function compiled(schema: Schema): Schema {
 /** Sorted, and each once. */
 export const sortedUnique = (list: Iterable<string>): string[] => [...new Set(list)].sort();
 
+/** What is switched off may have any name: the file may hold some that no command would put there. */
 function switched(
   list: readonly string[],
-  field: string | undefined,
-  on: boolean | undefined,
+  { field, on }: { field: string; on: boolean },
 ): string[] {
-  if (field === undefined) return [...list];
+  if (!on) return list.filter((name) => name !== field);
   if (field.trim() === "") throw schemaFault("field name cannot be empty", { field });
+  checkMember(field);
+  return sortedUnique([...list, field]);
+}
+
+/** A path would be taken for the name of a member that no payload has, and do nothing. */
+function checkMember(field: string): void {
   checkName(field, "field");
-  return sortedUnique(on === true ? [...list, field] : list.filter((name) => name !== field));
+  if (!field.includes(".")) return;
+  throw schemaFault(
+    `field ${shown(field)} has a dot: only members at the top level of a payload can be hidden, ` +
+      "locked or listed",
+    { field: shown(field) },
+  );
 }
 
 function changedEvents(
@@ -114,12 +131,13 @@ function changedEvents(
   };
   for (const name of change.add_events ?? []) changed.set(name, define(name));
   for (const [name, fields] of Object.entries(change.add_fields ?? {})) {
-    for (const field of fields) checkName(field, "field");
+    for (const field of fields) checkMember(field);
     const event = define(name);
     changed.set(name, { ...event, fields: sortedUnique([...event.fields, ...fields]) });
   }
   for (const [name, fields] of Object.entries(change.remove_fields ?? {})) {
     const event = changed.get(name);
+    for (const field of fields) if (event?.fields.includes(field) !== true) checkMember(field);
     if (event === undefined) continue;
     const gone = new Set(fields);
     changed.set(name, { ...event, fields: event.fields.filter((field) => !gone.has(field)) });
