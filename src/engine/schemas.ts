@@ -37,7 +37,7 @@ export interface SchemaView {
     event: Pick<PlannedEvent, "aggregate_type" | "event_type" | "payload">,
     budget: PatternBudget,
   ) => void;
-  /** The schema's own threshold; null where it has none or there is no schema. */
+  /** The schema's own threshold, 0 for never; null where it has none or there is no schema. */
   readonly snapshotThresholdOf: (aggregate_type: string) => number | null;
   readonly visibilityOf: (aggregate_type: string) => Visibility;
 }

@@ -115,7 +115,7 @@ export interface PlanContext {
   readonly allowanceOf: (token_id: TokenId) => Allowance;
   /** Throws `schema_violation` where an event breaks its schema, `too_large` beyond the budget. */
   readonly checkSchema: (event: PlannedEvent, budget: PatternBudget) => void;
-  /** Every how many events of such an aggregate a snapshot is due; null for never. */
+  /** Every how many events of such an aggregate a snapshot is due; 0 and null for never. */
   readonly snapshotThresholdOf: (aggregate_type: string) => number | null;
 }
 

@@ -12,6 +12,6 @@ export interface Snapshot extends StreamKey {
   readonly comment: string | null;
 }
 
-/** `threshold` in events, 1 or more; null means never. */
+/** `threshold` in events; 0 and null mean never. */
 export const isSnapshotDue = (version: Version, threshold: number | null): boolean =>
-  threshold !== null && version % threshold === 0;
+  threshold !== null && threshold > 0 && version % threshold === 0;

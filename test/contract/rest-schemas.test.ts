@@ -193,7 +193,7 @@ describe("what is wrong is told", () => {
     [
       "POST",
       "",
-      { aggregate: "x", events: ["a"], snapshot_threshold: 0 },
+      { aggregate: "x", events: ["a"], snapshot_threshold: -1 },
       "400 invalid_argument: snapshot_threshold must be an integer",
     ],
     [

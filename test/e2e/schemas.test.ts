@@ -32,7 +32,10 @@ const life: readonly (readonly [string, string])[] = [
     "create --aggregate person --events a --events b,c",
     "schema=person events=3 snapshot_threshold=none",
   ],
-  ["create thing one two,three", "schema=thing events=3 snapshot_threshold=none"],
+  [
+    "create thing one two,three --snapshot-threshold 0",
+    "schema=thing events=3 snapshot_threshold=0",
+  ],
   [
     "add patient --events patient-moved,patient-left",
     "schema=patient added_events=patient-moved,patient-left total_events=4",
@@ -99,7 +102,7 @@ const life: readonly (readonly [string, string])[] = [
     "list",
     "schema=patient events=4 locked=false snapshot_threshold=7\n" +
       "schema=person events=3 locked=false snapshot_threshold=none\n" +
-      "schema=thing events=3 locked=false snapshot_threshold=none",
+      "schema=thing events=3 locked=false snapshot_threshold=0",
   ],
 ];
 
@@ -198,8 +201,8 @@ const wrong: readonly (readonly [string, string, number])[] = [
   ["create order --events a,,b", "--events[1] must not be empty", 2],
   ["create order --events=", "--events[0] must not be empty", 2],
   [
-    "create order a --snapshot-threshold 0",
-    "--snapshot-threshold must be an integer of at least 1",
+    "create order a --snapshot-threshold=-1",
+    "--snapshot-threshold must be an integer of at least 0",
     2,
   ],
   ["create order --events a b", 'unexpected argument "b"', 2],

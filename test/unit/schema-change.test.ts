@@ -33,6 +33,7 @@ describe("a new schema", () => {
   });
   test("has the threshold it asks for, none if it asks for none", () => {
     expect(create(["a"], { snapshot_threshold: 3 }).snapshot_threshold).toBe(3);
+    expect(create(["a"], { snapshot_threshold: 0 }).snapshot_threshold).toBe(0);
     expect(create(["a"], { snapshot_threshold: null }).snapshot_threshold).toBeNull();
   });
   test.each([
@@ -62,6 +63,7 @@ describe("a change", () => {
 
   const table: readonly [changes: SchemaChange, changed: Partial<Schema>][] = [
     [{ snapshot_threshold: 7 }, { snapshot_threshold: 7 }],
+    [{ snapshot_threshold: 0 }, { snapshot_threshold: 0 }],
     [{ snapshot_threshold: null }, { snapshot_threshold: null }],
     [{ locked: true }, { locked: true }],
     [{ hidden: true }, { hidden: true }],

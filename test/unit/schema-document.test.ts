@@ -113,6 +113,7 @@ test("what people and EventDBX write differently is made one", () => {
   };
   expect(read({ patient }).get("patient")).toEqual({
     ...schemaOf(),
+    snapshot_threshold: 0,
     field_locks: ["a", "b"],
     column_types: { a: "integer", b: "decimal(8,2)" },
     events: { added: { fields: ["y", "z"] }, moved: { fields: [] } },
@@ -165,7 +166,7 @@ describe("a document is damaged", () => {
     ...[-1, 1.5, "3", 2 ** 53].map((snapshot_threshold): [unknown, string, string] => [
       { snapshot_threshold },
       "snapshot_threshold",
-      "snapshot_threshold of schema patient must be null or a whole number from 1",
+      "snapshot_threshold of schema patient must be null or a whole number from 0",
     ]),
     [{ events: [] }, "events", "events of schema patient must be an object of events by name"],
     [{ events: { e: [] } }, "events.e", "events.e of schema patient must be an object"],

@@ -38,19 +38,20 @@ describe("changes", () => {
     expect(await passes(opened, event("p", "made"))).toBe("schema_violation");
   });
 
-  test("of the threshold hold for the next snapshot; without one the configured holds", async () => {
+  test("of the threshold hold for the next snapshot; 0 is never, without one the configured holds", async () => {
     using dir = tempDir();
     await using store = await openStore(dir.path, { config: { snapshot_threshold: 3 } });
     const { dbx } = store;
     const schema = await dbx.createSchema(root, made("usual"));
     expect(schema.snapshot_threshold).toBeNull();
     await dbx.createSchema(root, { ...made("own"), snapshot_threshold: 4 });
+    await dbx.createSchema(root, { ...made("never"), snapshot_threshold: 0 });
     const append = async (aggregate_type: string) => {
       const added = { ...event(aggregate_type, "made"), aggregate_id: "1" };
       await dbx.appendEvent(root, added);
     };
     for (let round = 0; round < 4; round++) {
-      for (const type of ["own", "usual", "unknown"]) await append(type);
+      for (const type of ["own", "usual", "unknown", "never"]) await append(type);
     }
     await dbx.changeSchema(root, { aggregate: "own", snapshot_threshold: null });
     for (let round = 0; round < 2; round++) await append("own");

@@ -18,10 +18,10 @@ export const nameFlag = Type.String({
 export const fieldFlag = Type.String({ hint: "name", description: "The member of the payload." });
 
 export const thresholdFlag = Type.Integer({
-  minimum: 1,
+  minimum: 0,
   maximum: Number.MAX_SAFE_INTEGER,
   hint: "n",
-  description: "Keep a snapshot every so many events.",
+  description: "Keep a snapshot every so many events; 0 for never.",
 });
 
 /** A list that may be given in one word or in several; `member` is what the operation calls it. */

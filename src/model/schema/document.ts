@@ -100,11 +100,10 @@ const strings: Decode<string[]> = (json, place) => {
   return sortedUnique(json.map((entry) => string(entry, place)));
 };
 
-/** Older schemas say 0 for never. */
 const threshold: Decode<number | null> = (json, place) => {
-  if (json === null || json === 0) return null;
+  if (json === null) return null;
   if (typeof json !== "number" || !Number.isSafeInteger(json) || json < 0)
-    throw strange(place, "must be null or a whole number from 1");
+    throw strange(place, "must be null or a whole number from 0");
   return json;
 };
 

@@ -7,9 +7,9 @@ import { AggregateType, EventType } from "../stream.ts";
 
 const FieldName = Type.String({ description: "A member at the top level of a payload." });
 const Threshold = Type.Integer({
-  minimum: 1,
+  minimum: 0,
   maximum: Number.MAX_SAFE_INTEGER,
-  description: "Keep a snapshot every so many events.",
+  description: "Keep a snapshot every so many events; 0 for never, null as configured.",
 });
 /** A type and its rules; settings.ts reads it, because a schema of schemas would explain less. */
 const ColumnSettings = Type.Unknown({
