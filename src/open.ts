@@ -143,6 +143,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
   });
   const closeAll = async (): Promise<void> => {
     try {
+      await schemas.close();
       await staging.close();
       await committer.close();
       await tokens.close();

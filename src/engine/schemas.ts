@@ -12,6 +12,7 @@ import {
   invalidArgument,
   notFound,
   tooLarge,
+  unavailable,
 } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import type { PlannedEvent } from "../model/plan.ts";
@@ -56,6 +57,8 @@ export interface Schemas {
   readonly view: () => SchemaView;
   /** For `dbx status`: how many there are, and what is wrong with the file now, if anything. */
   readonly figures: () => Record<string, number | string>;
+  /** Waits for the change that is under way, and refuses later ones. Looking goes on. */
+  readonly close: () => Promise<void>;
 }
 
 /** Every schema of the file, ready for checking. */
@@ -84,9 +87,11 @@ export async function openSchemas(options: {
   const damaged = file.fault();
   if (damaged !== null) throw damaged;
   let changing: Promise<unknown> = Promise.resolve();
+  let closed = false;
 
   /** One change at a time: on disk first, then in force. */
   function change(step: (schemas: Compiled) => Schema): Promise<Schema> {
+    if (closed) return Promise.reject(unavailable("dbx is stopping"));
     const result = changing.then(async () => {
       if (!options.writable) throw failedPrecondition("the store is open for reading only");
       const { compiled } = file.look();
@@ -114,6 +119,10 @@ export async function openSchemas(options: {
         schemas: compiled.size,
         ...(fault === null ? {} : { schemas_fault: fault.message }),
       };
+    },
+    close: async () => {
+      closed = true;
+      await changing;
     },
     operations: {
       createSchema: (_actor, input) =>

@@ -134,6 +134,22 @@ describe("changes", () => {
     expect(readdirSync(dir.path)).toEqual([]);
   });
 
+  test("that are under way when the store closes are made; later ones are refused", async () => {
+    using dir = tempDir();
+    const store = await openStore(dir.path);
+    const { dbx } = store;
+    const changes = ["a", "b", "c"].map((aggregate) => dbx.createSchema(root, made(aggregate)));
+    const closing = store.close();
+    const late = codeOf(() => dbx.createSchema(root, made("late")));
+    await closing;
+    const path = join(dir.path, "schemas.json");
+    const left = readFileSync(path, "utf8");
+    expect(Object.keys(JSON.parse(left))).toEqual(["a", "b", "c"]);
+    await Promise.all(changes);
+    expect(await late).toBe("unavailable");
+    expect(readFileSync(path, "utf8")).toBe(left);
+  });
+
   test("stop at the most that is kept", async () => {
     using dir = tempDir();
     const path = join(dir.path, "schemas.json");
