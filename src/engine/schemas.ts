@@ -81,6 +81,7 @@ export async function openSchemas(options: {
   const file = watchDocument({
     ...options,
     bytes_max: limits.schemas_bytes_max,
+    elapsed_ms: () => performance.now(),
     first: inForce(new Map()),
     parse,
   });

@@ -20,6 +20,8 @@ export interface WatchedDocument<Value> {
 /** A file as it was last read. */
 interface Seen {
   readonly stamp: string;
+  /** When the stamp was seen first, by the clock that never jumps. */
+  readonly since_ms: number;
   /** Whether a later change is sure to give another stamp. */
   readonly settled: boolean;
   /** Null where there was none; undefined where it could not be read. */
@@ -37,6 +39,8 @@ export function watchDocument<Value>(options: {
   parse: (text: string | null, current: Value) => Value;
   log: Log;
   system: System;
+  /** Milliseconds since some moment; never goes back, however the system's clock is set. */
+  elapsed_ms: () => number;
 }): WatchedDocument<Value> {
   const { path, log } = options;
   let value = options.first;
@@ -48,7 +52,12 @@ export function watchDocument<Value>(options: {
     const file = stampOf(path);
     const { stamp, changed_ms } = file;
     if (before?.settled === true && before.stamp === stamp) return value;
-    const settled = changed_ms === null || Date.parse(options.system.now()) - changed_ms > tick_ms;
+    const elapsed_ms = options.elapsed_ms();
+    const since_ms = before?.stamp === stamp ? before.since_ms : elapsed_ms;
+    const settled =
+      changed_ms === null ||
+      Date.parse(options.system.now()) - changed_ms > tick_ms ||
+      elapsed_ms - since_ms > tick_ms;
     let text: string | null | undefined;
     try {
       text = readText(path, { ...file, bytes_max: options.bytes_max });
@@ -65,7 +74,7 @@ export function watchDocument<Value>(options: {
         log.error("document damaged; the last good one stays", { path, reason: found.message });
       }
     } finally {
-      seen = { stamp, settled, text };
+      seen = { stamp, since_ms, settled, text };
     }
     return value;
   }
@@ -76,7 +85,8 @@ export function watchDocument<Value>(options: {
 
 /**
  * File systems tell times in ticks of some milliseconds. Within one, a file can change twice and
- * look as if it had changed once; so a file that has just changed is read again.
+ * look as if it had changed once; so a file that has just changed is read again. How long ago that
+ * was, its time tells only where the clock agrees with it; else it is watched for so long.
  */
 const tick_ms = 100;
 

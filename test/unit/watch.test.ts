@@ -17,7 +17,10 @@ import { listeningLog } from "../support/schemas.ts";
 import { tempDir } from "../support/temp.ts";
 
 describe("a watched document", () => {
-  const watch = (path: string, now = realSystem.now) => {
+  const watch = (
+    path: string,
+    { now = realSystem.now, elapsed_ms = () => performance.now() } = {},
+  ) => {
     const { log, lines } = listeningLog();
     const parse = (text: string | null) => {
       if (text?.startsWith("bad") === true) throw new Error(`not good: ${text}`);
@@ -25,7 +28,8 @@ describe("a watched document", () => {
     };
     const first: string | null = "first";
     const system = { ...realSystem, now };
-    return { lines, ...watchDocument({ path, bytes_max: 20, first, parse, log, system }) };
+    const document = { path, bytes_max: 20, first, parse, log, system, elapsed_ms };
+    return { lines, ...watchDocument(document) };
   };
 
   test("is read again however it was changed", () => {
@@ -66,9 +70,12 @@ describe("a watched document", () => {
     // The clock is asked only when the file is read.
     let reads = 0;
     const watchAt = (ms: number) =>
-      watch(path, () => {
-        reads++;
-        return new Date(statSync(path).ctimeMs + ms).toISOString();
+      watch(path, {
+        now: () => {
+          reads++;
+          return new Date(statSync(path).ctimeMs + ms).toISOString();
+        },
+        elapsed_ms: () => 0,
       });
     const rounds = Array.from({ length: 10 });
     const moving = watchAt(50);
@@ -79,6 +86,37 @@ describe("a watched document", () => {
     const still = watchAt(1_000);
     for (const _ of rounds) expect(still.look()).toBe("one");
     expect(reads).toBe(1);
+  });
+
+  test("is not read for ever because the system's clock is behind its time", () => {
+    using dir = tempDir();
+    const path = join(dir.path, "a");
+    writeFileSync(path, "one");
+    let reads = 0;
+    let elapsed = 0;
+    const { look } = watch(path, {
+      now: () => {
+        reads++;
+        return new Date(statSync(path).ctimeMs - 3_600_000).toISOString();
+      },
+      elapsed_ms: () => elapsed,
+    });
+    const looks = (count: number): number => {
+      reads = 0;
+      for (let round = 0; round < count; round++) look();
+      return reads;
+    };
+    elapsed = 90;
+    expect(looks(5)).toBe(5);
+    elapsed = 101;
+    expect(looks(5)).toBe(1);
+    // What has changed since is watched anew.
+    writeFileSync(path, "other");
+    expect(look()).toBe("other");
+    elapsed = 201;
+    expect(looks(5)).toBe(5);
+    elapsed = 202;
+    expect(looks(5)).toBe(1);
   });
 
   test("keeps its last good value while it is damaged, and says so once for each change", () => {
