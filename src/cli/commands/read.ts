@@ -9,6 +9,7 @@ import { EventRecord } from "../../model/event.ts";
 import type { StreamKey } from "../../model/stream.ts";
 import { command } from "../command.ts";
 import { pairs, type Output } from "../output.ts";
+import { createPager } from "../pages.ts";
 import { pretty } from "../pretty.ts";
 import type { Target } from "../target.ts";
 import { asking, callFlags, count, keyFlags, strict } from "./key-flags.ts";
@@ -157,11 +158,13 @@ async function* pagesOf(
   asked: StreamKey & { include_hidden?: boolean },
   { skip, take }: { skip: number; take: number },
 ): AsyncGenerator<Answer<"listEvents">> {
+  const pager = createPager();
   let given = 0;
   // Asked once even for nothing, because an unknown aggregate is an error.
   do {
-    const wanted = Math.min(take - given, Number.MAX_SAFE_INTEGER);
-    const page = await ask("listEvents", { ...asked, skip: skip + given, take: wanted });
+    const page = await pager(take - given, (rows) =>
+      ask("listEvents", { ...asked, skip: skip + given, take: rows }),
+    );
     if (page.length === 0) return;
     yield page;
     given += page.length;

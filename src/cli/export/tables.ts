@@ -3,8 +3,8 @@
 
 import type { Input, Output } from "../../api/operations.ts";
 import type { Aggregate } from "../../model/aggregate.ts";
-import { DbxError } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
+import { createPager } from "../pages.ts";
 
 export interface Table {
   readonly aggregate_type: string;
@@ -22,33 +22,17 @@ export async function* pagesOf(
   ask: Ask,
   selection: Selection,
 ): AsyncGenerator<readonly Aggregate[]> {
-  const read = createReader(ask, selection);
-  let next: Promise<Page> | null = read(null);
+  const pager = createPager();
+  const read = (at: { cursor?: string }) =>
+    pager(limits.scan_rows_max, (take) => ask({ ...selection, ...at, take }));
+  let next: Promise<Page> | null = read({});
   while (next !== null) {
     const { aggregates, next_cursor }: Page = await next;
-    next = next_cursor === null ? null : read(next_cursor);
+    next = next_cursor === null ? null : read({ cursor: next_cursor });
     // Where nobody comes for it any more, because writing failed, its failure means nothing.
     next?.catch(() => {});
     yield aggregates;
   }
-}
-
-/** A page of large states may be refused for its size: it is asked for in smaller ones. */
-function createReader(ask: Ask, selection: Selection) {
-  let take: number = limits.scan_rows_max;
-  return async (cursor: string | null) => {
-    for (;;) {
-      const at = cursor === null ? {} : { cursor };
-      try {
-        const page = await ask({ ...selection, ...at, take });
-        take = Math.min(take * 2, limits.scan_rows_max);
-        return page;
-      } catch (error) {
-        if (!(error instanceof DbxError) || error.code !== "too_large" || take === 1) throw error;
-        take = Math.floor(take / 2);
-      }
-    }
-  };
 }
 
 /** Cuts pages where the type changes; they come in the order of types. */
