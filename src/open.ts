@@ -16,6 +16,7 @@ import type { Actor, TokenId } from "./model/actor.ts";
 import type { Config } from "./model/config.ts";
 import { dataCorrupted, notFound, type DbxError } from "./model/error.ts";
 import type { PlanContext } from "./model/plan.ts";
+import { hidesSomething } from "./model/visibility.ts";
 import { databaseName, openSqliteStorage } from "./storage/sqlite/open.ts";
 import type { SqliteStorage } from "./storage/sqlite/storage.ts";
 import type { System } from "./system.ts";
@@ -126,6 +127,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
       allowanceOf: allowancesNow(),
       checkSchema: (event, budget) => view.checkEvent(restrict, event, budget),
       snapshotThresholdOf: (type) => view.snapshotThresholdOf(type) ?? snapshot_threshold ?? null,
+      hidesSomething: (type) => hidesSomething(view.visibilityOf(type)),
     };
   };
   const committer = createCommitter({ storage, context });

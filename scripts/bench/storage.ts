@@ -58,6 +58,7 @@ const context: PlanContext = {
   allowanceOf: () => ({ ok: true, writes_max: null, expires_at: null, term: "t" }),
   checkSchema: () => undefined,
   snapshotThresholdOf: () => null,
+  hidesSomething: () => false,
 };
 const payload = canonicalOf({ text: "x".repeat(239) });
 const issued_by = { group: "admin", user: "jane" };
@@ -80,6 +81,7 @@ const transaction = (): Transaction => ({
       salt: crypto.getRandomValues(new Uint8Array(16)),
     },
   ],
+  batch: false,
   issued_by,
   token_id: null,
 });

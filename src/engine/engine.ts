@@ -6,14 +6,14 @@ import type { Output } from "../api/operations.ts";
 import type { Actor } from "../model/actor.ts";
 import { toAggregate } from "../model/aggregate.ts";
 import { alreadyExists } from "../model/error.ts";
-import { toRecord, type Event, type EventRecord } from "../model/event.ts";
-import { newHead } from "../model/plan.ts";
+import { toRecord, type EventRecord } from "../model/event.ts";
+import { newHead, type Transaction } from "../model/plan.ts";
 import { showKey } from "../model/stream.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { System } from "../system.ts";
 import type { Committer } from "./committer.ts";
 import { createLifecycle } from "./lifecycle.ts";
-import { prepareEvents } from "./prepare.ts";
+import { prepareEvent, prepareEvents } from "./prepare.ts";
 import { createReads } from "./reads.ts";
 import type { Schemas } from "./schemas.ts";
 import type { LiveSettings } from "./settings.ts";
@@ -45,11 +45,13 @@ export function createEngine(deps: EngineDeps): Dbx {
     ...staging.operations,
     health: async () => ({ status: "ok" }),
     appendEvent: async (actor, event) => {
-      const [record] = await append(deps, actor, [event]);
+      const events = [prepareEvent(deps, event)];
+      const [record] = await append(deps, actor, { events, batch: false });
       if (record === undefined) throw new Error("an append of one event answers one record");
       return record;
     },
-    appendEvents: (actor, { events }) => append(deps, actor, events),
+    appendEvents: async (actor, { events }) =>
+      append(deps, actor, { events: prepareEvents(deps, events), batch: true }),
     createAggregate: async (_actor, key) => {
       if (await storage.createStream(key)) return toAggregate(newHead(key));
       throw alreadyExists(`aggregate ${showKey(key)} already exists`, { ...key });
@@ -74,14 +76,14 @@ export function createEngine(deps: EngineDeps): Dbx {
   };
 }
 
-/** Refuses what needs no lock, then queues the events as one transaction. */
+/** Queues the events as one transaction. */
 async function append(
   deps: EngineDeps,
   actor: Actor,
-  events: readonly Event[],
+  prepared: Pick<Transaction, "events" | "batch">,
 ): Promise<EventRecord[]> {
   const committed = await deps.committer.submit({
-    events: prepareEvents(deps, events),
+    ...prepared,
     issued_by: { group: actor.group, user: actor.user },
     token_id: actor.token_id,
   });

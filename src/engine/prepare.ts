@@ -12,17 +12,19 @@ export interface PrepareDeps {
   readonly settings: LiveSettings;
 }
 
-/** Throws `invalid_argument` or `too_large`, for a batch with `details.index`. */
+/** Throws `invalid_argument` or `too_large`. */
+export const prepareEvent = (deps: PrepareDeps, event: Event): PlannedEvent =>
+  prepare(deps, event, new Set());
+
+/** A batch, were it of one. Throws as above, with `details.index`. */
 export function prepareEvents(deps: PrepareDeps, events: readonly Event[]): PlannedEvent[] {
   const ids = new Set<string>();
   return events.map((event, index): PlannedEvent => {
     try {
       return prepare(deps, event, ids);
     } catch (error) {
-      if (error instanceof DbxError && events.length > 1) {
-        throw new DbxError(error.code, error.message, { index, ...error.details });
-      }
-      throw error;
+      if (!(error instanceof DbxError)) throw error;
+      throw new DbxError(error.code, error.message, { index, ...error.details });
     }
   });
 }

@@ -20,20 +20,15 @@ import {
 } from "../model/error.ts";
 import { toRecord, type CommittedEvent, type Event, type EventRecord } from "../model/event.ts";
 import { limits } from "../model/limits.ts";
-import {
-  isSameContent,
-  planAppends,
-  type Outcome,
-  type PlanContext,
-  type Transaction,
-} from "../model/plan.ts";
+import { planAppends, type Outcome, type PlanContext, type Transaction } from "../model/plan.ts";
+import { isSameEvent } from "../model/repetition.ts";
 import type { StagedEvent } from "../model/staged.ts";
 import { keyText, showKey } from "../model/stream.ts";
 import { everything, visiblePayload, type Visibility } from "../model/visibility.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { System } from "../system.ts";
 import { askOf, type Committer } from "./committer.ts";
-import { prepareEvents } from "./prepare.ts";
+import { prepareEvent, prepareEvents } from "./prepare.ts";
 import type { Schemas } from "./schemas.ts";
 import type { LiveSettings } from "./settings.ts";
 import { readStaged, writeStaged } from "./staged-file.ts";
@@ -110,13 +105,14 @@ export function createStaging(deps: StagingDeps): Staging {
  * be named by the commit.
  */
 async function stage(deps: StagingDeps, actor: Actor, input: Event): Promise<StagedEvent> {
-  const [event] = prepareEvents(deps, [input]);
-  assert(event !== undefined, "one event is prepared for one");
+  const event = prepareEvent(deps, input);
   const queue = await takeUp(deps);
   const { event_id } = event;
+  const issued_by = { group: actor.group, user: actor.user };
   const first = queue.find((other) => other.event_id === event_id);
   if (first !== undefined) {
-    if (isSameContent(first, event)) return first;
+    const again = { ...event, issued_by };
+    if (isSameEvent({ first, again }, deps.context().hidesSomething)) return first;
     throw alreadyExists(`event id ${event_id} is already used by another staged event`, {
       event_id,
     });
@@ -125,7 +121,7 @@ async function stage(deps: StagingDeps, actor: Actor, input: Event): Promise<Sta
   const { aggregate_type, aggregate_id, event_type, payload, note, expected_version } = event;
   const staged: StagedEvent = {
     ...{ aggregate_type, aggregate_id, event_type, payload, note, event_id, expected_version },
-    issued_by: { group: actor.group, user: actor.user },
+    issued_by,
     staged_at: deps.system.now(),
   };
   const key = keyText(event);
@@ -167,6 +163,7 @@ async function tryLast(deps: StagingDeps, events: readonly StagedEvent[]): Promi
   const salt = new Uint8Array(16);
   const transactions = events.map((event): Transaction => ({
     events: [{ ...event, client_id: true, salt }],
+    batch: false,
     issued_by: event.issued_by,
     token_id: null,
   }));
@@ -193,7 +190,9 @@ async function commit(
       issued_by: queue[index]?.issued_by ?? null,
     }));
     const issued_by = { group: actor.group, user: actor.user };
-    committed = await deps.committer.submit({ events, issued_by, token_id: actor.token_id });
+    committed = await deps.committer.submit({
+      ...{ events, batch: true, issued_by, token_id: actor.token_id },
+    });
   } catch (error) {
     if (!(error instanceof DbxError)) throw error;
     if (error.code === "already_exists") {
@@ -275,16 +274,18 @@ interface Queue {
  * The queue without what is committed. The file is read before the log, so that a commit between
  * the two is seen.
  */
-async function look({ path, storage, system }: StagingDeps): Promise<Queue> {
+async function look({ path, storage, system, context }: StagingDeps): Promise<Queue> {
   const { events, derived } = await readStaged(path);
   if (events.length === 0) return { events, isAsWritten: true };
   const found = await storage.readEvents([...new Set(events.map(({ event_id }) => event_id))]);
   const committed = new Map(found.map((event) => [event.event_id, event]));
+  const { hidesSomething } = context();
   const left = events.flatMap((event) => {
     const first = committed.get(event.event_id);
     // An id is written down before its event is committed, so whoever has this one is another.
     if (derived.has(event.event_id)) return first === undefined ? event : renamed(event, system);
-    return first !== undefined && isSameContent(first, event) ? [] : event;
+    if (first === undefined) return event;
+    return isSameEvent({ first, again: event }, hidesSomething) ? [] : event;
   });
   return { events: left, isAsWritten: left.length === events.length && derived.size === 0 };
 }

@@ -7,7 +7,6 @@ import type { Issuer, TokenId } from "./actor.ts";
 import type { Canonical } from "./canonical.ts";
 import {
   aggregateArchived,
-  alreadyExists,
   DbxError,
   permissionDenied,
   tooLarge,
@@ -26,6 +25,7 @@ import {
   type Digest,
   type Frontier,
 } from "./merkle.ts";
+import { repetition } from "./repetition.ts";
 import { patternBudget, type PatternBudget } from "./schema/budget.ts";
 import { isSnapshotDue, type Snapshot } from "./snapshot.ts";
 import { keyText, meets, type ExpectedVersion, type StreamKey } from "./stream.ts";
@@ -48,6 +48,8 @@ export interface PlannedEvent extends StreamKey {
 /** All or nothing; may span streams. At least one event. */
 export interface Transaction {
   readonly events: readonly PlannedEvent[];
+  /** Whether it was asked for as a batch, were it of one: then a refusal names the index. */
+  readonly batch: boolean;
   readonly issued_by: Issuer | null;
   /** The token that pays for the writes; null where none does. */
   readonly token_id: TokenId | null;
@@ -117,6 +119,8 @@ export interface PlanContext {
   readonly checkSchema: (event: PlannedEvent, budget: PatternBudget) => void;
   /** Every how many events of such an aggregate a snapshot is due; 0 and null for never. */
   readonly snapshotThresholdOf: (aggregate_type: string) => number | null;
+  /** Whether there is anything in such an aggregate that not everybody may read. */
+  readonly hidesSomething: (aggregate_type: string) => boolean;
 }
 
 /**
@@ -163,49 +167,16 @@ interface Draft {
 
 function decide(draft: Draft, transaction: Transaction): Outcome {
   try {
-    return repetition(draft, transaction) ?? accept(draft, transaction);
+    const { fresh, known, context } = draft;
+    const firstOf = (id: EventId) => fresh.get(id) ?? known.events.get(id);
+    const { hidesSomething } = context;
+    const firsts = repetition(transaction, { firstOf, hidesSomething });
+    return firsts === null ? accept(draft, transaction) : { kind: "repeated", events: firsts };
   } catch (error) {
     if (error instanceof DbxError) return { kind: "refused", error };
     throw error;
   }
 }
-
-/** The first records again, if the transaction repeats one; nothing, if it is new. */
-function repetition(draft: Draft, transaction: Transaction): Outcome | null {
-  const firstOf = (event: PlannedEvent): CommittedEvent | undefined =>
-    event.client_id
-      ? (draft.fresh.get(event.event_id) ?? draft.known.events.get(event.event_id))
-      : undefined;
-  if (!transaction.events.some((event) => firstOf(event) !== undefined)) return null;
-  const firsts = transaction.events.map((event, index) => {
-    const first = firstOf(event);
-    if (first === undefined || isSameContent(first, event)) return first;
-    throw alreadyExists(`event id ${event.event_id} is already used by another event`, {
-      index,
-      event_id: event.event_id,
-    });
-  });
-  const events = firsts.map((first, index) => {
-    if (first !== undefined) return first;
-    const event = transaction.events[index];
-    throw alreadyExists(
-      "the batch repeats events that are committed already together with new ones",
-      { index, ...(event?.client_id === true ? { event_id: event.event_id } : {}) },
-    );
-  });
-  return { kind: "repeated", events };
-}
-
-/** What makes an event the same when its id comes again; expectation, time and actor may differ. */
-type Content = Pick<PlannedEvent, keyof StreamKey | "event_type" | "note" | "payload">;
-
-/** Whether two events with one id are one event (contract section 4). */
-export const isSameContent = (first: Content, again: Content): boolean =>
-  first.aggregate_type === again.aggregate_type &&
-  first.aggregate_id === again.aggregate_id &&
-  first.event_type === again.event_type &&
-  first.note === again.note &&
-  first.payload === again.payload;
 
 function accept(draft: Draft, transaction: Transaction): Outcome {
   const use = charge(draft, transaction);
@@ -217,7 +188,7 @@ function accept(draft: Draft, transaction: Transaction): Outcome {
       const { issued_by = transaction.issued_by } = event;
       return append(draft, changes, event, issued_by);
     } catch (error) {
-      if (error instanceof DbxError && transaction.events.length > 1) {
+      if (error instanceof DbxError && transaction.batch) {
         throw new DbxError(error.code, error.message, { index, ...error.details });
       }
       throw error;

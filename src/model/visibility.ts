@@ -12,6 +12,9 @@ export interface Visibility {
 /** What somebody sees who may ask for everything, and has. */
 export const everything: Visibility = { hidden: false, hidden_fields: [] };
 
+export const hidesSomething = ({ hidden, hidden_fields }: Visibility): boolean =>
+  hidden || hidden_fields.length > 0;
+
 /** The state without its hidden members. */
 export const visibleState = (state: State, { hidden_fields }: Visibility): State =>
   hidden_fields.length === 0 ? state : withoutMembers(state, hidden_fields);

@@ -33,6 +33,7 @@ const context: PlanContext = {
     if (event_type === "bad") throw new DbxError("schema_violation", "no such event");
   },
   snapshotThresholdOf: (type) => (type === "a" ? 3 : null),
+  hidesSomething: (type) => type === "a",
 };
 
 const anyKey = fc.constantFrom(...keys);
@@ -90,6 +91,7 @@ const anyTransaction: fc.Arbitrary<Transaction> = fc.record({
     },
     { weight: 1, arbitrary: fc.tuple(anyRetry) },
   ),
+  batch: fc.boolean(),
   issued_by: fc.option(fc.constant({ group: "g", user: "ü" })),
   token_id: fc.option(fc.constantFrom(...tokenIds)),
 });
@@ -200,7 +202,7 @@ function prepare(command: Exclude<Command, { kind: "reopen" }>) {
         expected_version: "any",
         salt: new Uint8Array(16),
       }));
-      const transactions = [{ events, issued_by: null, token_id: null }];
+      const transactions = [{ events, batch: true, issued_by: null, token_id: null }];
       return async (storage: Storage) =>
         (await append(storage, transactions, context)).outcomes.map(comparable);
     }

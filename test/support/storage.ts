@@ -69,6 +69,7 @@ export const context: PlanContext = {
   allowanceOf: () => ({ ok: true, writes_max: null, expires_at: null, term: "t" }),
   checkSchema: () => undefined,
   snapshotThresholdOf: () => null,
+  hidesSomething: () => false,
 };
 
 export const event = (key: StreamKey, changes: Partial<PlannedEvent> = {}): PlannedEvent => ({
@@ -86,7 +87,7 @@ export const event = (key: StreamKey, changes: Partial<PlannedEvent> = {}): Plan
 export const transaction = (
   events: readonly PlannedEvent[],
   changes: Partial<Transaction> = {},
-): Transaction => ({ events, issued_by: null, token_id: null, ...changes });
+): Transaction => ({ events, batch: true, issued_by: null, token_id: null, ...changes });
 
 /** What a commit of these transactions has to ask for. */
 export function askOf(transactions: readonly Transaction[]): Ask {

@@ -45,6 +45,7 @@ const event = (over: Partial<PlannedEvent> = {}): PlannedEvent => ({
 
 const transaction = (events: PlannedEvent[], token_id: string | null = null): Transaction => ({
   events,
+  batch: events.length > 1,
   issued_by: { group: "admin", user: "jane" },
   token_id,
 });
@@ -54,6 +55,7 @@ const context = (over: Partial<PlanContext> = {}): PlanContext => ({
   allowanceOf: () => ({ ok: true, writes_max: null, expires_at: null, term: "t" }),
   checkSchema: () => {},
   snapshotThresholdOf: () => null,
+  hidesSomething: () => false,
   ...over,
 });
 

@@ -31,6 +31,7 @@ async function makeFirstFormat(directory: string): Promise<void> {
     allowanceOf: () => ({ ok: true, writes_max: null, expires_at: null, term: "t" }),
     checkSchema: () => undefined,
     snapshotThresholdOf: () => 40,
+    hidesSomething: () => false,
   });
   await storage.createStream({ ...jane, aggregate_id: "empty" });
   await storage.close();
