@@ -81,12 +81,15 @@ function showing(
     if (aggregate === undefined) return undefined;
     const state = visibleState(aggregate.state, visibility);
     if (filter !== undefined) {
-      await giveWay(state.length * filter.comparisons);
+      await giveWay(state.length * filter.comparisons + filter.values * value_chars);
       if (!matches(filter, state)) return undefined;
     }
     return { ...aggregate, state };
   };
 }
+
+/** Comparing with one value takes as long as walking over some characters of a state (measured). */
+const value_chars = 16;
 
 async function momentary(
   storage: Storage,

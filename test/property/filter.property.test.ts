@@ -337,6 +337,10 @@ test("a filter made to be slow is read, and asked, at once", () => {
   const state = evolve(emptyState, canonicalize(`{${members.join(",")}}`));
   const asked = Array(limits.filter_comparisons_max).fill("z = 1 OR z = 2").slice(0, 50);
   expect(matches(parseFilter(asked.join(" OR ")), state)).toBe(false);
+  // As long a number as there may be, against as many as there may be.
+  const number = evolve(emptyState, canonicalize(`{"n":1${"0".repeat(1_089)}1}`));
+  const values = parseFilter(`n IN (${Array(limits.filter_values_max).fill(1).join(",")})`);
+  for (let times = 0; times < 3_000; times++) expect(matches(values, number)).toBe(false);
   // 52 readings and 100 walks through half a megabyte: a tenth of this on a quiet machine.
   expect(performance.now() - begun).toBeLessThan(5_000);
 });

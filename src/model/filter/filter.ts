@@ -5,8 +5,12 @@ import type { Decimal } from "../decimal.ts";
 
 export interface Filter {
   readonly condition: Condition;
-  /** How many comparisons it is made of: a state costs no more than being read so many times. */
+  /**
+   * How many comparisons it is made of, and of how many values: a state costs no more than being
+   * read so many times, and what is found in it being compared so many times.
+   */
   readonly comparisons: number;
+  readonly values: number;
 }
 
 export type Condition =

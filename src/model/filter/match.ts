@@ -2,7 +2,7 @@
 // value it finds there: numbers are compared exactly, and large states are not copied.
 
 import { compareKeyTokens, endOfString, endOfValue, type Canonical } from "../canonical.ts";
-import { compareDecimals, decimalOf } from "../decimal.ts";
+import { compareDecimals, decimalOf, type Decimal } from "../decimal.ts";
 import { limits } from "../limits.ts";
 import { compareUtf8 } from "../stream.ts";
 import type { Condition, Filter, Literal, Path } from "./filter.ts";
@@ -27,10 +27,8 @@ function holds(condition: Condition, state: string): boolean {
       return !holds(condition.part, state);
     case "exists":
       return find(state, condition.path) !== nowhere;
-    case "in": {
-      const at = find(state, condition.path);
-      return condition.values.some((value) => equals(state, at, value));
-    }
+    case "in":
+      return isOneOf(state, find(state, condition.path), condition.values);
     case "contains":
       return contains(state, find(state, condition.path), condition.value);
     case "=":
@@ -89,6 +87,15 @@ function elementAt(state: string, list: number, index: number): number {
   return nowhere;
 }
 
+/** A number is read once, however many values it is compared with. */
+function isOneOf(state: string, at: number, values: readonly Literal[]): boolean {
+  const found = numberAt(state, at);
+  return values.some((value) => {
+    if (value.kind !== "number") return equals(state, at, value);
+    return found !== undefined && compareDecimals(found, value.value) === 0;
+  });
+}
+
 function contains(state: string, list: number, value: Literal): boolean {
   if (list === nowhere || state.charCodeAt(list) !== openBracket) return false;
   for (let start = list + 1; state.charCodeAt(start) !== closeBracket;) {
@@ -121,25 +128,31 @@ function equals(state: string, at: number, value: Literal): boolean {
 
 /** Below, at or above zero, as the value at `at` is below, at or above the literal. */
 function compare(state: string, at: number, value: Literal): number | undefined {
-  if (at === nowhere) return undefined;
   if (value.kind === "number") {
-    const token = numberAt(state, at);
-    return token === undefined ? undefined : compareDecimals(decimalOf(token), value.value);
+    const found = numberAt(state, at);
+    return found === undefined ? undefined : compareDecimals(found, value.value);
   }
-  if (value.kind !== "string" || state.charCodeAt(at) !== quote) return undefined;
-  const token = state.slice(at, endOfString(state, at) + 1);
-  return compareUtf8(String(JSON.parse(token)), value.text);
+  if (at === nowhere || value.kind !== "string" || state.charCodeAt(at) !== quote) return undefined;
+  return compareUtf8(textAt(state, at), value.text);
+}
+
+/** What the string means that opens at `at`. */
+function textAt(state: string, at: number): string {
+  const end = endOfString(state, at);
+  const inner = state.slice(at + 1, end);
+  return inner.includes("\\") ? String(JSON.parse(state.slice(at, end + 1))) : inner;
 }
 
 const number = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 
 /** The number that stands at `at`, bare or as a string. */
-function numberAt(state: string, at: number): string | undefined {
+function numberAt(state: string, at: number): Decimal | undefined {
+  if (at === nowhere) return undefined;
   const bare = state.charCodeAt(at) !== quote;
   const start = bare ? at : at + 1;
   const end = bare ? endOfValue(state, at) : endOfString(state, at);
   // A longer one is refused wherever it comes in, so a longer string is none.
   if (end - start > limits.json_number_chars_max) return undefined;
   const token = state.slice(start, end);
-  return number.test(token) ? token : undefined;
+  return number.test(token) ? decimalOf(token) : undefined;
 }

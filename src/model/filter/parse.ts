@@ -34,7 +34,7 @@ export function parseFilter(text: string): Filter {
   const reader = { ...scannerOf(text), comparisons: 0, values: 0, depth: 0 };
   const condition = readAny(reader);
   if (reader.offset() < text.length) throw reader.fail("AND, OR or its end");
-  return { condition, comparisons: reader.comparisons };
+  return { condition, comparisons: reader.comparisons, values: reader.values };
 }
 
 const words = {
