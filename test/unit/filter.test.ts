@@ -48,10 +48,27 @@ const holding = [
   // EXISTS, CONTAINS, IN.
   ...["EXISTS none", "EXISTS tags[4]", "NOT EXISTS tags[7]", "NOT EXISTS meta.x", "exists list"],
   ...["tags CONTAINS 'x'", "tags contains 3.0", "tags CONTAINS true", "tags CONTAINS null"],
-  ...["NOT tags CONTAINS 'z'", "NOT list CONTAINS null", "NOT status CONTAINS 'a'"],
+  ...["NOT tags CONTAINS 'z'", "NOT list CONTAINS null", "NOT tags CONTAINS 'y'"],
+  // A text has parts, whatever it looks like and however it is written; other values have none.
+  ...[
+    "status CONTAINS 'active'",
+    "status contains 'tiv'",
+    "status CONTAINS ''",
+    "blank CONTAINS ''",
+  ],
+  ...["NOT status CONTAINS 'A'", "NOT status CONTAINS 'actives'", "meta.source CONTAINS 'pi'"],
+  ...["tags[1] CONTAINS ' '", "é CONTAINS '\\u00fc'", "'odd key'.x.\"y.z\" CONTAINS 'otte'"],
+  ...[
+    'say CONTAINS "\\"b\\" \\\\"',
+    "say CONTAINS '\\n'",
+    "NOT say CONTAINS 'n'",
+    "NOT status CONTAINS '\"'",
+  ],
+  ...["age CONTAINS '2'", "NOT age CONTAINS 2", "NOT meta.n CONTAINS '1'", "NOT yes CONTAINS true"],
+  ...["NOT blank CONTAINS null", "NOT none CONTAINS null", "NOT meta CONTAINS 'source'"],
   ...["NOT tags CONTAINS 'deep'", "tags[5] CONTAINS 'deep'", "NOT missing CONTAINS null"],
   ...["status IN ('x', \"active\")", "age IN (1, 42.00)", "missing IN (1, null)", "yes IN (true)"],
-  ...["NOT status IN ('x')", "NOT missing IN ('x', 1)"],
+  ...["NOT status IN ('x')", "NOT missing IN ('x', 1)", "meta.n IN ('x', 1.5)", "NOT tags IN (3)"],
   // AND before OR, NOT before both.
   ...["age = 1 AND age = 2 OR age = 42", "age = 42 OR age = 1 AND age = 2"],
   ...["NOT (age = 42 AND (age = 1 OR age = 2))", "(age = 42 OR age = 1) AND NOT age = 1"],

@@ -12,7 +12,8 @@ import type { Condition, Filter, Literal, Path } from "./filter.ts";
  * turns that round; only `= null` holds for it, as for null and for "". Numbers compare with JSON
  * numbers and with strings that are JSON numbers; true and false with JSON booleans and with
  * "true" and "false", which is what a state makes of them; strings with strings, in the order of
- * their UTF-8 bytes. Values that do not compare are unequal, and none is above the other.
+ * their UTF-8 bytes. Values that do not compare are unequal, and none is above the other. A list
+ * contains the elements that are equal, a text its parts.
  */
 export const matches = ({ condition }: Filter, state: Canonical): boolean =>
   holds(condition, state);
@@ -96,9 +97,13 @@ function isOneOf(state: string, at: number, values: readonly Literal[]): boolean
   });
 }
 
-function contains(state: string, list: number, value: Literal): boolean {
-  if (list === nowhere || state.charCodeAt(list) !== openBracket) return false;
-  for (let start = list + 1; state.charCodeAt(start) !== closeBracket;) {
+/** A list has the element, or a text the part. */
+function contains(state: string, at: number, value: Literal): boolean {
+  if (at === nowhere) return false;
+  if (state.charCodeAt(at) === quote)
+    return value.kind === "string" && textAt(state, at).includes(value.text);
+  if (state.charCodeAt(at) !== openBracket) return false;
+  for (let start = at + 1; state.charCodeAt(start) !== closeBracket;) {
     if (equals(state, start, value)) return true;
     start = behind(state, start);
   }
