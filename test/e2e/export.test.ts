@@ -264,7 +264,8 @@ describe("an export that does not get to its end leaves the old file and no othe
       async function* pages() { yield [one]; console.log("half"); await new Promise(() => {}); }
       setInterval(() => {}, 1_000);
       await exportTables({ pages: pages(), format: "csv", pretty: false, zip: false,
-        advance: () => {}, place: { path: "old.csv", holds: "one", workplace: "." } });
+        advance: () => {},
+        place: { path: "old.csv", holds: "one", workplace: ".", data_dir: "none" } });
     `;
     const child = Bun.spawn([process.execPath, "--no-env-file", "-e", script], {
       ...{ cwd, env: {}, stdin: "ignore", stdout: "pipe", stderr: "inherit" },

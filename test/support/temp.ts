@@ -8,7 +8,7 @@ export interface TempDir extends Disposable {
   readonly path: string;
 }
 
-export function tempDir(): TempDir {
-  const path = mkdtempSync(join(tmpdir(), "dbx-test-"));
+export function tempDir(parent: string = tmpdir()): TempDir {
+  const path = mkdtempSync(join(parent, "dbx-test-"));
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }

@@ -13,16 +13,14 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { csvCell } from "../../src/cli/export/csv.ts";
-import { exportTables, type ExportJob } from "../../src/cli/export/export.ts";
 import { createFileNames, fileName } from "../../src/cli/export/names.ts";
 import { pathsOf, placeOf, type Format } from "../../src/cli/export/place.ts";
 import { progressLine } from "../../src/cli/export/progress.ts";
 import { pagesOf } from "../../src/cli/export/tables.ts";
 import type { Aggregate } from "../../src/model/aggregate.ts";
-import { canonicalOf } from "../../src/model/canonical.ts";
 import { DbxError, tooLarge, unavailable } from "../../src/model/error.ts";
 import { limits } from "../../src/model/limits.ts";
-import { emptyRoot } from "../../src/model/merkle.ts";
+import { aggregate, exportTo, pagesFrom } from "../support/export.ts";
 import { tempDir } from "../support/temp.ts";
 
 describe("the name of a type's file", () => {
@@ -91,34 +89,11 @@ test.each([
   expect(csvCell(value)).toBe(cell);
 });
 
-const aggregate = (type: string, id: string, state: object): Aggregate => ({
-  ...{ aggregate_type: type, aggregate_id: id, version: 1, state: canonicalOf(state) },
-  ...{ merkle_root: emptyRoot.toHex(), archived: false },
-});
-
-async function* pagesFrom(...pages: (Aggregate[] | (() => never))[]) {
-  for (const page of pages) yield typeof page === "function" ? page() : page;
-}
-
-interface Case {
-  readonly output: string;
-  readonly pages: AsyncIterable<Aggregate[]>;
-  readonly format?: Format;
-  readonly archive?: string | null;
-  readonly advance?: ExportJob["advance"];
-}
-
-async function run({ output, pages, format = "csv", archive = null, advance = () => {} }: Case) {
-  const place = placeOf({ output, format, archive, data_dir: join(output, "nowhere") });
-  const zip = archive !== null;
-  return exportTables({ pages, place, format, zip, advance, pretty: false });
-}
-
 const one = [aggregate("a", "1", { x: "1" })];
 const two = [aggregate("b", "1", {}), aggregate("b", "2", { y: { z: [1] } })];
 
 describe("the place of an export", () => {
-  const rows: [string, Case["format"], Aggregate[], Record<string, string>][] = [
+  const rows: [string, Format, Aggregate[], Record<string, string>][] = [
     ["old.csv", "csv", one, { "old.csv": "__aggregate_id,x\n1,1\n" }],
     ["folder", "csv", one, { "folder/a.csv": "__aggregate_id,x\n1,1\n" }],
     ["folder.csv", "csv", one, { "folder.csv/a.csv": "__aggregate_id,x\n1,1\n" }],
@@ -142,7 +117,11 @@ describe("the place of an export", () => {
     mkdirSync(join(dir.path, "folder"));
     mkdirSync(join(dir.path, "folder.csv"));
     writeFileSync(join(dir.path, "old.csv"), "old");
-    const tables = await run({ output: join(dir.path, output), format, pages: pagesFrom(list) });
+    const tables = await exportTo({
+      output: join(dir.path, output),
+      format,
+      pages: pagesFrom(list),
+    });
     const shown = (path: string) => join(dir.path, path);
     expect(tables.map(({ file }) => file)).toEqual(Object.keys(files).map(shown));
     for (const [path, text] of Object.entries(files)) {
@@ -171,7 +150,7 @@ describe("the place of an export", () => {
     const [file, link] = [join(dir.path, "elsewhere"), join(dir.path, "link")];
     writeFileSync(file, "old");
     symlinkSync(file, link);
-    await run({ output: link, pages: pagesFrom(one) });
+    await exportTo({ output: link, pages: pagesFrom(one) });
     expect(readlinkSync(link)).toBe(file);
     expect(readFileSync(file, "utf8")).toBe("__aggregate_id,x\n1,1\n");
   });
@@ -180,7 +159,7 @@ describe("the place of an export", () => {
     using dir = tempDir();
     const output = join(dir.path, "old.csv");
     writeFileSync(output, "old");
-    const refused = run({ output, pages: pagesFrom(one, two) });
+    const refused = exportTo({ output, pages: pagesFrom(one, two) });
     expect(refused).rejects.toMatchObject({
       code: "invalid_argument",
       message: "output path must be a directory when exporting multiple aggregate types",
@@ -221,7 +200,7 @@ describe("a failed export leaves everything as it was", () => {
     using dir = tempDir();
     const output = join(dir.path, `old.${archive === null ? format : "zip"}`);
     writeFileSync(output, "old");
-    const refused = run({ output, format, archive, pages: pagesFrom(one, fail) });
+    const refused = exportTo({ output, format, archive, pages: pagesFrom(one, fail) });
     expect(await refused.catch((error: unknown) => error)).toMatchObject({ code: "unavailable" });
     expect(readFileSync(output, "utf8")).toBe("old");
     expect(readdirSync(dir.path)).toHaveLength(1);
@@ -233,11 +212,14 @@ describe("a failed export leaves everything as it was", () => {
     const keys = (from: number, count: number) =>
       Object.fromEntries(Array.from({ length: count }, (_, index) => [`k${from + index}`, ""]));
     const wide = aggregate("wide", "1", keys(0, limits.export_columns_max));
-    await run({ output, pages: pagesFrom([wide]) });
-    const refused = run({ output, pages: pagesFrom([wide, aggregate("wide", "2", keys(-1, 1))]) });
+    await exportTo({ output, pages: pagesFrom([wide]) });
+    const refused = exportTo({
+      output,
+      pages: pagesFrom([wide, aggregate("wide", "2", keys(-1, 1))]),
+    });
     const message = /type "wide" have more than 16384 different members/;
     expect(await refused.catch((error: Error) => error.message)).toMatch(message);
-    await run({
+    await exportTo({
       output,
       format: "json",
       pages: pagesFrom([wide, aggregate("wide", "2", { z: "" })]),
@@ -250,7 +232,9 @@ describe("a failed export leaves everything as it was", () => {
       // Root may write anywhere; a name no file system takes does for root.
       using dir = tempDir();
       const output = `${join(dir.path, "n".repeat(300))}.csv`;
-      const error = await run({ output, pages: pagesFrom(one) }).catch((thrown: unknown) => thrown);
+      const error = await exportTo({ output, pages: pagesFrom(one) }).catch(
+        (thrown: unknown) => thrown,
+      );
       expect(error).toMatchObject({ code: "invalid_argument" });
       expect(String(error)).toContain("ENAMETOOLONG");
       expect(readdirSync(dir.path)).toEqual([]);
@@ -258,7 +242,7 @@ describe("a failed export leaves everything as it was", () => {
     }
     using dir = tempDir();
     chmodSync(dir.path, 0o500);
-    const refused = run({ output: join(dir.path, "new.csv"), pages: pagesFrom(one) });
+    const refused = exportTo({ output: join(dir.path, "new.csv"), pages: pagesFrom(one) });
     expect(await refused.catch((error: unknown) => error)).toMatchObject({
       ...{ code: "invalid_argument", details: { reason: "EACCES" } },
     });
@@ -270,14 +254,14 @@ test("values that span the pieces in which files are read stay whole", async () 
   const output = join(dir.path, "long.csv");
   const texts = [1, 2, 3].map((width) => "😀é\n".repeat(30_000) + "x".repeat(width));
   const list = texts.map((text, index) => aggregate("a", `${index}`, { text, other: "1" }));
-  await run({ output, pages: pagesFrom(list.slice(0, 1), list.slice(1)) });
+  await exportTo({ output, pages: pagesFrom(list.slice(0, 1), list.slice(1)) });
   const lines = texts.map((text, index) => `${index},1,"${text}"\n`);
   expect(readFileSync(output, "utf8")).toBe(`__aggregate_id,other,text\n${lines.join("")}`);
 });
 
 test("nothing to export makes no file", async () => {
   using dir = tempDir();
-  expect(await run({ output: join(dir.path, "new"), pages: pagesFrom([]) })).toEqual([]);
+  expect(await exportTo({ output: join(dir.path, "new"), pages: pagesFrom([]) })).toEqual([]);
   expect(readdirSync(dir.path)).toEqual([]);
 });
 
@@ -290,7 +274,7 @@ test.skipIf(Bun.which("unzip") === null)(
       aggregate("c", `${index}`, { n: "é" }),
     );
     const pages = pagesFrom(one, two, many.slice(0, 1_500), many.slice(1_500));
-    const tables = await run({ output, archive: "all", pages });
+    const tables = await exportTo({ output, archive: "all", pages });
     expect(tables.map(({ file }) => file)).toEqual(["a.csv", "b.csv", "c.csv"]);
     const unzip = (...args: string[]) => Bun.spawnSync(["unzip", ...args]).stdout.toString();
     expect(unzip("-t", output)).toContain("No errors detected");

@@ -43,7 +43,9 @@ const Flags = Type.Object(
 const about =
   "Writes one file per aggregate type, without metadata: a row per aggregate, sorted by id, archived\n" +
   "ones included. What schemas hide is written for admins only. Files have mode 0600. All is written\n" +
-  "beside --output first and then renamed, so a failed export changes nothing.\n" +
+  "beside --output first, then checked and renamed, so a failed export changes nothing. A link stays a\n" +
+  "link, and the file it names is replaced; a link to nothing, to another file system or into the data\n" +
+  "directory is refused.\n" +
   "\n" +
   "--output is a directory if it is one, or if there are several types; for one type a new path is a\n" +
   "file if it ends in .csv or .json, as the format says. With --zip, a path that is no directory gets\n" +

@@ -8,7 +8,7 @@ import { csvText } from "./csv.ts";
 import { openArchive, openFolder } from "./files.ts";
 import { jsonText } from "./json.ts";
 import { createFileNames } from "./names.ts";
-import { pathsOf, type Format, type Place } from "./place.ts";
+import { pathsOf, targetsOf, type Format, type Place } from "./place.ts";
 import { openScratch, publish } from "./scratch.ts";
 import { tablesOf, type Table } from "./tables.ts";
 
@@ -62,7 +62,8 @@ async function writeTables(job: ExportJob): Promise<ExportedTable[]> {
   const written = await container.finish();
   const names = tables.map(({ file }) => file);
   const paths = zip ? [place.path] : pathsOf(place, names);
-  await publish(written.map((from, index) => ({ from, to: paths[index] ?? place.path })));
+  const targets = targetsOf(place, paths);
+  await publish(written.map((from, index) => ({ from, to: targets[index] ?? place.path })));
   return zip ? tables : tables.map((table, index) => ({ ...table, file: paths[index] ?? "" }));
 }
 

@@ -1,7 +1,7 @@
-// Where an export goes: to one file or into a directory, as `--output` and what is there decide.
-// Looks at the file system, changes nothing.
+// Where an export goes: to one file or into a directory, as `--output` and what is there decide,
+// and which files it then replaces. Looks at the file system, changes nothing.
 
-import { realpathSync, statSync } from "node:fs";
+import { accessSync, constants, lstatSync, realpathSync, statSync } from "node:fs";
 import { dirname, extname, join, sep } from "node:path";
 import { invalidArgument } from "../../model/error.ts";
 
@@ -12,7 +12,11 @@ export interface Place {
   readonly holds: "one" | "many" | "either";
   /** A directory on the same file system that exists: unfinished files lie there. */
   readonly workplace: string;
+  /** Holds files that an export must never replace. */
+  readonly data_dir: string;
 }
+
+type Spot = Omit<Place, "data_dir">;
 
 export type Format = "csv" | "json";
 
@@ -21,7 +25,6 @@ interface PlaceOptions {
   readonly format: Format;
   /** The archive's name where `output` is a directory; null where there is no archive. */
   readonly archive: string | null;
-  /** Holds files that an export must never replace. */
   readonly data_dir: string;
 }
 
@@ -30,18 +33,13 @@ export function placeOf(options: PlaceOptions): Place {
   if (options.output === "") {
     throw invalidArgument("--output must not be empty", { flag: "--output" });
   }
-  const place = options.archive === null ? plainPlace(options) : archivePlace(options);
-  if (isInside(place.workplace, options.data_dir)) {
-    throw invalidArgument(
-      `--output: ${options.output} lies in the data directory ${options.data_dir}; ` +
-        "an export goes elsewhere",
-      { flag: "--output", file: options.output },
-    );
-  }
-  return place;
+  const { archive, data_dir } = options;
+  const spot = archive === null ? plainSpot(options) : archiveSpot({ ...options, archive });
+  refuseInside(data_dir, { folder: spot.workplace, path: options.output });
+  return { ...spot, data_dir };
 }
 
-function plainPlace({ output, format }: PlaceOptions): Place {
+function plainSpot({ output, format }: PlaceOptions): Spot {
   const found = look(output);
   if (found === "directory") return { path: output, holds: "many", workplace: output };
   if (found === "file") return { path: output, holds: "one", workplace: folderOf(output) };
@@ -49,7 +47,7 @@ function plainPlace({ output, format }: PlaceOptions): Place {
   return { path: output, holds: asFile ? "either" : "many", workplace: nearestFolder(output) };
 }
 
-function archivePlace({ output, archive }: PlaceOptions): Place {
+function archiveSpot({ output, archive }: PlaceOptions & { archive: string }): Spot {
   const isFolder = look(output) === "directory" || hasSlash(output);
   const path = isFolder ? join(output, `${archive}.zip`) : withZip(output);
   const found = look(path);
@@ -66,6 +64,29 @@ export function pathsOf(place: Place, names: readonly string[]): string[] {
   return names.map((name) => join(place.path, name));
 }
 
+/**
+ * The files that are replaced at these paths: a link stays a link, and what it names is replaced.
+ * Throws `invalid_argument` where one cannot take a file of the workplace; who asks for all of them
+ * first has nothing to undo.
+ */
+export function targetsOf({ workplace, data_dir }: Place, paths: readonly string[]): string[] {
+  const { dev } = statSync(workplace);
+  const taken = new Map<string, string>();
+  return paths.map((path) => {
+    const found = look(path);
+    if (found === "directory") throw unfit(path, "is a directory");
+    const target = found === "file" ? realpathSync(path) : path;
+    const folder = nearestFolder(target);
+    refuseInside(data_dir, { folder, path });
+    if (statSync(folder).dev !== dev) throw unfit(path, "is a link to another file system");
+    accessSync(folder, constants.W_OK | constants.X_OK);
+    const other = taken.get(target);
+    if (other !== undefined) throw unfit(path, `is the same file as ${other}`);
+    taken.set(target, path);
+    return target;
+  });
+}
+
 /** `backup` and `backup.csv` become `backup.zip`. */
 function withZip(path: string): string {
   const extension = extname(path);
@@ -78,7 +99,7 @@ function withZip(path: string): string {
 const hasSlash = (path: string): boolean => path.endsWith("/") || path.endsWith(sep);
 
 /** Devices and pipes are refused: a rename would put a file in the place of `/dev/null`. */
-export function look(path: string): "file" | "directory" | "nothing" {
+function look(path: string): "file" | "directory" | "nothing" {
   const found = statOf(path);
   if (found === undefined) return "nothing";
   if (found.isDirectory()) return "directory";
@@ -87,14 +108,19 @@ export function look(path: string): "file" | "directory" | "nothing" {
 }
 
 function statOf(path: string) {
+  const throwIfNoEntry = false;
   try {
-    return statSync(path, { throwIfNoEntry: false });
+    const found = statSync(path, { throwIfNoEntry });
+    if (found !== undefined) return found;
+    if (lstatSync(path, { throwIfNoEntry })?.isSymbolicLink() !== true) return undefined;
   } catch (error) {
     const reason = error instanceof Error && "code" in error ? String(error.code) : String(error);
     // Something on the way is no directory; who looks for the nearest one finds out what.
     if (reason === "ENOTDIR") return undefined;
     throw unfit(path, `cannot be looked at (${reason})`);
   }
+  // A rename would put a file in the place of the link.
+  throw unfit(path, "is a link to nothing");
 }
 
 function nearestFolder(path: string): string {
@@ -105,13 +131,21 @@ function nearestFolder(path: string): string {
   return nearestFolder(folder);
 }
 
-/** A link is followed: it stays a link, and what it names is replaced. */
 const folderOf = (file: string): string => dirname(realpathSync(file));
 
+function refuseInside(data_dir: string, { folder, path }: { folder: string; path: string }): void {
+  if (!isInside(folder, data_dir)) return;
+  throw unfit(path, `lies in the data directory ${data_dir}; an export goes elsewhere`);
+}
+
+/** By what the folders are, not by their names: a directory may have several. */
 function isInside(folder: string, data_dir: string): boolean {
-  if (look(data_dir) !== "directory") return false;
-  const [inner, outer] = [realpathSync(folder), realpathSync(data_dir)];
-  return inner === outer || inner.startsWith(`${outer}${sep}`);
+  const outer = statOf(data_dir);
+  for (let at = realpathSync(folder); ; at = dirname(at)) {
+    const { dev, ino } = statSync(at);
+    if (dev === outer?.dev && ino === outer.ino) return true;
+    if (at === dirname(at)) return false;
+  }
 }
 
 const unfit = (path: string, words: string) =>

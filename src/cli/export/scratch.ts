@@ -1,10 +1,9 @@
 // A directory for files that are not finished, and their way out of it. Nothing of it stays,
 // whether the export ends well, fails or is interrupted.
 
-import { mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { syncDirectory } from "../../storage/documents.ts";
-import { look } from "./place.ts";
 
 export interface Scratch extends Disposable {
   /** Mode 0700. */
@@ -28,21 +27,23 @@ export function openScratch(workplace: string): Scratch {
   return { path, [Symbol.dispose]: dispose };
 }
 
+interface Move {
+  readonly from: string;
+  readonly to: string;
+}
+
 /**
  * Renames finished files to their places, durably. Each place holds its old file or its new one; a
  * crash in between may leave some of either.
  */
-export async function publish(moves: readonly { from: string; to: string }[]): Promise<void> {
+export async function publish(moves: readonly Move[]): Promise<void> {
   const folders = new Set<string>();
-  // All are looked at before the first is replaced.
-  const targets = moves.map(({ to }) => (look(to) === "file" ? realpathSync(to) : to));
-  // Synchronous, so that no signal comes in between.
-  moves.forEach(({ from }, index) => {
-    const to = targets[index] ?? from;
+  // Synchronous, so that no signal comes in between; directories first, because they may fail.
+  for (const { to } of moves) {
     const made = mkdirSync(dirname(to), { recursive: true, mode: 0o700 });
     if (made !== undefined) folders.add(dirname(made));
     folders.add(dirname(to));
-    renameSync(from, to);
-  });
+  }
+  for (const { from, to } of moves) renameSync(from, to);
   for (const folder of folders) await syncDirectory(folder);
 }
