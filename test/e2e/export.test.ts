@@ -123,6 +123,7 @@ test.each([
   [["t".repeat(257), "--output", "x"], "--aggregate must have at most 256 characters"],
   [["--all", "--output", "old"], "output path must be a directory when exporting multiple"],
   [["--all", "--output", "../home/.eventdbx"], "--output: ../home/.eventdbx lies in the data"],
+  [["a", "--output", "q.json"], "--output: q.json is no name for csv; --format json goes there"],
   [["--all", "--output", "old/new"], "--output: old is not a directory"],
   [["--all", "--output", "/dev/null"], "--output: /dev/null is neither a file nor a directory"],
 ])("export %j is refused, and nothing is touched", async (args, message) => {

@@ -99,7 +99,8 @@ describe("the place of an export", () => {
     ["folder.csv", "csv", one, { "folder.csv/a.csv": "__aggregate_id,x\n1,1\n" }],
     ["new.CSV", "csv", one, { "new.CSV": "__aggregate_id,x\n1,1\n" }],
     ["new.csv/", "csv", one, { "new.csv/a.csv": "__aggregate_id,x\n1,1\n" }],
-    ["new.json", "csv", one, { "new.json/a.csv": "__aggregate_id,x\n1,1\n" }],
+    ["new.json/", "csv", one, { "new.json/a.csv": "__aggregate_id,x\n1,1\n" }],
+    ["folder.csv", "json", one, { "folder.csv/a.json": '[{"__aggregate_id":"1","x":"1"}]\n' }],
     ["new.json", "json", one, { "new.json": '[{"__aggregate_id":"1","x":"1"}]\n' }],
     ["deep/er/new.csv", "csv", one, { "deep/er/new.csv": "__aggregate_id,x\n1,1\n" }],
     [
@@ -167,6 +168,23 @@ describe("the place of an export", () => {
     await refused.catch(() => {});
     expect(readFileSync(output, "utf8")).toBe("old");
     expect(readdirSync(dir.path)).toEqual(["old.csv"]);
+  });
+
+  test.each([
+    ["new.json", "csv"],
+    ["new.JSON", "csv"],
+    ["old.json", "csv"],
+    ["new.csv", "json"],
+    ["deep/er/new.csv", "json"],
+  ] as const)("%s is not for %s", (output, format) => {
+    using dir = tempDir();
+    writeFileSync(join(dir.path, "old.json"), "");
+    const path = join(dir.path, output);
+    const place = () => placeOf({ output: path, format, archive: null, data_dir: "/none" });
+    const other = format === "csv" ? "json" : "csv";
+    expect(place).toThrow(
+      `--output: ${path} is no name for ${format}; --format ${other} goes there`,
+    );
   });
 
   test("is never a device, something below a file, or the data directory", () => {

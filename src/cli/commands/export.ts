@@ -48,9 +48,10 @@ const about =
   "directory is refused.\n" +
   "\n" +
   "--output is a directory if it is one, or if there are several types; for one type a new path is a\n" +
-  "file if it ends in .csv or .json, as the format says. With --zip, a path that is no directory gets\n" +
-  "the extension .zip. Characters of a type other than letters, digits, _ and - become _ in its file's\n" +
-  "name; a type whose name is taken by then, or too long, has part of its SHA-256 at the end.\n" +
+  "file if it ends in .csv or .json, as the format says; the other format's is refused. With --zip, a\n" +
+  "path that is no directory gets the extension .zip. Characters of a type other than letters, digits,\n" +
+  "_ and - become _ in its file's name; a type whose name is taken by then, or too long, has part of\n" +
+  "its SHA-256 at the end.\n" +
   "\n" +
   "The column __aggregate_id comes first in CSV; the others are sorted by bytes. A state's own member\n" +
   "of that name, with or without more underscores before it, gets one underscore more. A member that an\n" +

@@ -42,9 +42,17 @@ export function placeOf(options: PlaceOptions): Place {
 function plainSpot({ output, format }: PlaceOptions): Spot {
   const found = look(output);
   if (found === "directory") return { path: output, holds: "many", workplace: output };
+  refuseOtherFormat(output, format);
   if (found === "file") return { path: output, holds: "one", workplace: folderOf(output) };
   const asFile = !hasSlash(output) && extname(output).toLowerCase() === `.${format}`;
   return { path: output, holds: asFile ? "either" : "many", workplace: nearestFolder(output) };
+}
+
+/** Who writes `q.json` wants JSON, and neither CSV in a file called so nor a directory. */
+function refuseOtherFormat(path: string, format: Format): void {
+  const other = format === "csv" ? "json" : "csv";
+  if (hasSlash(path) || extname(path).toLowerCase() !== `.${other}`) return;
+  throw unfit(path, `is no name for ${format}; --format ${other} goes there, or end it in a slash`);
 }
 
 function archiveSpot({ output, archive }: PlaceOptions & { archive: string }): Spot {
