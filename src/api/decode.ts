@@ -51,7 +51,8 @@ function explain(check: TypeCheck<TSchema>, error: ValueError): string {
   if (value === undefined) return `${where} is missing`;
   if (schema["type"] === "string" && typeof value !== "string") return `${where} must be a string`;
   if (isText(schema)) return `${where} ${textFault(schema, value) ?? "does not fit"}`;
-  return `${where} ${expectation(schema, message)}`;
+  const length = typeof value === "string" ? lengthFault(schema, value) : null;
+  return `${where} ${length ?? expectation(schema, message)}`;
 }
 
 /** A client may name a member with megabytes; nobody wants them back. */
@@ -91,6 +92,13 @@ function memberNames(root: TSchema, path: string): string[] {
     schema = /^\d+$/.test(part) ? schema?.["items"] : schema?.["properties"]?.[part];
   }
   return Object.keys(schema?.["properties"] ?? {});
+}
+
+function lengthFault({ minLength = 0, maxLength }: TSchema, value: string): string | null {
+  const { length } = value;
+  if (length > maxLength) return `must have at most ${maxLength} characters, but has ${length}`;
+  if (length >= minLength) return null;
+  return minLength === 1 ? "must not be empty" : `must have at least ${minLength} characters`;
 }
 
 function expectation(schema: TSchema, message: string): string {

@@ -1,6 +1,7 @@
 // The gate's words: what is wrong with an input, and where. And the gate's order.
 
 import { describe, expect, test } from "bun:test";
+import { Type } from "@sinclair/typebox";
 import { call } from "../../src/api/call.ts";
 import { decode } from "../../src/api/decode.ts";
 import { httpStatusOf } from "../../src/api/errors.ts";
@@ -98,6 +99,17 @@ describe("decode", () => {
       { path },
       message,
     ]);
+  });
+
+  test("says what a text shorter than it may be is", () => {
+    const schema = Type.Object({
+      key: Type.String({ minLength: 1 }),
+      pin: Type.String({ minLength: 4 }),
+    });
+    expect(() => decode(schema, { key: "", pin: "1234" })).toThrow("key must not be empty");
+    expect(() => decode(schema, { key: "k", pin: "1" })).toThrow(
+      "pin must have at least 4 characters",
+    );
   });
 
   test("gives back the very value when it fits", () => {
