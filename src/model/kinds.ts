@@ -19,6 +19,8 @@ interface TextOptions {
   /** Bounds in code points. */
   readonly minLength: number;
   readonly maxLength: number;
+  /** What it may have in a URL, for what is sent in one: most characters take several there. */
+  readonly urlLength?: number;
   /** Refuses control characters and a blank at either end. */
   readonly name: boolean;
 }
@@ -59,14 +61,20 @@ export const isText = (schema: TSchema): schema is TextSchema => schema[Kind] ==
 export function textFault(schema: TextSchema, value: unknown): string | null {
   if (typeof value !== "string") return "must be a string";
   if (!value.isWellFormed()) return "must not contain a lone surrogate";
-  const { minLength, maxLength, name } = schema;
+  const { minLength, maxLength, urlLength = Infinity, name } = schema;
   // A code point is one or two UTF-16 units, so most values need no counting.
   const length =
     value.length <= maxLength && value.length >= 2 * minLength ? value.length : [...value].length;
   if (length < minLength)
     return minLength === 1 ? "must not be empty" : `must have at least ${minLength} characters`;
   if (length > maxLength) return `must have at most ${maxLength} characters, but has ${length}`;
+  const encoded = urlLength === Infinity ? 0 : inUrl(value).length;
+  if (encoded > urlLength)
+    return `must have at most ${urlLength} characters percent-encoded, but has ${encoded}`;
   if (name && control.test(value)) return "must not contain control characters";
   if (name && blankEnd.test(value)) return "must not begin or end with a blank";
   return null;
 }
+
+/** As a query of a URL carries it. */
+const inUrl = (value: string): string => new URLSearchParams([["", value]]).toString().slice(1);

@@ -8,8 +8,10 @@ export const limits = {
   note_chars_max: 128,
   /** A comment says why something was done to an aggregate; longer reasons are documents. */
   comment_chars_max: 1_024,
-  /** A filter, parsed for every request: percent-encoded it still fits into a request's 16 KiB. */
+  /** A filter in code points: it is parsed for every request. */
   filter_chars_max: 4_096,
+  /** The same percent-encoded: with all else of a list it fits into a request's 16 KiB. */
+  filter_url_chars_max: 8_192,
   /** Nesting of a filter's parentheses and NOTs, for the sake of somebody's recursion. */
   filter_depth_max: 64,
   /** Comparisons of one filter: each may read a whole state. */

@@ -128,6 +128,27 @@ for (const up of [true, false]) {
       }
     });
 
+    test("a list asked for in as many characters as there may be is answered", async () => {
+      const part = `name = '${"é".repeat(1_361)}'`;
+      const filter = `${part} AND a=1 `;
+      const most = ["--filter", filter, "--type", "😀".repeat(256), "--cursor", "A".repeat(4_096)];
+      const places = [
+        "--skip",
+        String(2 ** 53 - 1),
+        "--take",
+        String(2 ** 53 - 1),
+        "--no-archived",
+      ];
+      const at = ["--at", "～".repeat(64), "--include-hidden"];
+      const refused = await run(["list", ...most, ...places, ...at]);
+      expect(refused.stderr).toStartWith("error: --at must be an instant with its zone, such as ");
+      expect(new URLSearchParams({ filter }).toString()).toHaveLength("filter=".length + 8_192);
+      const longer = await run(["list", "--filter", `${filter} `]);
+      expect(longer.stderr).toStartWith(
+        "error: --filter must have at most 8192 characters percent-encoded, but has 8193 ",
+      );
+    });
+
     test("staged events are listed in the place of aggregates", async () => {
       const staged = await run(["apply", "person", "p-1", "noted", "--field", "a=1", "--stage"]);
       expect(staged.code).toBe(0);

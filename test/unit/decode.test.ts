@@ -92,6 +92,26 @@ describe("decode", () => {
       "keep_alive must be a boolean",
     ],
     ["health", { x: 1 }, "/x", "unknown member x"],
+    [
+      "listAggregates",
+      { at: "2".repeat(65) },
+      "/at",
+      "at must have at most 64 characters, but has 65",
+    ],
+    ["listAggregates", { at: 1 }, "/at", "at must be a string"],
+    ["listAggregates", { cursor: "ä" }, "/cursor", "cursor is not one that dbx gave out"],
+    [
+      "listAggregates",
+      { filter: "😀".repeat(4_097) },
+      "/filter",
+      "filter must have at most 4096 characters, but has 4097",
+    ],
+    [
+      "listAggregates",
+      { filter: `${"é".repeat(1_365)}xyz` },
+      "/filter",
+      "filter must have at most 8192 characters percent-encoded, but has 8193",
+    ],
   ])("%s of %j: %s: %s", (operation, value, path, message) => {
     const error = faultOf(operation, value);
     expect([error.code, error.details, error.message]).toEqual([
@@ -99,6 +119,12 @@ describe("decode", () => {
       { path },
       message,
     ]);
+  });
+
+  test("takes a filter that is as long as it may be, in either way of counting", () => {
+    for (const filter of ["x".repeat(4_096), `${"é".repeat(1_365)}xy`, "😀".repeat(682)]) {
+      expect(decode(operations.listAggregates.input, { filter })).toEqual({ filter });
+    }
   });
 
   test("says what a text shorter than it may be is", () => {

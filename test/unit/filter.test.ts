@@ -178,10 +178,8 @@ describe("the bounds of a filter", () => {
   const values = (count: number) => `a IN (${Array(count).fill("1").join(",")})`;
   const nested = (depth: number) => `${"(".repeat(depth)}a=1${")".repeat(depth)}`;
   const denied = (depth: number) => `${"NOT ".repeat(depth)}a=1`;
-  const long = (length: number) => `a=1${" ".repeat(length - 3)}`;
   const digits = (count: number) => `a=${"1".repeat(count)}`;
   const bounds: readonly [string, (count: number) => string, number][] = [
-    ["characters", long, limits.filter_chars_max],
     ["comparisons", comparisons, limits.filter_comparisons_max],
     ["values", values, limits.filter_values_max],
     ["parentheses", nested, limits.filter_depth_max],

@@ -43,6 +43,7 @@ const Selection = {
     Text({
       minLength: 1,
       maxLength: limits.filter_chars_max,
+      urlLength: limits.filter_url_chars_max,
       name: false,
       description:
         'A condition on the state, such as `status = "active" AND meta.source = "api"`: paths ' +

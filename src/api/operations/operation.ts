@@ -40,12 +40,16 @@ export const Comment = Text({
 
 /** Lists go on behind the page that gave this. */
 export const Cursor = Type.String({
+  // Without what URLs would have to encode, so that one always fits into a request.
+  pattern: "^[A-Za-z0-9_-]*$",
   maxLength: 4096,
   description: "Continue after the page that gave this cursor.",
+  fault: "cursor is not one that dbx gave out",
 });
 export const NextCursor = Type.Union([Type.String(), Type.Null()]);
 
 export const Instant = Type.String({
+  maxLength: 64,
   description: "An instant (RFC 3339, with zone): the last event at or before it counts.",
   examples: ["2024-12-01T17:22:43.512345Z"],
 });
