@@ -3,6 +3,7 @@
 
 import type { Dbx } from "../api/dbx.ts";
 import type { Log } from "../log.ts";
+import type { Canonical } from "../model/canonical.ts";
 import type { Restriction } from "../model/config.ts";
 import {
   alreadyExists,
@@ -20,7 +21,7 @@ import { changeSchema, newSchema, removeSchemaEvent } from "../model/schema/chan
 import { patternBudget, type PatternBudget } from "../model/schema/budget.ts";
 import { checkEvent } from "../model/schema/check.ts";
 import { compileSchema, type CompiledSchema } from "../model/schema/compile.ts";
-import { readSchemas, writeSchemas } from "../model/schema/document.ts";
+import { readSchema, splitSchemas, writeSchemas } from "../model/schema/document.ts";
 import type { Schema } from "../model/schema/schema.ts";
 import type { Visibility } from "../model/visibility.ts";
 import { replaceDocument } from "../storage/documents.ts";
@@ -62,7 +63,12 @@ export interface Schemas {
 }
 
 /** Every schema of the file, ready for checking. */
-type Compiled = ReadonlyMap<string, CompiledSchema>;
+type Compiled = ReadonlyMap<string, Ready>;
+
+interface Ready extends CompiledSchema {
+  /** What the file says of it: as long as that stays, it need not be compiled again. */
+  readonly text: Canonical;
+}
 
 /**
  * Throws `data_corrupted` where the file is damaged: without its schemas nothing should start. A
@@ -78,12 +84,18 @@ export async function openSchemas(options: {
   writable: boolean;
 }): Promise<Schemas> {
   const { path, system } = options;
+  /** What was compiled last, in force or not. */
+  let latest: Compiled = new Map();
+  const compile = (text: string): Compiled => (latest = compileAll(text, latest));
   const file = watchDocument({
     ...options,
     bytes_max: limits.schemas_bytes_max,
     elapsed_ms: () => performance.now(),
     first: inForce(new Map()),
-    parse,
+    parse: (text, { compiled }) => {
+      if (compiled.size > 0) requireText(text);
+      return inForce(compile(text ?? ""));
+    },
   });
   const damaged = file.fault();
   if (damaged !== null) throw damaged;
@@ -101,7 +113,7 @@ export async function openSchemas(options: {
       const changed = step(compiled);
       const schemas = new Map([...compiled].map(([name, { schema }]) => [name, schema]));
       const text = textOf(schemas.set(changed.aggregate, changed));
-      requireReadable(text);
+      readBack(text, compile);
       await replaceDocument(path, text, { mode: 0o600 });
       file.look();
       return changed;
@@ -183,11 +195,11 @@ function textOf(schemas: ReadonlyMap<string, Schema>): string {
 }
 
 /** Whatever a change got past the gate, the file it leaves must be one that dbx starts on. */
-function requireReadable(text: string): void {
+function readBack(text: string, compile: (text: string) => Compiled): void {
   try {
-    readSchemas(text);
+    compile(text);
   } catch (cause) {
-    if (!(cause instanceof DbxError)) throw cause;
+    if (!(cause instanceof DbxError) || cause.code === "too_large") throw cause;
     const message = `invalid schema: it could not be read back: ${cause.message}`;
     throw invalidArgument(message, cause.details, { cause });
   }
@@ -211,17 +223,34 @@ function inForce(compiled: Compiled): InForce {
 
 const visible: Visibility = { hidden: false, hidden_fields: [] };
 
-function parse(text: string | null, current: InForce): InForce {
-  if ((text ?? "").trim() === "" && current.compiled.size > 0) {
-    // So a write under way leaves it, an editor between two renames, a link whose target moves, or
-    // a full disk. Nobody asked for events unchecked, and for hidden ones shown.
-    const found = text === null ? "missing" : "empty";
-    throw dataCorrupted(`schemas.json is ${found}; restore it, or write {} to have no schemas`);
-  }
-  const compiled = new Map<string, CompiledSchema>();
-  for (const [name, schema] of readSchemas(text ?? "")) compiled.set(name, compileNamed(schema));
-  return inForce(compiled);
+/** Throws for a file that should have schemas, and has nothing at all. */
+function requireText(text: string | null): void {
+  if (text !== null && text.trim() !== "") return;
+  // So a write under way leaves it, an editor between two renames, a link whose target moves, or a
+  // full disk. Nobody asked for events unchecked, and for hidden ones shown.
+  const found = text === null ? "missing" : "empty";
+  throw dataCorrupted(`schemas.json is ${found}; restore it, or write {} to have no schemas`);
 }
+
+/** Those that say what they said before are taken over: compiling patterns takes its time. */
+function compileAll(document: string, before: Compiled): Compiled {
+  const all = new Map<string, Ready>();
+  let chars = 0;
+  for (const [name, text] of splitSchemas(document)) {
+    const known = before.get(name);
+    const compiled = known?.text === text ? known : compileNamed(readSchema(name, text));
+    // This text and no equal one: a part of a document keeps the whole of it in memory.
+    all.set(name, { ...compiled, text });
+    chars += compiled.pattern_chars;
+    if (chars > limits.schemas_pattern_chars_max) throw tooManyPatterns();
+  }
+  return all;
+}
+
+const tooManyPatterns = () => {
+  const limit = limits.schemas_pattern_chars_max;
+  return tooLarge(`all schemas together have more than ${limit} characters of patterns`, { limit });
+};
 
 function compileNamed(schema: Schema): CompiledSchema {
   try {

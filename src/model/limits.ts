@@ -82,6 +82,10 @@ export const limits = {
   schemas_bytes_max: 16_777_216,
   /** One pattern, searched text, bound or path of a schema, in characters. */
   pattern_chars_max: 1_000,
+  /** Patterns of one schema, in characters: compiled at each change of it, at worst in a second. */
+  schema_pattern_chars_max: 16_384,
+  /** Patterns of all schemas: compiled whenever dbx starts. */
+  schemas_pattern_chars_max: 131_072,
   /** Compiled steps of one column's patterns: repetitions make few characters into many steps. */
   pattern_size_max: 2_000,
   /** Steps times characters of a transaction's matches: mostly a ns each, at worst eighty (measured). */

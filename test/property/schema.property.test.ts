@@ -10,11 +10,11 @@ import { changeSchema, newSchema } from "../../src/model/schema/change.ts";
 import { patternBudget } from "../../src/model/schema/budget.ts";
 import { checkEvent } from "../../src/model/schema/check.ts";
 import { compileSchema } from "../../src/model/schema/compile.ts";
-import { readSchemas, writeSchemas } from "../../src/model/schema/document.ts";
+import { writeSchemas } from "../../src/model/schema/document.ts";
 import type { Schema, SchemaChange } from "../../src/model/schema/schema.ts";
 import { referenceCanonical } from "../support/canonical-reference.ts";
 import { jsonTexts, runs, runs_ms_max } from "../support/json-texts.ts";
-import { refusalOf, schemaOf } from "../support/schema-rules.ts";
+import { readSchemas, refusalOf, schemaOf } from "../support/schema-rules.ts";
 
 const now = "2026-02-03T04:05:06.000001Z";
 

@@ -6,6 +6,7 @@ import { DbxError, type Details, type ErrorCode } from "../../src/model/error.ts
 import { patternBudget } from "../../src/model/schema/budget.ts";
 import { checkEvent } from "../../src/model/schema/check.ts";
 import { compileSchema } from "../../src/model/schema/compile.ts";
+import { readSchema, splitSchemas } from "../../src/model/schema/document.ts";
 import type { Schema } from "../../src/model/schema/schema.ts";
 
 export const schemaOf = (over: Partial<Schema> = {}): Schema => ({
@@ -21,6 +22,10 @@ export const schemaOf = (over: Partial<Schema> = {}): Schema => ({
   updated_at: "2026-01-02T03:04:05.678901Z",
   ...over,
 });
+
+/** Every schema of the document. */
+export const readSchemas = (text: string): ReadonlyMap<string, Schema> =>
+  new Map(splitSchemas(text).map(([name, written]) => [name, readSchema(name, written)]));
 
 export interface Refusal {
   readonly code: ErrorCode;

@@ -1,6 +1,7 @@
 // What is wrong with a schema is found when it is defined: every fault, with its words and place.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
+import { RE2JS } from "re2js";
 import { limits } from "../../src/model/limits.ts";
 import { compileSchema } from "../../src/model/schema/compile.ts";
 import { defineColumns, refusalOf, schemaOf } from "../support/schema-rules.ts";
@@ -189,6 +190,34 @@ describe("a column is refused when it is defined", () => {
       expect(refusal?.details).toMatchObject({ field: "f" });
     },
   );
+  test("with patterns of too many characters in all, before any of them is compiled", () => {
+    const compile = spyOn(RE2JS, "compile");
+    const text = (length: number) => ({ type: "text", regex: ["x".repeat(length)] });
+    const limit = limits.schema_pattern_chars_max;
+    const full = Object.fromEntries(
+      many(Math.floor(limit / chars)).map((name) => [name, text(chars)]),
+    );
+    const rest = limit % chars;
+    const within = (length: number) => ({
+      ...full,
+      o: { type: "json", properties: { p: text(length) } },
+    });
+    try {
+      expect(defineColumns(within(rest))).toBeNull();
+      expect(compile).toHaveBeenCalled();
+      compile.mockClear();
+      expect(defineColumns(within(rest + 1))).toEqual({
+        code: "invalid_argument",
+        message:
+          `invalid schema: at most ${limit} characters of patterns in all columns, but there are ` +
+          `${limit + 1}`,
+        details: { pattern_chars: limit + 1, limit },
+      });
+      expect(compile).not.toHaveBeenCalled();
+    } finally {
+      compile.mockRestore();
+    }
+  });
   test.each([...patterns, ...shapes.slice(0, 3)])("also as a property: %j", (city, says) => {
     const refusal = defineColumns({ f: { type: "json", properties: { city } } });
     expect(refusal?.message).toStartWith(

@@ -1,8 +1,8 @@
 // `schemas.json`: what is written, what is read, and what is refused with its place.
 
 import { describe, expect, test } from "bun:test";
-import { readSchemas, writeSchemas } from "../../src/model/schema/document.ts";
-import { refusalOf, schemaOf } from "../support/schema-rules.ts";
+import { writeSchemas } from "../../src/model/schema/document.ts";
+import { readSchemas, refusalOf, schemaOf } from "../support/schema-rules.ts";
 
 const read = (schemas: unknown) => readSchemas(JSON.stringify(schemas));
 

@@ -1,9 +1,10 @@
 // Schemas in force: changes hold at once, come one after the other, and stop at their limits.
 
 import { Database } from "bun:sqlite";
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { RE2JS } from "re2js";
 import { canonicalize } from "../../src/model/canonical.ts";
 import { limits } from "../../src/model/limits.ts";
 import { openStore, root } from "../support/store.ts";
@@ -280,5 +281,68 @@ describe("the work of matching patterns", () => {
     expect((await dbx.getAggregate(root, { aggregate_type: "p", aggregate_id: "0" })).version).toBe(
       3,
     );
+  });
+});
+
+describe("patterns", () => {
+  const patterned = (count: number) => ({ f: { type: "text", regex: [..."x".repeat(count)] } });
+
+  test("are compiled only where a schema has changed, whoever changed it", async () => {
+    using dir = tempDir();
+    const opened = await openSchemasIn(dir.path);
+    const { path, schemas } = opened;
+    const { operations } = schemas;
+    for (const aggregate of ["a", "b", "c"]) {
+      await operations.createSchema(root, made(aggregate));
+      await operations.changeSchema(root, { aggregate, columns: patterned(10) });
+    }
+    const compile = spyOn(RE2JS, "compile");
+    try {
+      await operations.createSchema(root, made("plain"));
+      await operations.changeSchema(root, { aggregate: "plain", locked: true });
+      writeFileSync(path, JSON.stringify(JSON.parse(readFileSync(path, "utf8"))));
+      schemas.view();
+      expect(compile).not.toHaveBeenCalled();
+      const edited = JSON.parse(readFileSync(path, "utf8"));
+      edited.b.column_types.f.regex = ["y"];
+      writeFileSync(path, JSON.stringify(edited));
+      expect(await passes(opened, event("b", "made", '{"f":"y"}'))).toBe("fine");
+      expect(compile.mock.calls.map(([source]) => source)).toEqual(["y"]);
+    } finally {
+      compile.mockRestore();
+    }
+    expect(await passes(opened, event("a", "made", '{"f":"y"}'))).toBe("schema_violation");
+    expect(await passes(opened, event("b", "made", '{"f":"x"}'))).toBe("schema_violation");
+  });
+
+  test("have a bound for all schemas together, in changes and in the file", async () => {
+    using dir = tempDir();
+    const path = join(dir.path, "schemas.json");
+    const pattern = "x".repeat(limits.pattern_chars_max);
+    const column = { type: "text", regex: [pattern] };
+    const each = Math.floor(limits.schema_pattern_chars_max / pattern.length);
+    const names = Array.from({ length: each }, (_, index) => `f${index}`);
+    const column_types = Object.fromEntries(names.map((name) => [name, column]));
+    const count = Math.floor(limits.schemas_pattern_chars_max / (each * pattern.length));
+    const document = (schemas: number) =>
+      Object.fromEntries(
+        Array.from({ length: schemas }, (_, index) => {
+          const aggregate = `t${index}`;
+          return [aggregate, { aggregate, events: { made: {} }, column_types }];
+        }),
+      );
+    writeFileSync(path, JSON.stringify({ ...document(count), last: {} }));
+    const { schemas } = await openSchemasIn(dir.path);
+    const columns = column_types;
+    const change = { aggregate: "last", columns };
+    const refused = schemas.operations.changeSchema(root, change).catch((error: unknown) => error);
+    const message = `all schemas together have more than ${limits.schemas_pattern_chars_max} characters`;
+    expect(await refused).toMatchObject({ code: "too_large" });
+    expect(String(await refused)).toContain(message);
+    expect(schemas.figures()).toEqual({ schemas: count + 1 });
+    writeFileSync(path, JSON.stringify(document(count + 1)));
+    expect(schemas.figures()).toMatchObject({ schemas: count + 1 });
+    expect(schemas.figures()["schemas_fault"]).toStartWith(message);
+    expect(await codeOf(() => openSchemasIn(dir.path))).toBe("data_corrupted");
   });
 });

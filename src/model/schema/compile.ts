@@ -17,6 +17,8 @@ export interface CompiledSchema {
   /** In the order in which they are checked: sorted by name, each before its properties. */
   readonly columns: readonly Column[];
   readonly matches: readonly Match[];
+  /** Characters of all its patterns, which is what compiling them takes. */
+  readonly pattern_chars: number;
 }
 
 /** Where a member is: the dotted path of the object around it (empty at the root), and its name. */
@@ -52,14 +54,18 @@ export function compileSchema(schema: Schema): CompiledSchema {
   refuseMany("hidden fields", hidden_fields);
   refuseMany("events", eventEntries);
   for (const [name, { fields }] of eventEntries) refuseMany(`fields of event ${name}`, fields);
+  const columns = decodeColumns(schema.column_types, "");
+  const pattern_chars = patternChars(columns);
+  refuseLong(pattern_chars);
   const found = new Map<string, Found>();
-  collect(decodeColumns(schema.column_types, ""), "", found);
+  collect(columns, "", found);
   return {
     schema,
     fieldLocks: new Set(field_locks),
     events: new Map(eventEntries.map(([name, { fields }]) => [name, new Set(fields)])),
     columns: [...found.values()].map(({ column }) => column),
     matches: [...found.values()].flatMap((source) => matchOf(source, found)),
+    pattern_chars,
   };
 }
 
@@ -74,6 +80,24 @@ function refuseMany(what: string, list: readonly unknown[]): void {
   throw schemaFault(`at most ${limits.schema_entries_max} ${what}, but there are ${list.length}`, {
     entries: list.length,
   });
+}
+
+function patternChars(columns: ReadonlyMap<string, Settings>): number {
+  let chars = 0;
+  for (const { regex, properties } of columns.values()) {
+    for (const pattern of regex) chars += pattern.length;
+    chars += patternChars(properties);
+  }
+  return chars;
+}
+
+function refuseLong(pattern_chars: number): void {
+  const limit = limits.schema_pattern_chars_max;
+  if (pattern_chars <= limit) return;
+  throw schemaFault(
+    `at most ${limit} characters of patterns in all columns, but there are ${pattern_chars}`,
+    { pattern_chars, limit },
+  );
 }
 
 /** Adds the columns by path, depth first. */

@@ -2,7 +2,7 @@
 // What is missing is given its default; what is strange is refused, because a lock with a typing
 // error would lock nothing.
 
-import { canonicalize } from "../canonical.ts";
+import { canonicalize, splitMembers, type Canonical } from "../canonical.ts";
 import { dataCorrupted, DbxError } from "../error.ts";
 import { parseInstant } from "../instant.ts";
 import { didYouMean } from "../nearest.ts";
@@ -12,15 +12,15 @@ import type { Schema, SchemaEvent } from "./schema.ts";
 import { decodeColumns, isObject, writeColumns } from "./settings.ts";
 
 /**
- * In: the text of the document; a blank one has no schemas. Throws `data_corrupted` with
- * `details.schema` and `details.member` for what is no schema. Whether the rules of its columns
- * make sense is for `compileSchema`.
+ * In: the text of the document; a blank one has no schemas. Out: the text of each schema, by name,
+ * for `readSchema`. Throws `data_corrupted`.
  */
-export function readSchemas(text: string): ReadonlyMap<string, Schema> {
-  if (text.trim() === "") return new Map();
-  const parsed = parse(text);
-  if (!isObject(parsed)) throw dataCorrupted("schemas.json must be an object of schemas by name");
-  return new Map(Object.entries(parsed).map(([name, json]) => [name, readSchema(name, json)]));
+export function splitSchemas(text: string): readonly (readonly [name: string, text: Canonical])[] {
+  if (text.trim() === "") return [];
+  const document = canonical(text);
+  if (!document.startsWith("{"))
+    throw dataCorrupted("schemas.json must be an object of schemas by name");
+  return splitMembers(document);
 }
 
 /** The document: two spaces, names sorted, members in the order of `Schema`. */
@@ -30,9 +30,9 @@ export function writeSchemas(schemas: ReadonlyMap<string, Schema>): string {
 }
 
 /** Canonical first: it refuses a name that is there twice, of which one would be lost. */
-function parse(text: string): unknown {
+function canonical(text: string): Canonical {
   try {
-    return JSON.parse(canonicalize(text));
+    return canonicalize(text);
   } catch (cause) {
     if (!(cause instanceof DbxError)) throw cause;
     throw dataCorrupted(`schemas.json is no JSON: ${cause.message}`, cause.details, { cause });
@@ -42,7 +42,13 @@ function parse(text: string): unknown {
 /** For schemas that do not say when they were made. */
 const epoch = "1970-01-01T00:00:00Z";
 
-function readSchema(schema: string, json: unknown): Schema {
+/**
+ * In: one schema of the document. Throws `data_corrupted` with `details.schema` and
+ * `details.member` for what is no schema. Whether the rules of its columns make sense is for
+ * `compileSchema`.
+ */
+export function readSchema(schema: string, text: Canonical): Schema {
+  const json: unknown = JSON.parse(text);
   if (!isObject(json)) throw strange({ schema, member: "" }, "must be an object");
   const unknown = Object.keys(json).find((member) => !members.includes(member));
   if (unknown !== undefined) {
