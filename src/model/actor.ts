@@ -33,5 +33,8 @@ export const grantsOf = (group: string): readonly Grant[] =>
 
 export function requireGrant(actor: Actor, grant: Grant): void {
   if (actor.grants.includes(grant)) return;
-  throw permissionDenied(`group ${actor.group} may not ${grant}`, { group: actor.group, grant });
+  throw permissionDenied(`group ${actor.group} lacks the grant ${grant}`, {
+    group: actor.group,
+    grant,
+  });
 }

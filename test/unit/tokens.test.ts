@@ -304,6 +304,6 @@ describe("grants", () => {
       expect(await may(token, "readLog", {})).toBe("accepted");
     }
     expect(await may(admin, "listTokens", {})).toBe("accepted");
-    expect(await may(app, "listTokens", {})).toBe("group app may not admin");
+    expect(await may(app, "listTokens", {})).toBe("group app lacks the grant admin");
   });
 });
