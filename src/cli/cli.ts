@@ -38,7 +38,7 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
     return await dispatch({ path, help, rest, shell });
   } catch (error) {
     if (error instanceof ReaderGone) return 0;
-    return report(error, { path, shell });
+    return report(error, { path, rest, shell });
   }
 }
 
@@ -204,7 +204,7 @@ async function showVersion(shell: Shell): Promise<number> {
 /** Says on stderr what happened and what to try. Out: the exit code. */
 function report(
   error: unknown,
-  { path, shell }: { path: readonly string[]; shell: Shell },
+  { path, rest, shell }: { path: readonly string[]; rest: readonly string[]; shell: Shell },
 ): number {
   const { output } = shell;
   const wire = toWire(error);
@@ -214,7 +214,7 @@ function report(
   } else if (error instanceof DbxError) {
     output.words(`${output.label("error:")} ${wire.message} (${wire.code})`);
     for (const line of detailLines(wire)) output.words(line);
-    const environmentToken = (shell.env["EVENTDBX_TOKEN"]?.trim() ?? "") !== "";
+    const environmentToken = actsByEnvironment({ path, rest, shell });
     const hint = hintFor(wire, { path, environmentToken });
     if (hint !== null) output.words(`       hint:  ${hint}`);
   } else {
@@ -223,6 +223,17 @@ function report(
     output.words(`${output.label("error:")} ${trace} (internal)`);
   }
   return statusOf[wire.code].exit;
+}
+
+/** Whether the caller's token was the environment's. Behind `dbx token`, `--token` is another's. */
+function actsByEnvironment(options: {
+  path: readonly string[];
+  rest: readonly string[];
+  shell: Shell;
+}): boolean {
+  const { path, rest, shell } = options;
+  const given = beforeTerminator(rest).some((arg) => /^--token(?:=|$)/.test(arg));
+  return (shell.env["EVENTDBX_TOKEN"]?.trim() ?? "") !== "" && (path[0] === "token" || !given);
 }
 
 /**

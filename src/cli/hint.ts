@@ -5,11 +5,13 @@ import type { WireError } from "../api/errors.ts";
 
 export function hintFor(
   error: WireError,
-  {
-    path,
-    environmentToken,
-  }: { readonly path: readonly string[]; readonly environmentToken: boolean },
+  options: {
+    readonly path: readonly string[];
+    /** The caller's token came from the environment. */
+    readonly environmentToken: boolean;
+  },
 ): string | null {
+  const { path, environmentToken } = options;
   const { code, details } = error;
   const { aggregate_type: type, aggregate_id: id } = details;
   switch (code) {
@@ -29,7 +31,7 @@ export function hintFor(
       return "remaining_writes" in details || "grant" in details ? "dbx token list" : null;
     case "not_found":
       return path[0] === "aggregate"
-        ? "dbx aggregate list"
+        ? `dbx aggregate list${"event_id" in details ? " --stage" : ""}`
         : path[0] === "token" || path[0] === "schema"
           ? `dbx ${path[0]} list`
           : null;

@@ -116,9 +116,24 @@ for (const up of [true, false]) {
             'strings stand in quotes, found "Jane" (invalid_argument)\n',
         ],
         [["list", "--at", "yesterday"], 2, "--at must be an instant with its zone, such as "],
-        [["get", "person", "p-1", "--at", first, "--version", "1"], 2, "--at and version name two"],
+        [
+          ["get", "person", "p-1", "--at", first, "--version", "1"],
+          2,
+          "--at and --version name two",
+        ],
         [["get", "person", "p-1", "--version", "3"], 3, "person/p-1 has no version 3; it is at "],
         [["get", "person", "p-1", "--at", "1970-01-01T00:00:00Z"], 3, "aggregate not found"],
+        [
+          ["discard", "--event-id", "45c3013e-9b95-4ed0-9af9-1a465f81d3cf"],
+          3,
+          "there is no staged event 45c3013e-9b95-4ed0-9af9-1a465f81d3cf (not_found)\n" +
+            "       hint:  dbx aggregate list --stage\n",
+        ],
+        [
+          ["archive", "person", "p-1", "--token", token],
+          5,
+          "group app lacks the grant admin (permission_denied)\n",
+        ],
         [["list", "--archived", "--no-archived"], 2, "--no-archived contradicts --archived"],
       ];
       for (const [args, code, words] of mistakes) {

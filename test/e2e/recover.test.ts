@@ -27,6 +27,12 @@ test("a dead token in the environment is named, because every hinted command wou
   expect(code).toBe(5);
   const flag = await run(["aggregate", "list", "--token", "EVT-0"]);
   expect(flag.stderr).not.toContain("EVENTDBX_TOKEN");
+  // Where both are there, the flag's is the one that was refused; dbx token has it for another's.
+  const both = await run(["aggregate", "list", "--token=EVT-0"], env);
+  expect(both.stderr).not.toContain("EVENTDBX_TOKEN");
+  expect(both.stderr).toContain("hint:  dbx token list; ");
+  const other = await run(["token", "revoke", "--token", "EVT-1"], env);
+  expect(other.stderr).toContain("EVENTDBX_TOKEN is set; unset it to act as this machine");
 });
 
 test("the data directory is not changed away from under a running server", async () => {

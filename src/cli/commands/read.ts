@@ -5,6 +5,7 @@ import { levelsAround, toJson } from "../../api/json.ts";
 import type { Output as Answer } from "../../api/operations.ts";
 import { Aggregate } from "../../model/aggregate.ts";
 import { canonicalize } from "../../model/canonical.ts";
+import { invalidArgument } from "../../model/error.ts";
 import { EventRecord } from "../../model/event.ts";
 import type { StreamKey } from "../../model/stream.ts";
 import { command } from "../command.ts";
@@ -93,8 +94,13 @@ export const get = command({
     "dbx aggregate get person p-002",
     "dbx aggregate get --aggregate person --aggregate-id p-002 --version 1 --include-events",
   ],
-  run: ({ aggregate, aggregate_id, token, include_events, json: _json, ...moment }, shell) =>
-    asking({ shell, access: "read", token }, async ({ ask }) => {
+  run: async (
+    { aggregate, aggregate_id, token, include_events, json: _json, ...moment },
+    shell,
+  ) => {
+    if (moment.at !== undefined && moment.version !== undefined)
+      throw invalidArgument("--at and --version name two moments: give one", { flag: "--at" });
+    return asking({ shell, access: "read", token }, async ({ ask }) => {
       const key = { aggregate_type: aggregate, aggregate_id };
       const shown = await ask("getAggregate", { ...key, ...moment });
       // A state has a payload that is no object as a member, one level further down.
@@ -108,7 +114,8 @@ export const get = command({
       }
       const list = `"events":${toJson(Type.Array(EventRecord), events)}`;
       return shell.output.jsonText(text.replace(/\}$/, () => `,${list}}`));
-    }),
+    });
+  },
 });
 
 export const replay = command({
