@@ -6,7 +6,6 @@ import type { Dbx } from "../api/dbx.ts";
 import type { Input } from "../api/operations.ts";
 import type { Log } from "../log.ts";
 import type { Actor } from "../model/actor.ts";
-import { canonicalOf } from "../model/canonical.ts";
 import {
   alreadyExists,
   assert,
@@ -16,15 +15,13 @@ import {
   notFound,
   tooLarge,
   unavailable,
-  type ErrorCode,
 } from "../model/error.ts";
 import { toRecord, type CommittedEvent, type Event, type EventRecord } from "../model/event.ts";
 import { limits } from "../model/limits.ts";
 import { planAppends, type Outcome, type PlanContext, type Transaction } from "../model/plan.ts";
 import { isSameEvent } from "../model/repetition.ts";
 import type { StagedEvent } from "../model/staged.ts";
-import { keyText, showKey } from "../model/stream.ts";
-import { everything, visiblePayload, type Visibility } from "../model/visibility.ts";
+import { keyText } from "../model/stream.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { System } from "../system.ts";
 import { askOf, type Committer } from "./committer.ts";
@@ -32,6 +29,7 @@ import { prepareEvent, prepareEvents } from "./prepare.ts";
 import type { Schemas } from "./schemas.ts";
 import type { LiveSettings } from "./settings.ts";
 import { readStaged, writeStaged } from "./staged-file.ts";
+import { sightOf, tellRecords, tellRefusal, tellStaged, type Sight } from "./staged-sight.ts";
 
 export interface Staging {
   readonly operations: Pick<Dbx, "stageEvent" | "listStaged" | "commitStaged" | "discardStaged">;
@@ -59,7 +57,7 @@ interface StagingDeps {
  * All reject with `data_corrupted` for a damaged file, which stays as it is.
  */
 export function createStaging(deps: StagingDeps): Staging {
-  const { schemas } = deps;
+  const sight = (actor: Actor): Sight => sightOf(actor, deps.schemas.view());
   let changing: Promise<unknown> = Promise.resolve();
   let closed = false;
 
@@ -77,20 +75,17 @@ export function createStaging(deps: StagingDeps): Staging {
       listStaged: (actor) =>
         inTurn(async () => {
           const { events } = await look(deps);
-          const sight = sightOf(actor, schemas);
-          const shown = events.filter(({ aggregate_type }) => !sight(aggregate_type).hidden);
-          return tellOf(sight, shown);
+          const see = sight(actor);
+          const shown = events.filter(({ aggregate_type }) => !see(aggregate_type).hidden);
+          return tellStaged(see, shown);
         }),
       commitStaged: (actor) =>
         inTurn(async () => {
           const records = await commit(deps, actor, await takeUp(deps));
-          return tellOf(sightOf(actor, schemas), records);
+          return tellRecords(sight(actor), records);
         }),
       discardStaged: (actor, input) =>
-        inTurn(async () => {
-          const discarded = await discard(deps, input);
-          return tellOf(sightOf(actor, schemas), discarded);
-        }),
+        inTurn(async () => tellStaged(sight(actor), await discard(deps, input))),
     },
     close: async () => {
       closed = true;
@@ -200,7 +195,7 @@ async function commit(
       const rest = await takeUp(deps);
       if (rest.length < queue.length) return commit(deps, actor, rest);
     }
-    throw naming(error, queue);
+    throw tellRefusal(error, { queue, sight: sightOf(actor, deps.schemas.view()) });
   }
   try {
     await writeStaged(deps.path, []);
@@ -209,27 +204,6 @@ async function commit(
     deps.log.warn("staged events not cleared", { reason: String(error) });
   }
   return committed.map(toRecord);
-}
-
-/** Refusals that are about one event, and not about who asks or how dbx is. */
-const aboutAnEvent: ReadonlySet<ErrorCode> = new Set([
-  ...(["invalid_argument", "already_exists", "version_conflict", "aggregate_archived"] as const),
-  ...(["schema_violation", "too_large"] as const),
-]);
-
-/** The same refusal, saying which staged event it is about. */
-function naming(error: DbxError, queue: readonly StagedEvent[]): DbxError {
-  const { index = 0 } = error.details;
-  const event = queue[Number(index)];
-  if (!aboutAnEvent.has(error.code) || event === undefined) return error;
-  const { aggregate_type, aggregate_id, event_type, event_id } = event;
-  const which = `staged event ${index} (${showKey(event)} ${event_type}, id ${event_id})`;
-  return new DbxError(
-    error.code,
-    `${which}: ${error.message}`,
-    { index, aggregate_type, aggregate_id, event_type, event_id, ...error.details },
-    { cause: error },
-  );
 }
 
 /** Takes one event, or all, out of the queue, and answers with what was taken out. */
@@ -294,25 +268,3 @@ const renamed = (event: StagedEvent, system: System): StagedEvent => ({
   ...event,
   event_id: system.uuid(),
 });
-
-type Sight = (aggregate_type: string) => Visibility;
-
-/** Schemas hide nothing from `admin`. */
-const sightOf = (actor: Actor, schemas: Schemas): Sight =>
-  actor.grants.includes("admin") ? () => everything : schemas.view().visibilityOf;
-
-/**
- * For whoever has changed the queue: he is told of every event, but of what is hidden only that it
- * was there.
- */
-const tellOf = <Told extends Pick<StagedEvent, "aggregate_type" | "payload">>(
-  sight: Sight,
-  events: readonly Told[],
-): Told[] =>
-  events.map((event) => {
-    const visibility = sight(event.aggregate_type);
-    const payload = visibility.hidden ? nothing : visiblePayload(event.payload, visibility);
-    return { ...event, payload };
-  });
-
-const nothing = canonicalOf(null);

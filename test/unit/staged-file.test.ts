@@ -211,35 +211,3 @@ test("a store opened for reading lists and changes nothing", async () => {
   }
   expect(stagedText(dir.path)).toBe(before);
 });
-
-test("what schemas hide is shown to admins alone, and appended as it is", async () => {
-  using dir = tempDir();
-  await using store = await openStore(dir.path);
-  const nurse = { ...root, group: "nurse", grants: ["read", "append"] as const };
-  const { dbx } = store;
-  for (const aggregate of ["patient", "secret"]) {
-    await dbx.createSchema(root, { aggregate, events: ["noted"] });
-  }
-  await dbx.changeSchema(root, {
-    aggregate: "patient",
-    hidden_field: { field: "ssn", hidden: true },
-  });
-  await dbx.changeSchema(root, { aggregate: "secret", hidden: true });
-  const payload = canonicalize('{"name":"Jo","ssn":"1"}');
-  const shown = canonicalize('{"name":"Jo"}');
-  await dbx.stageEvent(root, noted("p-1", { payload }));
-  await dbx.stageEvent(root, noted("s-1", { payload, aggregate_type: "secret" }));
-  expect(await dbx.listStaged(root, {})).toMatchObject([{ payload }, { payload }]);
-  expect((await dbx.listStaged(nurse, {})).map((event) => event.payload)).toEqual([shown]);
-  // Whoever commits is told of every event, or he would believe that there was none.
-  const nothing = canonicalize("null");
-  const records = await dbx.commitStaged(nurse, {});
-  expect(records.map((record) => record.payload)).toEqual([shown, nothing]);
-  expect(await dbx.readLog(root, { include_hidden: true })).toMatchObject([
-    { payload },
-    { payload },
-  ]);
-  await dbx.stageEvent(root, noted("p-1", { payload }));
-  const discarded = await dbx.discardStaged(nurse, { all: true });
-  expect(discarded.map((event) => event.payload)).toEqual([shown]);
-});
