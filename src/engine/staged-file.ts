@@ -1,6 +1,7 @@
 // `staged_events.json`: read whole and replaced whole, with every payload as exact as it was
 // staged. What its entries mean is in engine/staging.ts.
 
+import { stat } from "node:fs/promises";
 import { decode } from "../api/decode.ts";
 import { fromJson, levelsAround, toJson } from "../api/json.ts";
 import { canonicalize, canonicalOf } from "../model/canonical.ts";
@@ -10,20 +11,60 @@ import { StagedEntries, type StagedEntry, type StagedEvent } from "../model/stag
 import { readDocument, replaceDocument } from "../storage/documents.ts";
 
 /** What the file holds, in its order. */
-export interface StagedFile {
+export interface StagedContents {
   readonly events: readonly StagedEvent[];
   /** Ids that no client and no dbx chose: EventDBX 1 wrote these events without any. */
   readonly derived: ReadonlySet<string>;
 }
 
+export interface StagedFile {
+  /**
+   * A missing or blank file holds nothing. Rejects with `data_corrupted` and `details.path` where it
+   * is not what dbx or EventDBX 1.15.3 writes.
+   */
+  readonly read: () => Promise<StagedContents>;
+  /** Durable when resolved; after a crash there are the old events or these. */
+  readonly write: (events: readonly StagedEvent[]) => Promise<void>;
+}
+
+/**
+ * Its contents stay in memory as long as the file looks unchanged, whoever wrote it: parsing takes
+ * too long to be done for every step. Steps come one after the other.
+ */
+export function openStaged(path: string): StagedFile {
+  let seen: { readonly stamp: string; readonly contents: StagedContents } | null = null;
+  return {
+    async read() {
+      // Looked at before it is read, so that a change between the two is found the next time.
+      const stamp = await stampOf(path);
+      if (seen !== null && seen.stamp === stamp) return seen.contents;
+      seen = null;
+      const contents = await readStaged(path);
+      if (stamp !== null) seen = { stamp, contents };
+      return contents;
+    },
+    async write(events) {
+      // Even a write that fails may have replaced the file.
+      seen = null;
+      await writeStaged(path, events);
+      const stamp = await stampOf(path);
+      if (stamp !== null) seen = { stamp, contents: { events, derived: new Set() } };
+    },
+  };
+}
+
+/** Differs when the file was written or replaced; null where that cannot be told. */
+async function stampOf(path: string): Promise<string | null> {
+  const found = await stat(path, { bigint: true }).catch(() => null);
+  if (found === null) return null;
+  const { dev, ino, size, mtimeNs, ctimeNs } = found;
+  return [dev, ino, size, mtimeNs, ctimeNs].join(" ");
+}
+
 const envelope = levelsAround(StagedEntries);
 const empty = canonicalOf(null);
 
-/**
- * A missing or blank file holds nothing. Throws `data_corrupted` with `details.path` where it is
- * not what dbx or EventDBX 1.15.3 writes.
- */
-export async function readStaged(path: string): Promise<StagedFile> {
+async function readStaged(path: string): Promise<StagedContents> {
   const text = (await readDocument(path)) ?? "";
   if (text.trim() === "") return { events: [], derived: new Set() };
   const derived = new Set<string>();
@@ -45,8 +86,7 @@ export async function readStaged(path: string): Promise<StagedFile> {
   return { events, derived };
 }
 
-/** Durable when resolved; after a crash there are the old events or these. */
-export function writeStaged(path: string, events: readonly StagedEvent[]): Promise<void> {
+function writeStaged(path: string, events: readonly StagedEvent[]): Promise<void> {
   const entries = events.map(({ aggregate_type, event_type, ...event }) =>
     textOf({ aggregate: aggregate_type, event: event_type, ...event }),
   );

@@ -14,11 +14,16 @@ import {
   invalidArgument,
   notFound,
   tooLarge,
-  unavailable,
 } from "../model/error.ts";
-import { toRecord, type CommittedEvent, type Event, type EventRecord } from "../model/event.ts";
+import { toRecord, type CommittedEvent, type EventRecord } from "../model/event.ts";
 import { limits } from "../model/limits.ts";
-import { planAppends, type Outcome, type PlanContext, type Transaction } from "../model/plan.ts";
+import {
+  planAppends,
+  type Outcome,
+  type PlanContext,
+  type PlannedEvent,
+  type Transaction,
+} from "../model/plan.ts";
 import { isSameEvent } from "../model/repetition.ts";
 import type { StagedEvent } from "../model/staged.ts";
 import { keyText } from "../model/stream.ts";
@@ -28,16 +33,17 @@ import { askOf, type Committer } from "./committer.ts";
 import { prepareEvent, prepareEvents } from "./prepare.ts";
 import type { Schemas } from "./schemas.ts";
 import type { LiveSettings } from "./settings.ts";
-import { readStaged, writeStaged } from "./staged-file.ts";
+import { openStaged, type StagedFile } from "./staged-file.ts";
 import { sightOf, tellRecords, tellRefusal, tellStaged, type Sight } from "./staged-sight.ts";
+import { createSteps } from "./steps.ts";
 
 export interface Staging {
   readonly operations: Pick<Dbx, "stageEvent" | "listStaged" | "commitStaged" | "discardStaged">;
-  /** Waits for a change that is under way. */
+  /** Waits for the step that is under way; those that wait for their turn are refused. */
   readonly close: () => Promise<void>;
 }
 
-interface StagingDeps {
+interface StagingOptions {
   /** `staged_events.json`. */
   readonly path: string;
   readonly storage: Storage;
@@ -52,26 +58,33 @@ interface StagingDeps {
   readonly writable: boolean;
 }
 
-/**
- * Each step waits for the one before; how many wait is bounded by the requests that a server takes.
- * All reject with `data_corrupted` for a damaged file, which stays as it is.
- */
-export function createStaging(deps: StagingDeps): Staging {
-  const sight = (actor: Actor): Sight => sightOf(actor, deps.schemas.view());
-  let changing: Promise<unknown> = Promise.resolve();
-  let closed = false;
+interface StagingDeps extends StagingOptions {
+  readonly file: StagedFile;
+}
 
-  function inTurn<Result>(step: () => Promise<Result>): Promise<Result> {
-    if (closed) return Promise.reject(unavailable("dbx is stopping"));
-    const result = changing.then(step);
-    // The caller has the error; the next step must still run.
-    changing = result.catch(() => undefined);
-    return result;
-  }
+/**
+ * Each step waits for the one before: `overloaded` where too many do, `unavailable` where closing
+ * begins first. All reject with `data_corrupted` for a damaged file, which stays as it is. What schemas hide from whoever asks is
+ * left out of the list, and only counted in the answers of commit and discard.
+ */
+export function createStaging(options: StagingOptions): Staging {
+  const deps = { ...options, file: openStaged(options.path) };
+  const steps = createSteps({
+    what: "steps of staging",
+    steps_max: limits.staging_steps_max,
+    bytes_max: limits.staging_steps_bytes_max,
+  });
+
+  const inTurn = <Result>(step: () => Promise<Result>, bytes = 0): Promise<Result> =>
+    steps.inTurn({ bytes, run: step });
+  const sight = (actor: Actor): Sight => sightOf(actor, deps.schemas.view());
 
   return {
     operations: {
-      stageEvent: (actor, event) => inTurn(() => stage(deps, actor, event)),
+      stageEvent: async (actor, input) => {
+        const event = prepareEvent(deps, input);
+        return inTurn(() => stage(deps, actor, event), Buffer.byteLength(event.payload));
+      },
       listStaged: (actor) =>
         inTurn(async () => {
           const { events } = await look(deps);
@@ -87,10 +100,7 @@ export function createStaging(deps: StagingDeps): Staging {
       discardStaged: (actor, input) =>
         inTurn(async () => tellStaged(sight(actor), await discard(deps, input))),
     },
-    close: async () => {
-      closed = true;
-      await changing;
-    },
+    close: steps.close,
   };
 }
 
@@ -99,8 +109,7 @@ export function createStaging(deps: StagingDeps): Staging {
  * are queued for its aggregate; one of those that no longer fits counts for nothing there, but will
  * be named by the commit.
  */
-async function stage(deps: StagingDeps, actor: Actor, input: Event): Promise<StagedEvent> {
-  const event = prepareEvent(deps, input);
+async function stage(deps: StagingDeps, actor: Actor, event: PlannedEvent): Promise<StagedEvent> {
   const queue = await takeUp(deps);
   const { event_id } = event;
   const issued_by = { group: actor.group, user: actor.user };
@@ -131,7 +140,7 @@ async function stage(deps: StagingDeps, actor: Actor, input: Event): Promise<Sta
       { event_id, position },
     );
   }
-  await writeStaged(deps.path, [...queue, staged]);
+  await deps.file.write([...queue, staged]);
   return staged;
 }
 
@@ -198,7 +207,7 @@ async function commit(
     throw tellRefusal(error, { queue, sight: sightOf(actor, deps.schemas.view()) });
   }
   try {
-    await writeStaged(deps.path, []);
+    await deps.file.write([]);
   } catch (error) {
     // They are committed, and will be left out of the queue whenever it is looked at.
     deps.log.warn("staged events not cleared", { reason: String(error) });
@@ -222,10 +231,7 @@ async function discard(
     throw notFound(`there is no staged event ${id}`, { event_id: id });
   }
   if (discarded.length > 0) {
-    await writeStaged(
-      deps.path,
-      queue.filter((event) => !isMeant(event)),
-    );
+    await deps.file.write(queue.filter((event) => !isMeant(event)));
   }
   return discarded;
 }
@@ -234,7 +240,7 @@ async function discard(
 async function takeUp(deps: StagingDeps): Promise<readonly StagedEvent[]> {
   if (!deps.writable) throw failedPrecondition("the database is open for reading only");
   const { events, isAsWritten } = await look(deps);
-  if (!isAsWritten) await writeStaged(deps.path, events);
+  if (!isAsWritten) await deps.file.write(events);
   return events;
 }
 
@@ -248,8 +254,8 @@ interface Queue {
  * The queue without what is committed. The file is read before the log, so that a commit between
  * the two is seen.
  */
-async function look({ path, storage, system, context }: StagingDeps): Promise<Queue> {
-  const { events, derived } = await readStaged(path);
+async function look({ file, storage, system, context }: StagingDeps): Promise<Queue> {
+  const { events, derived } = await file.read();
   if (events.length === 0) return { events, isAsWritten: true };
   const found = await storage.readEvents([...new Set(events.map(({ event_id }) => event_id))]);
   const committed = new Map(found.map((event) => [event.event_id, event]));

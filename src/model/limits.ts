@@ -72,6 +72,10 @@ export const limits = {
   staged_events_max: 1_000,
   /** Payload bytes of all staged events: the queue is one small file, rewritten at every change. */
   staged_bytes_max: 16_777_216,
+  /** Steps of staging that run or wait: each may take the time of writing the whole queue. */
+  staging_steps_max: 256,
+  /** Payload bytes of these steps: more could not be staged anyway. */
+  staging_steps_bytes_max: 16_777_216,
   /** Schemas, events of one, fields of one: each is looked at by people. */
   schema_entries_max: 1_000,
   /** Levels of columns within columns: `schemas.json` nests twice as deep, and is read back. */

@@ -1,9 +1,10 @@
 // `staged_events.json`: exact numbers, the files of EventDBX 1, damage, and who may see what.
 
 import { expect, test } from "bun:test";
-import { readdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { canonicalize } from "../../src/model/canonical.ts";
+import { openStaged } from "../../src/engine/staged-file.ts";
 import { realSystem } from "../../src/system.ts";
 import {
   loggedIds,
@@ -210,4 +211,26 @@ test("a store opened for reading lists and changes nothing", async () => {
     expect((await refusalOf(step())).message).toBe("the database is open for reading only");
   }
   expect(stagedText(dir.path)).toBe(before);
+});
+
+test("what the file holds is parsed once, until somebody changes it", async () => {
+  using dir = tempDir();
+  const path = stagedPath(dir.path);
+  const file = openStaged(path);
+  expect((await file.read()).events).toEqual([]);
+  writeFileSync(path, '[{"aggregate":"a","aggregate_id":"1","event":"noted"}]');
+  const first = await file.read();
+  expect(first.events).toMatchObject([{ aggregate_type: "a" }]);
+  expect(await file.read()).toBe(first);
+  await file.write(first.events);
+  const written = await file.read();
+  expect(written.events).toBe(first.events);
+  expect(written.derived.size).toBe(0);
+  expect((await openStaged(path).read()).events).toEqual(first.events);
+  writeFileSync(path, "[]");
+  expect((await file.read()).events).toEqual([]);
+  writeFileSync(path, "no");
+  for (const _ of [1, 2]) expect((await refusalOf(file.read())).code).toBe("data_corrupted");
+  rmSync(path);
+  expect((await file.read()).events).toEqual([]);
 });

@@ -290,11 +290,12 @@ describe("a commit", () => {
   test("that is under way is waited for by closing, and what comes later is refused", async () => {
     using dir = tempDir();
     const store = await openStore(dir.path);
-    const staging = store.dbx.stageEvent(root, noted("p-1", { event_id: id(1) }));
+    await store.dbx.stageEvent(root, noted("p-1", { event_id: id(1) }));
     const committing = store.dbx.commitStaged(root, {});
+    const waiting = store.dbx.stageEvent(root, noted("p-1", { event_id: id(2) }));
     await store.close();
-    await staging;
     expect(await committing).toHaveLength(1);
+    expect((await refusalOf(waiting)).code).toBe("unavailable");
     expect((await refusalOf(store.dbx.listStaged(root, {}))).code).toBe("unavailable");
     expect(stagedText(dir.path)).toBe("[]\n");
   });
