@@ -64,7 +64,8 @@ interface StagingDeps extends StagingOptions {
 
 /**
  * Each step waits for the one before: `overloaded` where too many do, `unavailable` where closing
- * begins first. All reject with `data_corrupted` for a damaged file, which stays as it is. What schemas hide from whoever asks is
+ * begins first, `unauthenticated` where the caller's token ends meanwhile. All reject with
+ * `data_corrupted` for a damaged file, which stays as it is. What schemas hide from whoever asks is
  * left out of the list, and only counted in the answers of commit and discard.
  */
 export function createStaging(options: StagingOptions): Staging {
@@ -75,33 +76,46 @@ export function createStaging(options: StagingOptions): Staging {
     bytes_max: limits.staging_steps_bytes_max,
   });
 
-  const inTurn = <Result>(step: () => Promise<Result>, bytes = 0): Promise<Result> =>
-    steps.inTurn({ bytes, run: step });
+  const inTurn = <Result>(actor: Actor, step: () => Promise<Result>, bytes = 0): Promise<Result> =>
+    steps.inTurn({
+      bytes,
+      run: () => {
+        requireToken(deps, actor);
+        return step();
+      },
+    });
   const sight = (actor: Actor): Sight => sightOf(actor, deps.schemas.view());
 
   return {
     operations: {
       stageEvent: async (actor, input) => {
         const event = prepareEvent(deps, input);
-        return inTurn(() => stage(deps, actor, event), Buffer.byteLength(event.payload));
+        return inTurn(actor, () => stage(deps, actor, event), Buffer.byteLength(event.payload));
       },
       listStaged: (actor) =>
-        inTurn(async () => {
+        inTurn(actor, async () => {
           const { events } = await look(deps);
           const see = sight(actor);
           const shown = events.filter(({ aggregate_type }) => !see(aggregate_type).hidden);
           return tellStaged(see, shown);
         }),
       commitStaged: (actor) =>
-        inTurn(async () => {
+        inTurn(actor, async () => {
           const records = await commit(deps, actor, await takeUp(deps));
           return tellRecords(sight(actor), records);
         }),
       discardStaged: (actor, input) =>
-        inTurn(async () => tellStaged(sight(actor), await discard(deps, input))),
+        inTurn(actor, async () => tellStaged(sight(actor), await discard(deps, input))),
     },
     close: steps.close,
   };
+}
+
+/** The token may have ended while the step waited. */
+function requireToken({ context }: StagingDeps, { token_id }: Actor): void {
+  if (token_id === null) return;
+  const allowance = context().allowanceOf(token_id);
+  if (!allowance.ok) throw allowance.error;
 }
 
 /**

@@ -66,3 +66,24 @@ test("closing waits for the step that runs, and no longer", async () => {
   await using again = await openStore(dir.path);
   expect(await stagedIds(again)).toHaveLength(1);
 });
+
+test("a token that is revoked while its steps wait does nothing any more", async () => {
+  using dir = tempDir();
+  await using store = await openStore(dir.path);
+  const { dbx } = store;
+  const { token } = await dbx.issueToken(root, { group: "g", user: "u" });
+  const actor = store.authenticate(token);
+  const before = Array.from({ length: 100 }, (_, n) => dbx.stageEvent(root, noted(`p-${n}`)));
+  const steps = [
+    dbx.stageEvent(actor, noted("p-x")),
+    dbx.listStaged(actor, {}),
+    dbx.discardStaged(actor, { all: true }),
+    dbx.commitStaged(actor, {}),
+  ];
+  const refusals = Promise.all(steps.map((step) => refusalOf(step)));
+  // One file is written for it, and a hundred before the token's turn comes.
+  await dbx.revokeToken(root, { token });
+  for (const { code } of await refusals) expect(code).toBe("unauthenticated");
+  await Promise.all(before);
+  expect(await stagedIds(store)).toHaveLength(before.length);
+});
