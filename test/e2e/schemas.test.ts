@@ -138,7 +138,12 @@ const patient = {
 
 async function live(): Promise<void> {
   for (const [line, wanted] of life) {
-    expect(await schema(line)).toEqual({ stdout: `${wanted}\n`, stderr: "", code: 0 });
+    const { stdout, stderr, code } = await schema(line);
+    expect({ stdout, code }).toEqual({ stdout: `${wanted}\n`, code: 0 });
+    // What the schema does not speak of may be a slip; nothing declares these two so far.
+    const isNoted = /^(hide|lock) .*(ssn|name)$/.test(line);
+    const noted = `note: no column or event of patient names field=${line.split(" ").at(-1)}; `;
+    expect(stderr).toBe(isNoted ? `${noted}check the name\n` : "");
   }
   const document = JSON.parse(readFileSync(file(), "utf8"));
   const { created_at, updated_at, ...rest } = document.patient;

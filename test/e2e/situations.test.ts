@@ -195,8 +195,8 @@ const lifecycleSteps: readonly Step[] = [
   },
   {
     args: ["schema", "hide", "--aggregate", "patient", "--field", "ssn"],
-    prints: null,
-    holds: ["ssn"],
+    prints: "aggregate=patient field=ssn hidden\n",
+    says: ["note: no column or event of patient names field=ssn; check the name"],
   },
   {
     args: ["aggregate", "list", "--type", "patient", "--filter", 'ssn = "078"'],

@@ -4,6 +4,7 @@
 import { Type } from "@sinclair/typebox";
 import type { Input } from "../../api/operations.ts";
 import { invalidArgument } from "../../model/error.ts";
+import type { Schema } from "../../model/schema/schema.ts";
 import { command, type Command } from "../command.ts";
 import { pairs } from "../output.ts";
 import { callFlags, strict } from "./key-flags.ts";
@@ -48,9 +49,19 @@ function switching(options: {
       const changed = await changeSchema({ shell, token }, { aggregate, ...change });
       const what = pairs(field === undefined ? { aggregate } : { aggregate, field });
       await tellSchema(shell, changed, `${what} ${told}`);
+      const given = [...changed.hidden_fields, ...changed.field_locks];
+      if (field === undefined || !given.includes(field) || isNamed(changed, field)) return;
+      // Members need no declaration, so this is no error; but it is how a slip looks.
+      const known = pairs({ field });
+      shell.output.words(`note: no column or event of ${aggregate} names ${known}; check the name`);
     },
   });
 }
+
+/** Whether a schema speaks of a member, otherwise than by this switch. */
+const isNamed = ({ column_types, events }: Schema, field: string): boolean =>
+  Object.hasOwn(column_types, field) ||
+  Object.values(events).some(({ fields }) => fields.includes(field));
 
 const hiding = (hidden: boolean) => ({
   whole: { hidden },
