@@ -1,8 +1,9 @@
-// How large a page to ask for, where all of something is wanted and the other side refuses pages
-// above its bound of bytes.
+// Pages of lists: how large a one to ask for, where all of something is wanted and the other side
+// refuses pages above its bound of bytes; and how somebody who wants one page gets the next.
 
 import { DbxError } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
+import type { Output } from "./output.ts";
 
 /** Asks for pages of one list, which are as large as they were last taken, and then larger. */
 export function createPager() {
@@ -22,4 +23,14 @@ export function createPager() {
       }
     }
   };
+}
+
+/** Says that more follows, and by which flag; on stderr, because stdout holds the page alone. */
+export function tellMore(
+  output: Output,
+  { flag, value }: { flag: "cursor" | "after"; value: string | number },
+): void {
+  output.words(
+    output.json ? JSON.stringify({ [`next_${flag}`]: value }) : `more: --${flag} ${value}`,
+  );
 }

@@ -24,6 +24,7 @@ async function fill(data_dir: string): Promise<{ token: string; times: string[] 
     times.push(record.metadata.created_at);
   }
   await store.dbx.archiveAggregate(root, { aggregate_type: "person", aggregate_id: "p-2" });
+  await store.dbx.createSnapshot(root, { aggregate_type: "person", aggregate_id: "p-1" });
   for (const aggregate of ["secret", "person"])
     await store.dbx.createSchema(root, { aggregate, events: ["noted"] });
   const hidden_field = { field: "ssn", hidden: true };
@@ -69,6 +70,29 @@ for (const up of [true, false]) {
       expect(await listed("--filter", "age = 42", "--at", first)).toEqual([]);
       expect(await listed("--filter", "age = 41", "--at", first)).toEqual(["p-1"]);
       expect(await listed("--at", "1970-01-01T00:00:00Z")).toEqual([]);
+    });
+
+    test("a page says on stderr how to get the next, and with --json a program can read it", async () => {
+      const hidden = ["list", "--include-hidden", "--take", "2"];
+      const [line = "", end] = (await run(hidden)).stderr.split("\n");
+      expect([line, end]).toEqual([expect.stringMatching(/^more: --cursor [\w-]+$/), ""]);
+      const page = await run([...hidden, "--json"]);
+      expect(JSON.parse(page.stdout)).toHaveLength(2);
+      const { next_cursor } = JSON.parse(page.stderr);
+      expect(line).toBe(`more: --cursor ${next_cursor}`);
+      const last = await run([...hidden, "--json", "--cursor", next_cursor]);
+      expect(JSON.parse(last.stdout)).toHaveLength(1);
+      expect(last.stderr).toBe("");
+    });
+
+    test("and so does a page of the audit trail", async () => {
+      const audit = (...flags: string[]) => dbx(["audit", ...flags], { home });
+      const first = await audit("--take", "1");
+      expect(first.stdout).toStartWith("entry=1 ");
+      expect(first.stderr).toBe("more: --after 1\n");
+      expect(JSON.parse((await audit("--take", "1", "--json")).stderr)).toEqual({ next_after: 1 });
+      for (const flags of [["--after", "1"], [], ["--after", "2"], ["--take", "0"]])
+        expect(await audit(...flags)).toMatchObject({ stderr: "", code: 0 });
     });
 
     test("a state at a version or an instant, with the events up to it", async () => {

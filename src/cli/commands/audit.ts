@@ -4,11 +4,14 @@ import { Type } from "@sinclair/typebox";
 import type { AuditEntry } from "../../model/audit.ts";
 import { command } from "../command.ts";
 import { pairs } from "../output.ts";
+import { tellMore } from "../pages.ts";
 import { asking, callFlags, count, strict } from "./key-flags.ts";
 
 export const audit = command({
   summary: "List what was done to aggregates as a whole, by whom and why; oldest first.",
-  about: "One page: --take entries, else page_limit. Needs the grant admin.",
+  about:
+    "One page: --take entries, else page_limit. If more follow, stderr says behind which entry.\n" +
+    "With --json that is a line of JSON with the member next_after. Needs the grant admin.",
   flags: Type.Object(
     {
       after: Type.Optional(count("Entries to pass over: give those after this one.")),
@@ -21,8 +24,13 @@ export const audit = command({
   run: ({ token, json: _json, ...page }, shell) =>
     asking({ shell, access: "read", token }, async ({ ask }) => {
       const entries = await ask("listAudit", page);
-      if (shell.output.json) return shell.output.jsonValue(entries);
-      for (const entry of entries) await shell.output.data(lineOf(entry));
+      const { output } = shell;
+      if (output.json) await output.jsonValue(entries);
+      for (const entry of output.json ? [] : entries) await output.data(lineOf(entry));
+      const last = entries.at(-1)?.entry;
+      if (last === undefined) return;
+      const [following] = await ask("listAudit", { after: last, take: 1 });
+      if (following !== undefined) tellMore(output, { flag: "after", value: last });
     }),
 });
 

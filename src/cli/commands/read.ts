@@ -10,7 +10,7 @@ import { EventRecord } from "../../model/event.ts";
 import type { StreamKey } from "../../model/stream.ts";
 import { command } from "../command.ts";
 import { pairs, type Output } from "../output.ts";
-import { createPager } from "../pages.ts";
+import { createPager, tellMore } from "../pages.ts";
 import { pretty } from "../pretty.ts";
 import type { Target } from "../target.ts";
 import { asking, callFlags, count, keyFlags, strict } from "./key-flags.ts";
@@ -27,8 +27,9 @@ const include_hidden = Type.Optional(
 export const list = command({
   summary: "List aggregates by type, then id.",
   about:
-    "One page: --take aggregates, else the configured list_page_size. The cursor of the next page is\n" +
-    "told on stderr.\n\n" +
+    "One page: --take aggregates, else the configured list_page_size. If more follow, stderr says by\n" +
+    "which --cursor. With --json stdout is the array of this page alone, and stderr a line of JSON with\n" +
+    "the member next_cursor.\n\n" +
     'A filter compares members of the state, such as status, address.city, tags[0] or "odd key".x, by\n' +
     "=, !=, <, <=, >, >=, IN (…) and CONTAINS with strings in quotes, numbers, true, false and null,\n" +
     "and joins conditions by AND, OR, NOT and parentheses. EXISTS and a member ask whether it is there.",
@@ -70,7 +71,7 @@ export const list = command({
         const { aggregate_type, aggregate_id, version, merkle_root, archived } = aggregate;
         await output.data(pairs({ aggregate_type, aggregate_id, version, merkle_root, archived }));
       }
-      if (next_cursor !== null) output.words(`more: --cursor ${next_cursor}`);
+      if (next_cursor !== null) tellMore(output, { flag: "cursor", value: next_cursor });
     }),
 });
 
