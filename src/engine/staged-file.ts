@@ -19,8 +19,8 @@ export interface StagedContents {
 
 export interface StagedFile {
   /**
-   * A missing or blank file holds nothing. Rejects with `data_corrupted` and `details.path` where it
-   * is not what dbx or EventDBX 1.15.3 writes.
+   * A missing or blank file holds nothing. Rejects with `data_corrupted` and `details.path` where
+   * it is not what dbx or EventDBX 1.15.3 writes.
    */
   readonly read: () => Promise<StagedContents>;
   /** Durable when resolved; after a crash there are the old events or these. */
