@@ -17,6 +17,12 @@ const headCharsMax = 128 * 1024 * 1024;
 /** What a head takes beside its texts and nodes: objects, map entries. */
 const headCharsBase = 512;
 
+/** That a stream is being removed. Each removal is one of its own: a key can be removed again. */
+export interface Removal {
+  readonly key: string;
+  readonly stored: null;
+}
+
 export interface Heads {
   /** As the latest commit left it, durable or not. Null: removed, but perhaps not yet durably. */
   latest(key: string): StoredHead | null | undefined;
@@ -24,11 +30,11 @@ export interface Heads {
   remember(stored: StoredHead): void;
   /** Puts a head that a running commit changed; it stays until `settle`. */
   change(stored: StoredHead): void;
-  /** The commit that changed it is durable. */
+  /** The commit that changed it is durable; what changed it again, or removed it, settles it. */
   settle(stored: StoredHead): void;
-  /** The stream is being removed; it is known to be gone until `settleRemoval`. */
-  remove(key: string): void;
-  settleRemoval(key: string): void;
+  /** The stream is being removed; it is known to be gone until the same object settles. */
+  remove(removal: Removal): void;
+  settleRemoval(removal: Removal): void;
   readonly count: () => number;
 }
 
@@ -40,7 +46,7 @@ interface Link {
 }
 
 export function createHeads({ heads_max }: { heads_max: number }): Heads {
-  const running = new Map<string, StoredHead | null>();
+  const running = new Map<string, StoredHead | Removal>();
   // Links instead of the map's own order: a map that is reordered at every use is full of deleted
   // entries, and looking for its first one passes over all of them.
   const durable = new Map<string, Link>();
@@ -87,7 +93,7 @@ export function createHeads({ heads_max }: { heads_max: number }): Heads {
   return {
     latest: (key) => {
       const changed = running.get(key);
-      if (changed !== undefined) return changed;
+      if (changed !== undefined) return "head" in changed ? changed : null;
       const link = durable.get(key);
       if (link === undefined) return undefined;
       use(link);
@@ -96,19 +102,22 @@ export function createHeads({ heads_max }: { heads_max: number }): Heads {
     remember,
     change: (stored) => running.set(stored.key, stored),
     settle: (stored) => {
-      // A later commit may have changed it again; that one settles it.
-      if (running.get(stored.key) === stored) running.delete(stored.key);
+      // Otherwise it is the past: to remember it would be to bring back what is gone.
+      if (running.get(stored.key) !== stored) return;
+      running.delete(stored.key);
       remember(stored);
     },
-    remove: (key) => running.set(key, null),
-    settleRemoval: (key) => {
-      // The stream may have been made anew; below that, the old head must not come back.
-      if (running.get(key) === null) running.delete(key);
-      const link = durable.get(key);
+    remove: (removal) => {
+      running.set(removal.key, removal);
+      const link = durable.get(removal.key);
       if (link === undefined) return;
-      durable.delete(key);
+      durable.delete(removal.key);
       chars -= sizeOf(link.stored);
       unlink(link);
+    },
+    settleRemoval: (removal) => {
+      // The stream may have been made anew, and even be removed again.
+      if (running.get(removal.key) === removal) running.delete(removal.key);
     },
     count: () => running.size + durable.size,
   };

@@ -10,7 +10,7 @@ import { keyText, type StreamKey } from "../../model/stream.ts";
 import type { Ask } from "../storage.ts";
 import type { DbxError } from "../../model/error.ts";
 import type { Trail } from "./audit.ts";
-import { createHeads, type Heads, type StoredHead } from "./heads.ts";
+import { createHeads, type Heads, type Removal, type StoredHead } from "./heads.ts";
 import type { Reader } from "./reader.ts";
 import { fromUuid } from "./rows.ts";
 import type { Step } from "./steps.ts";
@@ -28,7 +28,7 @@ export interface PlannedBatch extends Batch {
 export interface Alteration {
   readonly steps: readonly Step[];
   /** Null: gone. */
-  readonly head?: { readonly key: string; readonly stored: StoredHead | null };
+  readonly head?: Removal | { readonly key: string; readonly stored: StoredHead };
   readonly snapshot?: Snapshot;
   readonly log?: LogTail;
   readonly trail?: Trail;
@@ -129,7 +129,7 @@ export function settle(tail: Tail, batch: PlannedBatch): void {
 
 export function beginAlteration(tail: Tail, alteration: Alteration): void {
   const { head, snapshot, log, trail } = alteration;
-  if (head?.stored === null) tail.heads.remove(head.key);
+  if (head?.stored === null) tail.heads.remove(head);
   else if (head !== undefined) tail.heads.change(head.stored);
   if (snapshot !== undefined) tail.snapshots.set(snapshotKey(snapshot), snapshot);
   tail.log = log ?? tail.log;
@@ -137,7 +137,7 @@ export function beginAlteration(tail: Tail, alteration: Alteration): void {
 }
 
 export function settleAlteration(tail: Tail, { head, snapshot }: Alteration): void {
-  if (head?.stored === null) tail.heads.settleRemoval(head.key);
+  if (head?.stored === null) tail.heads.settleRemoval(head);
   else if (head !== undefined) tail.heads.settle(head.stored);
   if (snapshot !== undefined) settleSnapshot(tail, snapshot);
 }
