@@ -10,6 +10,7 @@ import { tooLarge } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import { columnOf, idColumn } from "./columns.ts";
 import { writeFile } from "./files.ts";
+import { piecesOf } from "./pieces.ts";
 import { readLines, rowText, type Cell } from "./spool.ts";
 import type { Table } from "./tables.ts";
 
@@ -57,7 +58,7 @@ async function* rowTexts(
   placeOf: (column: string) => number,
 ): AsyncGenerator<string> {
   for await (const batch of batches) {
-    yield batch.map((aggregate) => rowText(cellsOf(aggregate, placeOf))).join("");
+    yield* piecesOf(batch, (aggregate) => rowText(cellsOf(aggregate, placeOf)));
   }
 }
 

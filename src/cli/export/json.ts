@@ -5,6 +5,7 @@ import type { Aggregate } from "../../model/aggregate.ts";
 import { splitMembers } from "../../model/canonical.ts";
 import { pretty } from "../pretty.ts";
 import { columnOf, idColumn } from "./columns.ts";
+import { piecesOf } from "./pieces.ts";
 
 /** The text of the array, piece by piece, with a newline at its end. */
 export async function* jsonText(
@@ -14,10 +15,12 @@ export async function* jsonText(
   const line = layout.pretty ? "\n  " : "";
   const laidOut = layout.pretty ? (row: string) => pretty(row, "  ") : (row: string) => row;
   let before = `[${line}`;
-  for await (const batch of batches) {
-    yield before + batch.map((aggregate) => laidOut(rowOf(aggregate))).join(`,${line}`);
+  const textOf = (aggregate: Aggregate) => {
+    const text = before + laidOut(rowOf(aggregate));
     before = `,${line}`;
-  }
+    return text;
+  };
+  for await (const batch of batches) yield* piecesOf(batch, textOf);
   yield layout.pretty ? "\n]\n" : "]\n";
 }
 

@@ -3,6 +3,7 @@
 
 import { createReadStream } from "node:fs";
 import { assert } from "../../model/error.ts";
+import { piece_chars } from "./pieces.ts";
 
 export interface Cell {
   /** Number of the column, in the order in which columns were first met. */
@@ -18,44 +19,73 @@ export const rowText = (cells: readonly Cell[]): string =>
 const chunk_bytes = 65_536;
 
 /**
- * The rows of such a file as lines, as many at a time as a chunk of it holds. `order` says where
- * the cells of each place go.
+ * The rows of such a file as lines, without their ends; as many at a time as fill a piece. `order`
+ * says where the cells of each place go.
  */
 export async function* readLines(path: string, order: readonly number[]): AsyncGenerator<string[]> {
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  const empty = Array.from(order, () => "");
+  const cells = Array.from(order, () => "");
   let text = "";
+  /** With fewer characters the next row is not whole. */
+  let awaited = 1;
+  let lines: string[] = [];
+  let chars = 0;
   for await (const bytes of createReadStream(path, { highWaterMark: chunk_bytes })) {
+    // To look into a text copies it if it has grown; that is done once a row, not once a chunk.
     text += decoder.decode(bytes, { stream: true });
-    const lines: string[] = [];
     let start = 0;
-    for (;;) {
-      const cells = [...empty];
-      const end = readRow(text, start, (place, cell) => (cells[order[place] ?? 0] = cell));
-      if (end === null) break;
-      lines.push(cells.join(","));
-      start = end;
+    while (text.length - start >= awaited) {
+      const head = headOf(text, start);
+      // Heads are short: that of a row with every column may span a few chunks.
+      awaited = head === null ? text.length - start + 1 : head.end - start;
+      if (head === null || head.end > text.length) break;
+      const line = lineOf(text, head, { order, cells });
+      lines.push(line);
+      chars += line.length + 1;
+      start = head.end;
+      awaited = 1;
+      if (chars < piece_chars) continue;
+      yield lines;
+      lines = [];
+      chars = 0;
     }
     text = text.slice(start);
-    if (lines.length > 0) yield lines;
   }
   assert(text === "", "a spool ends with a whole row");
+  if (lines.length > 0) yield lines;
 }
 
-/** Where the row that begins at `start` ends; null where it is not there as a whole. */
-function readRow(
+interface Head {
+  /** Place and length of each cell. */
+  readonly numbers: readonly number[];
+  /** Where the texts begin. */
+  readonly start: number;
+  /** Where the row ends, in the text or beyond it. */
+  readonly end: number;
+}
+
+/** Null where it is not there as a whole. */
+function headOf(text: string, at: number): Head | null {
+  const lineEnd = text.indexOf("\n", at);
+  if (lineEnd === -1) return null;
+  const numbers = text.slice(at, lineEnd).split(",").map(Number);
+  let end = lineEnd + 1;
+  for (let index = 1; index < numbers.length; index += 2) end += numbers[index] ?? 0;
+  return { numbers, start: lineEnd + 1, end };
+}
+
+/** `cells` is written over, so that a wide table does not make an array for each row. */
+function lineOf(
   text: string,
-  start: number,
-  put: (place: number, text: string) => void,
-): number | null {
-  const head = text.indexOf("\n", start);
-  if (head === -1) return null;
-  const numbers = text.slice(start, head).split(",");
-  let end = head + 1;
+  { numbers, start }: Head,
+  { order, cells }: { order: readonly number[]; cells: string[] },
+): string {
+  cells.fill("");
+  let from = start;
   for (let index = 0; index < numbers.length; index += 2) {
-    const from = end;
-    end += Number(numbers[index + 1]);
-    put(Number(numbers[index]), text.slice(from, end));
+    const end = from + (numbers[index + 1] ?? 0);
+    cells[order[numbers[index] ?? 0] ?? 0] = text.slice(from, end);
+    from = end;
   }
-  return end > text.length ? null : end;
+  return cells.join(",");
 }
