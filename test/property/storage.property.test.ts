@@ -50,8 +50,10 @@ const anyEvent: fc.Arbitrary<PlannedEvent> = fc
     key: anyKey,
     event_type: fc.constantFrom("noted", "noted", "noted", "noted", "noted", "changed", "bad"),
     payload: fc.oneof(
-      { weight: 3, arbitrary: fc.constant(canonicalOf({ x: 1 })) },
-      { weight: 1, arbitrary: anyPayload },
+      { weight: 9, arbitrary: fc.constant(canonicalOf({ x: 1 })) },
+      { weight: 3, arbitrary: anyPayload },
+      // Makes the states, and so the snapshots, larger than a block of the archive.
+      { weight: 1, arbitrary: fc.constant(canonicalOf({ large: "x".repeat(400_000) })) },
     ),
     note: fc.constantFrom(null, null, "", "é\u0000", "note"),
     id: fc.oneof(

@@ -118,6 +118,36 @@ test("a block holds few versions where they are large", () =>
     await storage.close();
   }));
 
+test("no snapshot is lost where states are far larger than events", () =>
+  withDirectory(async (directory) => {
+    const storage = await openWriting(directory);
+    const payload = canonicalOf({ large: "x".repeat(limits.archive_block_chars_max * 0.6) });
+    await append(storage, [transaction([event(jane, { payload })])]);
+    for (let n = 0; n < 6; n++) {
+      await append(storage, [transaction([event(jane), event(jane)])]);
+      await storage.keepSnapshot(jane, { ...change, comment: `by hand ${n}` });
+    }
+    const all = async () => {
+      const found = [];
+      for (let version = 1; version <= 13; version++) {
+        found.push(await storage.readSnapshot(jane, { version_max: version }));
+      }
+      return found;
+    };
+    const before = await all();
+    expect(before.filter((snapshot) => snapshot !== undefined)).toHaveLength(11);
+
+    await storage.archiveStream(jane, change);
+
+    expect(counts(directory)).toMatchObject({ bodies: 0, snapshots: 0, archived: 6 });
+    expect(await all()).toEqual(before);
+    await storage.restoreStream(jane, change);
+    expect(counts(directory)).toMatchObject({ bodies: 13, snapshots: 6, blocks: 0, archived: 0 });
+    expect(await all()).toEqual(before);
+    expect(await recompute(storage)).toEqual([]);
+    await storage.close();
+  }));
+
 test("a move that closing cuts short is finished after the next opening", () =>
   withDirectory(async (directory) => {
     const first = await openWriting(directory);

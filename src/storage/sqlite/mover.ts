@@ -35,6 +35,8 @@ export interface Stowed {
   readonly versions: number;
   /** Of the events whose bodies it has. */
   readonly positions: readonly number[];
+  /** How many it has. */
+  readonly snapshots: number;
 }
 
 /** The last block, as it will be in the main file again. */
@@ -74,7 +76,8 @@ export function createMover(path: string) {
       });
       const versions = events.at(-1)?.version ?? 0;
       requireStowed(archive, place, { events, snapshots });
-      return { versions, positions: events.map(({ position }) => position) };
+      const positions = events.map(({ position }) => position);
+      return { versions, positions, snapshots: snapshots.length };
     },
 
     fetch: (place: Place): Fetched => {
@@ -123,19 +126,24 @@ function nextBlock(
 ): { readonly events: readonly CommittedEvent[]; readonly snapshots: readonly Snapshot[] } {
   const after = place.versions;
   const range = { after, limit: limits.archive_block_events };
-  const bound = { ...range, chars_max: limits.archive_block_chars_max };
-  const candidates = reader.streamPage(place, bound);
+  const chars_max = limits.archive_block_chars_max;
+  const candidates = reader.streamPage(place, { ...range, chars_max });
   assert(candidates.length > 0, "a stream that moves has versions left");
-  const states = new Map(reader.snapshotPage(place, bound).map((each) => [each.version, each]));
+  // One at a time: a page of them would have an end of its own, before that of the events.
+  const snapshotAfter = (version: number): Snapshot | undefined =>
+    reader.snapshotPage(place, { after: version, limit: 1 })[0];
+  let next = snapshotAfter(after);
   const events: CommittedEvent[] = [];
   const snapshots: Snapshot[] = [];
   let chars = 0;
   for (const event of candidates) {
-    const snapshot = states.get(event.version);
+    const snapshot = next?.version === event.version ? next : undefined;
     chars += event.payload.length + (snapshot?.state.length ?? 0);
     if (events.length > 0 && chars > limits.archive_block_chars_max) break;
     events.push(event);
-    if (snapshot !== undefined) snapshots.push(snapshot);
+    if (snapshot === undefined) continue;
+    snapshots.push(snapshot);
+    next = snapshotAfter(snapshot.version);
   }
   return { events, snapshots };
 }

@@ -129,10 +129,10 @@ function translateMove(cause: unknown): unknown {
 
 async function stowBlock(mover: MoverPort, place: Place, effects: MoveEffects): Promise<Place> {
   const { stream_id, versions: before } = place;
-  const { versions, positions } = await mover.stow(place);
+  const { versions, positions, snapshots } = await mover.stow(place);
   assert(versions > before, "a block has at least one version");
   const counted = { before, after: versions };
-  await effects.alter([{ kind: "stow", stream_id, versions: counted, positions }]);
+  await effects.alter([{ kind: "stow", stream_id, versions: counted, positions, snapshots }]);
   return { ...place, versions };
 }
 

@@ -35,6 +35,8 @@ export type Step =
       readonly stream_id: number;
       readonly versions: { readonly before: number; readonly after: number };
       readonly positions: readonly number[];
+      /** How many of them the archive has. */
+      readonly snapshots: number;
     }
   /** A block comes back. */
   | {
@@ -103,13 +105,14 @@ function end(database: Database, { stream_id, direction }: Of<"end">): void {
 
 function stow(
   database: Database,
-  { stream_id, versions: { before, after }, positions }: Of<"stow">,
+  { stream_id, versions: { before, after }, positions, snapshots }: Of<"stow">,
 ): void {
   const counted = database.run(sql.countMoved, [after, stream_id, before, "archive"]);
   assert(counted.changes === 1, "the move is where this process left it");
   const { changes } = database.run(sql.deleteBodies, [JSON.stringify(positions)]);
   assert(changes === positions.length, "every body that moves was here");
-  database.run(sql.deleteSnapshots, [stream_id, before, after]);
+  const deleted = database.run(sql.deleteSnapshots, [stream_id, before, after]);
+  assert(deleted.changes === snapshots, "every snapshot that moves was here, and no other");
 }
 
 function fetch(
