@@ -69,6 +69,9 @@ export async function open(options: OpenOptions): Promise<Opened> {
   });
   try {
     log.info("storage open", { directory: config.data_dir, access, ...storage.settings });
+    const { moves_pending } = await storage.figures();
+    if (access === "write" && Number(moves_pending) > 0)
+      log.info("archive moves go on", { moves_pending: String(moves_pending) });
     return await assemble(options, storage);
   } catch (error) {
     await storage.close();
