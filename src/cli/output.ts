@@ -26,6 +26,8 @@ export interface Output {
    * it.
    */
   readonly progress: (line: string) => void;
+  /** How many characters such a line may have before it wraps. */
+  readonly columns: () => number;
   readonly endProgress: () => void;
 }
 
@@ -40,9 +42,18 @@ export function createOutput(options: { json: boolean; noColor: boolean }): Outp
   stdout.on("error", () => {});
   stderr.on("error", () => {});
   const colour = stderr.isTTY && !options.noColor;
-  const raw = (text: string) => writeAll(stdout, text);
-  const data = (lines: string) => raw(`${lines}\n`);
   let progressing = false;
+  const endProgress = () => {
+    if (progressing) stderr.write("\r\u001b[K");
+    progressing = false;
+  };
+  let lineEnded = true;
+  const raw = (text: string) => {
+    endProgress();
+    lineEnded = text.endsWith("\n");
+    return writeAll(stdout, text);
+  };
+  const data = (lines: string) => raw(`${lines}\n`);
   return {
     json: options.json,
     interactive: stdin.isTTY === true && stderr.isTTY === true,
@@ -61,14 +72,14 @@ export function createOutput(options: { json: boolean; noColor: boolean }): Outp
       }
     },
     progress: (line) => {
-      if (!stderr.isTTY) return;
+      // On one terminal it would replace data of the line that has not ended yet.
+      if (!stderr.isTTY || (stdout.isTTY && !lineEnded)) return;
       progressing = true;
       stderr.write(`\r\u001b[K${line}`);
     },
-    endProgress: () => {
-      if (progressing) stderr.write("\r\u001b[K");
-      progressing = false;
-    },
+    // A terminal that does not know its width says 0.
+    columns: () => stderr.columns || 80,
+    endProgress,
   };
 }
 

@@ -3,7 +3,7 @@
 
 import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { dbx, dbxCommand } from "../support/cli.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
@@ -45,6 +45,17 @@ async function onTerminal(
   return { screen: screen.replaceAll("\r\n", "\n"), code };
 }
 
+/** Changes the store behind the back of a trigger, whose absence would be told before all else. */
+function damage(trigger: string, statement: string): void {
+  using database = new Database(join(home, ".eventdbx/dbx.db"));
+  const made = database
+    .query<{ sql: string }, [string]>("SELECT sql FROM sqlite_schema WHERE name = ?")
+    .get(trigger);
+  database.run(`DROP TRIGGER ${trigger}`);
+  database.run(statement);
+  database.run(made?.sql ?? "");
+}
+
 describe("destroy on a terminal", () => {
   const question = 'Type "destroy" to continue: ';
 
@@ -76,6 +87,39 @@ test("errors are emphasised on a terminal, but not with NO_COLOR and not in a pi
   expect([bold.code, plain.code]).toEqual([2, 2]);
 });
 
+/** What is to be read on a screen where lines were removed and written again. */
+const readable = (screen: string) =>
+  screen.replaceAll(/[^\n]*\r\u001b\[K/g, "").replaceAll(/\u001b\[\d*m/g, "");
+
+describe("a replay in many pages", () => {
+  const replay = ["aggregate", "replay", "a", "1"];
+  const fill = async () => {
+    for (const n of [1, 2, 3])
+      await run(["aggregate", "apply", "a", "1", "made", "--field", `n=${n}`]);
+    writeFileSync(join(home, ".eventdbx/config.toml"), "page_limit = 1\n");
+  };
+
+  test.each([[[]], [["--json"]]])("with %j shows on a terminal what a pipe gets", async (flags) => {
+    await fill();
+    const piped = await run([...replay, ...flags]);
+    expect(piped).toMatchObject({ stderr: "", code: 0 });
+    const { screen, code } = await onTerminal([...replay, ...flags]);
+    expect({ shown: readable(screen), code }).toEqual({ shown: piped.stdout, code: 0 });
+    if (flags.length === 0) expect(screen).toContain("\r\u001b[K3 events\r\u001b[K");
+  });
+
+  test("that fails at a later one tells so on a line of its own", async () => {
+    await fill();
+    damage("body_delete", "DELETE FROM body WHERE position = 2");
+    const { screen, code } = await onTerminal(replay);
+    const shown = readable(screen);
+    expect(shown).toStartWith("{\n");
+    expect(shown).toMatch(/^\}\nerror: .* \(data_corrupted\)$/m);
+    expect(shown).not.toContain("1 events");
+    expect(code).toBe(8);
+  });
+});
+
 test("Ctrl-C ends a waiting command as shells expect", async () => {
   const { command, options } = dbxCommand(["token", "revoke", "-"], { home });
   const child = Bun.spawn(["sh", "-c", '"$@"; echo "code $?"', "sh", ...command], {
@@ -99,16 +143,7 @@ test("a changed byte is found by verify, which names it, and other reads go on",
   for (const id of ["1", "2"]) {
     await run(["aggregate", "apply", "a", id, "made", "--field", `name=n${id}`]);
   }
-  {
-    using database = new Database(join(home, ".eventdbx/dbx.db"));
-    const trigger = database
-      .query<{ sql: string }, []>("SELECT sql FROM sqlite_schema WHERE name = 'body_update'")
-      .get();
-    database.run("DROP TRIGGER body_update");
-    database.run(`UPDATE body SET payload = '{"name":"N2"}' WHERE position = 2`);
-    // A missing trigger would be told before any event is looked at.
-    database.run(trigger?.sql ?? "");
-  }
+  damage("body_update", `UPDATE body SET payload = '{"name":"N2"}' WHERE position = 2`);
   const all = await run(["aggregate", "verify", "--all"]);
   expect(all.stderr).toMatch(/^error: .* \(data_corrupted\)\n/);
   expect(all.stderr).toMatch(/^ +faults: aggregate_type=a aggregate_id=2 version=1 position=2: /m);

@@ -147,18 +147,25 @@ const hiddenToo = ({ include_hidden }: { include_hidden?: boolean }) =>
 
 async function printPages(pages: AsyncIterable<EventRecord[]>, output: Output): Promise<void> {
   let printed = 0;
-  for await (const page of pages) {
-    const texts = page.map((record) => toJson(EventRecord, record));
-    const [between, indent] = output.json ? [",\n  ", "  "] : ["\n", ""];
-    const before = printed === 0 ? (output.json ? "[\n  " : "") : between;
-    await output.raw(before + texts.map((text) => pretty(text, indent)).join(between));
-    printed += page.length;
-    output.progress(`${printed} events`);
+  try {
+    for await (const page of pages) {
+      const texts = page.map((record) => toJson(EventRecord, record));
+      await output.raw(output.json ? elements(texts, printed) : lines(texts));
+      printed += page.length;
+      output.progress(`${printed} events`);
+    }
+  } finally {
+    output.endProgress();
   }
-  output.endProgress();
   if (output.json) await output.raw(printed === 0 ? "[]\n" : "\n]\n");
-  else if (printed > 0) await output.raw("\n");
 }
+
+const lines = (texts: readonly string[]): string =>
+  texts.map((text) => `${pretty(text)}\n`).join("");
+
+/** The next elements of an array of which so many are printed. */
+const elements = (texts: readonly string[], printed: number): string =>
+  (printed === 0 ? "[\n  " : ",\n  ") + texts.map((text) => pretty(text, "  ")).join(",\n  ");
 
 /** The events after `skip`, `take` at most, in the pages that the other side is willing to give. */
 async function* pagesOf(
