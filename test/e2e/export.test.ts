@@ -194,14 +194,14 @@ test("more than a page is exported, and states too large to share one", async ()
 }, 60_000);
 
 describe("progress", () => {
-  async function onTerminal(args: readonly string[], env = {}): Promise<string> {
+  async function onTerminal(args: readonly string[], env = {}, cols = 200): Promise<string> {
     let screen = "";
     const decoder = new TextDecoder();
     const { command, options } = dbxCommand(args, { home, cwd, env: { TERM: "xterm", ...env } });
     const child = Bun.spawn(command, {
       ...options,
       terminal: {
-        ...{ cols: 200, rows: 50 },
+        ...{ cols, rows: 50 },
         data: (_terminal, bytes) => void (screen += decoder.decode(bytes, { stream: true })),
       },
     });
@@ -219,6 +219,13 @@ describe("progress", () => {
     const some = await onTerminal(["aggregate", "export", "person", "--output", "p.csv"]);
     expect(some).toMatch(/\r\u001b\[K\d aggregates {2}[\d,]+\/s/);
     expect(some).toMatch(/\r\u001b\[Kwrote p\.csv\r\nExported 1 /);
+  });
+
+  test("is never wider than the terminal", async () => {
+    await fill(usual);
+    const screen = await onTerminal(["aggregate", "export", "--all", "--output", "all"], {}, 30);
+    const [, line = ""] = /\r\u001b\[K([^\r\u001b]+)/.exec(screen) ?? [];
+    expect(line).toMatch(/^ +\d+ % {2}\d of 3 aggregates$/);
   });
 
   test("is a counter for somebody who may not know the total", async () => {

@@ -331,25 +331,47 @@ describe("pages of an export", () => {
   });
 });
 
+const half = { done: 500_000, total: 1_000_000, seconds: 5 };
 test.each([
   [
     { done: 250, total: 1_000, seconds: 5 },
+    79,
     "[=====               ]  25 %  250 of 1,000 aggregates  50/s  0:15 left",
   ],
   [
     { done: 1, total: 1_000_000, seconds: 1 },
+    79,
     "[                    ]   0 %  1 of 1,000,000 aggregates  1/s  277:46:39 left",
   ],
   // Aggregates that were made meanwhile.
   [
     { done: 3.5, total: 3, seconds: 1 },
+    79,
     "[====================] 100 %  3 of 3 aggregates  3/s  0:00 left",
   ],
   [
     { done: 0, total: 0, seconds: 0 },
+    79,
     "[====================] 100 %  0 of 0 aggregates  0/s  ? left",
   ],
-  [{ done: 12_345.5, total: null, seconds: 10 }, "12,345 aggregates  1,234/s"],
-])("the bar for %o", (progress, line) => {
-  expect(progressLine(progress)).toBe(line);
+  [{ done: 12_345.5, total: null, seconds: 10 }, 79, "12,345 aggregates  1,234/s"],
+  [half, 79, "[========        ]  50 %  500,000 of 1,000,000 aggregates  100,000/s  0:05 left"],
+  [half, 67, " 50 %  500,000 of 1,000,000 aggregates  100,000/s  0:05 left"],
+  [half, 59, "[===    ]  50 %  500,000 of 1,000,000 aggregates  100,000/s"],
+  [half, 56, " 50 %  500,000 of 1,000,000 aggregates  100,000/s"],
+  [half, 40, " 50 %  500,000 of 1,000,000 aggregates"],
+  [half, 20, "[======      ]  50 %"],
+  [half, 3, " 50"],
+  [{ ...half, total: null }, 20, "500,000 aggregates"],
+])("the bar for %o in %d columns", (progress, columns, line) => {
+  expect(progressLine({ ...progress, columns })).toBe(line);
+});
+
+test("the bar never has more columns than the terminal", () => {
+  for (let columns = 1; columns <= 120; columns++)
+    for (const total of [null, 0, 10, 999_999_999])
+      for (const done of [0, 1, 1e6]) {
+        const line = progressLine({ done, total, seconds: 3, columns });
+        expect(line.length).toBeLessThanOrEqual(columns);
+      }
 });

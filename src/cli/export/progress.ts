@@ -7,22 +7,34 @@ interface Progress {
   /** Null where nobody knows. */
   readonly total: number | null;
   readonly seconds: number;
+  /** Of the terminal. A longer line would wrap, and each redrawing would leave a line behind. */
+  readonly columns: number;
 }
 
-const bar_chars = 20;
+const bar_chars_max = 20;
+/** A shorter bar says nothing. */
+const bar_chars_min = 5;
 
-export function progressLine({ done, total, seconds }: Progress): string {
+/** Where it is narrow, the bar gives way first, then what stands last. */
+export function progressLine({ done, total, seconds, columns }: Progress): string {
   const per_second = seconds > 0 ? done / seconds : 0;
   const speed = `${grouped(per_second)}/s`;
-  if (total === null) return `${grouped(done)} aggregates  ${speed}`;
+  if (total === null) return fitting([`${grouped(done)} aggregates`, speed], columns);
   const part = total === 0 ? 1 : Math.min(done / total, 1);
-  const bar = "=".repeat(Math.floor(part * bar_chars)).padEnd(bar_chars);
   const percent = `${Math.floor(part * 100)}`.padStart(3);
   const left = per_second > 0 ? clock(Math.max(total - done, 0) / per_second) : "?";
-  return (
-    `[${bar}] ${percent} %  ${grouped(done)} of ${grouped(total)} aggregates  ` +
-    `${speed}  ${left} left`
-  );
+  const count = `${grouped(done)} of ${grouped(total)} aggregates`;
+  const words = fitting([`${percent} %`, count, speed, `${left} left`], columns);
+  const room = Math.min(columns - words.length - "[] ".length, bar_chars_max);
+  if (room < bar_chars_min) return words;
+  return `[${"=".repeat(Math.floor(part * room)).padEnd(room)}] ${words}`;
+}
+
+function fitting(words: readonly string[], columns: number): string {
+  const line = words.join("  ");
+  return line.length > columns && words.length > 1
+    ? fitting(words.slice(0, -1), columns)
+    : line.slice(0, columns);
 }
 
 const grouped = (count: number): string => Math.floor(count).toLocaleString("en-US");
@@ -45,7 +57,7 @@ const redraw_ms = 100;
 
 /** Draws on the terminal at most ten times a second, and removes what it drew in the end. */
 export function createMeter(
-  output: Pick<Output, "progress" | "endProgress">,
+  output: Pick<Output, "progress" | "endProgress" | "columns">,
   { total }: { total: number | null },
 ): Meter {
   const started = performance.now();
@@ -57,7 +69,9 @@ export function createMeter(
       const now = performance.now();
       if (now - drawn < redraw_ms) return;
       drawn = now;
-      output.progress(progressLine({ done, total, seconds: (now - started) / 1000 }));
+      // The last column stays free: some terminals wrap when it is taken.
+      const columns = output.columns() - 1;
+      output.progress(progressLine({ done, total, seconds: (now - started) / 1000, columns }));
     },
     [Symbol.dispose]: output.endProgress,
   };
