@@ -57,6 +57,8 @@ export function createMemoryStorage(): Storage {
     readStream: async (key, { after, limit }) =>
       page(memory.streams.get(keyText(key)) ?? [], after, limit, sizeOfEvent),
     readLog: async ({ after, limit }) => page(memory.events, after, limit, sizeOfEvent),
+    readLeaves: async ({ after, limit }) =>
+      memory.events.slice(after, after + limit).map(({ position, hash }) => ({ position, hash })),
     readHead: async (key) => memory.heads.get(keyText(key)),
     readHeads: async ({ aggregate_type, after, skip, limit }) => {
       const rest = [...memory.heads.values()]

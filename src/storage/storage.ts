@@ -30,6 +30,9 @@ export interface Committed {
   readonly position: Position;
 }
 
+/** An event as the tree over the whole log sees it. */
+export type Leaf = Pick<CommittedEvent, "position" | "hash">;
+
 /** Where the log ends: size and root by way of the frontier; how many streams there are, which. */
 export interface LogHead {
   readonly frontier: Frontier;
@@ -89,6 +92,12 @@ export interface Storage {
 
   /** Events with a position above `after`, ascending, at most `limit`. */
   readLog(options: { after: Position; limit: number }): Promise<CommittedEvent[]>;
+
+  /**
+   * What the tree over the log is made of: the hashes alone, in the same order and within the same
+   * bounds, wherever the bodies are.
+   */
+  readLeaves(options: { after: Position; limit: number }): Promise<Leaf[]>;
 
   /** The head, or undefined for a stream that was never written nor created. */
   readHead(key: StreamKey): Promise<StreamHead | undefined>;

@@ -251,6 +251,21 @@ function reads(check: Check): void {
     expect(await storage.readStream(john, { after: 0, limit: 3 })).toEqual([]);
   });
 
+  check("leaves are the hashes of the log", async ({ storage }) => {
+    await append(storage, [
+      transaction(Array.from({ length: 9 }, () => [event(jane), event(john)]).flat()),
+    ]);
+    const change = { at: "2025-01-01T00:00:00.000000Z", issued_by: null, comment: null };
+    await storage.archiveStream(jane, change);
+    const log = await readAll(storage);
+
+    const leaves = log.map(({ position, hash }) => ({ position, hash }));
+    expect(await storage.readLeaves({ after: 0, limit: 100 })).toEqual(leaves);
+    expect(await storage.readLeaves({ after: 3, limit: 4 })).toEqual(leaves.slice(3, 7));
+    expect(await storage.readLeaves({ after: 18, limit: 4 })).toEqual([]);
+    expect(await storage.readLeaves({ after: 0, limit: 0 })).toEqual([]);
+  });
+
   check("a long stream reads from any version to any other", async ({ storage }) => {
     // Sizes on both sides of 64 and its multiples, in one commit and in many.
     for (const size of [1, 62, 1, 1, 64, 200, 3]) {

@@ -148,6 +148,33 @@ test("no snapshot is lost where states are far larger than events", () =>
     await storage.close();
   }));
 
+test("a page of the log opens few blocks, and the next one goes on", () =>
+  withDirectory(async (directory) => {
+    const storage = await openWriting(directory);
+    const keys = Array.from({ length: 80 }, (_, n) => ({ ...jane, aggregate_id: `p-${n}` }));
+    // As large as a block gets, so that no two events of a stream are in one.
+    const payload = canonicalOf("x".repeat(limits.archive_block_chars_max - 2));
+    for (const some of [keys.slice(0, 40), keys.slice(40)]) {
+      await append(storage, [transaction(some.map((key) => event(key, { payload })))]);
+    }
+    await append(storage, [transaction(keys.map((key) => event(key)))]);
+    for (const key of keys) await storage.archiveStream(key, change);
+
+    const sizes: number[] = [];
+    let last = 0;
+    for (;;) {
+      const events = await storage.readLog({ after: last, limit: 1_000 });
+      if (events.length === 0) break;
+      expect(events.map(({ position }) => position)).toEqual(events.map((_, n) => last + n + 1));
+      last += events.length;
+      sizes.push(events.length);
+    }
+    expect(last).toBe(160);
+    // 32 MiB of blocks, then the one that goes beyond.
+    expect(sizes[0]).toBeLessThanOrEqual(33);
+    await storage.close();
+  }));
+
 test("a move that closing cuts short is finished after the next opening", () =>
   withDirectory(async (directory) => {
     const first = await openWriting(directory);

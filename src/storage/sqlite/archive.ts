@@ -4,15 +4,7 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { dataCorrupted } from "../../model/error.ts";
-import {
-  bodyOf,
-  toBlock,
-  toKept,
-  type Block,
-  type BlockRow,
-  type Body,
-  type KeptSnapshotRow,
-} from "./blocks.ts";
+import { toBlock, toKept, type Block, type BlockRow, type KeptSnapshotRow } from "./blocks.ts";
 import { connectReader } from "./connect.ts";
 import {
   archiveFormat,
@@ -39,7 +31,6 @@ export interface Archive {
   open(): void;
   /** The block that has this version, or would have it. */
   block(stream_id: number, version: number): Block | undefined;
-  body(stream_id: number, version: number): Body | undefined;
   /** Versions above `after`, up to `last`, ascending. Read one by one as they are asked for. */
   snapshots(stream_id: number, after: number, last: number): Iterable<KeptSnapshot>;
   /** The latest snapshot with a version up to this one. */
@@ -66,10 +57,6 @@ export function createArchive(path: string): Archive {
   return {
     open: () => void open(),
     block,
-    body: (stream_id, version) => {
-      const found = block(stream_id, version);
-      return found === undefined ? undefined : bodyOf(found, version);
-    },
     *snapshots(stream_id, after, last) {
       for (const row of open().statements.snapshots.iterate(stream_id, after, last)) {
         yield toKept(row);

@@ -66,14 +66,18 @@ export function toBlock(row: BlockRow): Block {
   return { first, last, elements: splitElements(text), chars: text.length };
 }
 
-/** One body of a block; undefined where the block does not have the version. */
+/**
+ * One body of a block; undefined where the block does not have the version. Its texts are copies: a
+ * slice would keep the text of the whole block in memory.
+ */
 export function bodyOf(block: Block, version: number): Body | undefined {
   const element = block.elements[version - block.first];
   if (element === undefined) return undefined;
   const members = new Map(splitMembers(element));
   const [note, payload, salt] = [members.get("note"), members.get("payload"), members.get("salt")];
   if (note === undefined || payload === undefined || salt === undefined) return undefined;
-  return { salt: Uint8Array.fromHex(salt.slice(1, -1)), note: JSON.parse(note), payload };
+  const copy = Buffer.from(payload).toString() as Canonical;
+  return { salt: Uint8Array.fromHex(salt.slice(1, -1)), note: JSON.parse(note), payload: copy };
 }
 
 export function toKeptRow(stream_id: number, snapshot: Snapshot): KeptSnapshotRow {

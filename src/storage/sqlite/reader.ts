@@ -9,6 +9,7 @@ import type { CommittedEvent } from "../../model/event.ts";
 import type { TokenUse } from "../../model/plan.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { compareKeys, type StreamKey } from "../../model/stream.ts";
+import type { Leaf } from "../storage.ts";
 import type { Archive } from "./archive.ts";
 import type { Trail } from "./audit.ts";
 import type { StoredHead } from "./heads.ts";
@@ -17,12 +18,14 @@ import {
   toAuditEntry,
   toEvent,
   toHead,
+  toLeaf,
   toLogTail,
   toSnapshot,
   toStoredHead,
   toTrail,
   type AuditRow,
   type EventRow,
+  type LeafRow,
   type LogRow,
   type MoveRow,
   type SnapshotRow,
@@ -45,6 +48,9 @@ export function createReader(database: Database, archive: Archive) {
       const row = statements.head.get(key.aggregate_type, key.aggregate_id);
       return row === null ? undefined : toStoredHead(row);
     },
+
+    leaves: (after: number, limit: number): Leaf[] =>
+      statements.leaves.all(after, limit).map(toLeaf),
 
     headsPage: (options: {
       aggregate_type: string | null;
@@ -93,6 +99,7 @@ export function createReader(database: Database, archive: Archive) {
 
 function prepare(database: Database) {
   return {
+    leaves: database.prepare<LeafRow, [number, number]>(sql.readLeaves),
     logPage: database.prepare<EventRow, [number, number]>(sql.readLogPage),
     eventsAt: database.prepare<EventRow, [string]>(sql.readEventsAt),
     run: database.prepare<{ positions: Uint8Array }, [number, number]>(sql.readRun),

@@ -10,6 +10,7 @@ import type { CommittedEvent } from "../../model/event.ts";
 import { digestBytes, rootOf } from "../../model/merkle.ts";
 import { keyText, type StreamKey } from "../../model/stream.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
+import type { Leaf } from "../storage.ts";
 import type { Trail } from "./audit.ts";
 import type { StoredHead } from "./heads.ts";
 import { restBytes } from "./positions.ts";
@@ -34,6 +35,8 @@ export interface EventRow {
   readonly merkle_root: Uint8Array;
   readonly stream_id: number;
 }
+
+export type LeafRow = Pick<EventRow, "position" | "hash">;
 
 export interface StreamRow {
   readonly stream_id: number;
@@ -140,6 +143,11 @@ export function toEvent(row: EventRow): CommittedEvent {
     merkle_root: row.merkle_root,
     position: row.position,
   };
+}
+
+export function toLeaf({ position, hash }: LeafRow): Leaf {
+  if (areBytes([hash], digestBytes) && areCounts([position])) return { position, hash };
+  throw dataCorrupted(`event ${position} is malformed`, { position });
 }
 
 export function toHead(row: StreamRow): StreamHead {

@@ -132,6 +132,9 @@ const eventColumns = `
 export const readLogPage = `${eventColumns}
   WHERE event.position > ? ORDER BY event.position LIMIT ?`;
 
+export const readLeaves = `
+  SELECT position, hash FROM event WHERE position > ? ORDER BY position LIMIT ?`;
+
 /** The parameter is a JSON array of positions, ascending. */
 export const readEventsAt = `${eventColumns}
   WHERE event.position IN (SELECT value FROM json_each(?)) ORDER BY event.position`;

@@ -41,6 +41,8 @@ export function createSqliteStorage(parts: Parts): SqliteStorage {
     readStream: (key, { after, limit }) =>
       read("read events", () => reader.streamPage(key, { after, limit })),
     readLog: ({ after, limit }) => read("read the log", () => reader.logPage(after, limit)),
+    readLeaves: ({ after, limit }) =>
+      read("read the log's leaves", () => reader.leaves(after, limit)),
     readHead: (key) => read("read an aggregate", () => reader.head(key)?.head),
     readHeads: (options) => read("list aggregates", () => reader.headsPage(options)),
     readLogHead: () => read("read the log's head", () => reader.log()),

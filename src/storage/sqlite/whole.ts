@@ -6,49 +6,93 @@ import { unavailable } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import { showKey, type StreamKey } from "../../model/stream.ts";
 import type { Archive } from "./archive.ts";
+import { bodyOf, type Body } from "./blocks.ts";
 import type { EventRow } from "./rows.ts";
 
 /** How often something that moves meanwhile is looked at. */
 const attemptsMax = 5;
 
+/** Characters of the blocks that one page opens: a tenth of a second (measured). */
+const blockCharsMax = 32 * 1024 * 1024;
+
+interface Archived {
+  readonly archive: Archive;
+  readonly archivedOf: { get(stream_id: number): { readonly versions: number } | null };
+}
+
 /** A page of events with their bodies. One that is nowhere comes without, and alone. */
 export function wholeEvents({
   rows,
   chars_max,
-  archive,
-  archivedOf,
-}: {
+  ...archived
+}: Archived & {
   /** Reads from the first one on, each time it is called. */
   readonly rows: () => Iterable<EventRow>;
   readonly chars_max: number | undefined;
-  readonly archive: Archive;
-  readonly archivedOf: { get(stream_id: number): { readonly versions: number } | null };
 }): EventRow[] {
-  const withBody = (row: EventRow): EventRow | undefined => {
-    if (row.payload !== null || row.salt !== null) return row;
-    const versions = archivedOf.get(row.stream_id)?.versions ?? 0;
-    const body = row.version <= versions ? archive.body(row.stream_id, row.version) : undefined;
-    return body === undefined ? undefined : { ...row, ...body };
-  };
   for (let attempt = 1; ; attempt++) {
+    const listed = page(upTo(rows()), { chars_max, sizeOf });
+    const bodyOfRow = openBlocks(listed, archived);
     let missing: EventRow | undefined;
     const found = function* (): Iterable<EventRow> {
-      for (const row of rows()) {
-        const whole = withBody(row);
-        if (whole === undefined) {
+      for (const row of listed) {
+        const body = isHere(row) ? row : bodyOfRow(row);
+        if (body === "later") return;
+        if (body === undefined) {
           missing = row;
           return;
         }
-        yield whole;
+        yield { ...row, ...body };
       }
     };
-    const taken = page(found(), { chars_max, sizeOf: (row) => row.payload?.length ?? 0 });
+    const taken = page(found(), { chars_max, sizeOf });
     // What follows a missing one is on the next page.
     if (taken.length > 0 || missing === undefined) return taken;
     // It may have moved between the looks into the two files. If not, it is missing indeed, and
     // whoever makes an event of it says so.
     if (attempt === attemptsMax) return [missing];
   }
+}
+
+const isHere = (row: EventRow): boolean => row.payload !== null || row.salt !== null;
+const sizeOf = (row: EventRow): number => row.payload?.length ?? 0;
+
+/** As many rows without body as are worth a look ahead. */
+function* upTo(rows: Iterable<EventRow>): Iterable<EventRow> {
+  let elsewhere = 0;
+  for (const row of rows) {
+    if (!isHere(row) && ++elsewhere > limits.scan_rows_max) return;
+    yield row;
+  }
+}
+
+/**
+ * Gives the bodies of these rows one by one. Opens each block once and takes all from it that the
+ * rows want, because in the log the streams alternate; "later" says that this were one too many.
+ */
+function openBlocks(listed: readonly EventRow[], { archive, archivedOf }: Archived) {
+  const wanted = Map.groupBy(
+    listed.filter((row) => !isHere(row)),
+    ({ stream_id }) => stream_id,
+  );
+  const bodies = new Map<EventRow, Body>();
+  let chars = 0;
+  return (row: EventRow): Body | "later" | undefined => {
+    const known = bodies.get(row);
+    if (known !== undefined) return known;
+    const versions = archivedOf.get(row.stream_id)?.versions ?? 0;
+    if (row.version > versions) return undefined;
+    if (chars > blockCharsMax) return "later";
+    const block = archive.block(row.stream_id, row.version);
+    if (block === undefined) return undefined;
+    chars += block.chars;
+    for (const each of wanted.get(row.stream_id) ?? []) {
+      if (each.version > versions) continue;
+      const body = bodyOf(block, each.version);
+      if (body !== undefined) bodies.set(each, body);
+    }
+    return bodies.get(row);
+  };
 }
 
 /** Which stream, and how many of its versions are in the archive. */
