@@ -159,7 +159,7 @@ const raw = (batch: number): Promise<Row> =>
     const batches: Batch[] = [];
     const sink = {
       write: async (each: Batch) => void batches.push(each),
-      alter: async () => undefined,
+      alter: async () => null,
       broken: Promise.withResolvers<unknown>().promise,
       figures: () => ({}),
       check: async () => [],

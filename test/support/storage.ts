@@ -101,7 +101,7 @@ export function askOf(transactions: readonly Transaction[]): Ask {
 }
 
 export const append = (
-  storage: Storage,
+  storage: Pick<Storage, "commit">,
   transactions: readonly Transaction[],
   planContext: PlanContext = context,
 ): Promise<Committed> =>

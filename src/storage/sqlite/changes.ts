@@ -105,11 +105,12 @@ function createArchiving(
     alter: (steps) => alter({ steps }),
     end: async ({ stream_id, pending, ...key }) => {
       assert(pending !== null, "what ends was on its way");
-      const steps: Step[] = [{ kind: "end", stream_id, direction: pending }];
-      if (pending === "archive") return await alter({ steps });
+      await alter({ steps: [{ kind: "end", stream_id, direction: pending }] });
+      if (pending === "archive") return;
       const stored = recall(key);
       assert(stored !== undefined, "an archived stream is not removed while it moves");
-      await alter({ steps, head: { key: stored.key, stored: flagged(stored, false) } });
+      // Only now: nothing may be planned on an end for which the disk has no room.
+      tail.heads.remember(flagged(stored, false));
     },
   };
   const move = async (

@@ -52,6 +52,8 @@ export interface Written {
   readonly logBytes: number;
   /** Why the log cannot be kept small any more; null if it can. */
   readonly fault: unknown;
+  /** Why the steps were rolled back and nothing was written; null if they were not. */
+  readonly refused: Error | null;
 }
 
 /** A writer that leaves checkpoints to a copier. */
@@ -95,17 +97,21 @@ export function createLogWriter(database: Database): LogWriter {
     }
     return bytes;
   };
-  const written = (work: () => void): Written => {
+  const written = (work: () => Error | null): Written => {
     if (failure !== null) throw failure.cause;
-    noting(work);
+    const refused = noting(work);
     try {
-      return { logBytes: noting(keepSmall), fault: null };
+      return { logBytes: noting(keepSmall), fault: null, refused };
     } catch (fault) {
-      return { logBytes: 0, fault };
+      return { logBytes: 0, fault, refused };
     }
   };
   return {
-    write: (batch) => written(() => writer.write(batch)),
+    write: (batch) =>
+      written(() => {
+        writer.write(batch);
+        return null;
+      }),
     alter: (steps) => written(() => writer.alter(steps)),
     restart: () =>
       noting(() => {

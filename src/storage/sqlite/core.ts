@@ -35,8 +35,11 @@ import type { Batch } from "./writer.ts";
 export interface BatchSink {
   /** Resolves once the batch is durable. Batches and alterations are written in call order. */
   write(batch: Batch): Promise<void>;
-  /** The steps in one transaction. */
-  alter(steps: readonly Step[]): Promise<void>;
+  /**
+   * The steps in one transaction. Resolves with null, or with the reason why they were rolled back
+   * alone: others go on (`standsAlone`).
+   */
+  alter(steps: readonly Step[]): Promise<Error | null>;
   /** Resolves with the cause when background work on the files has failed. Never rejects. */
   readonly broken: Promise<unknown>;
   figures(): Record<string, number | string>;
@@ -85,7 +88,10 @@ export function createCore(parts: {
   };
   const alter = async (alteration: Alteration): Promise<void> => {
     beginAlteration(tail, alteration);
-    await durable(sink.alter(alteration.steps));
+    const answer = sink.alter(alteration.steps);
+    await durable(answer.then(() => undefined));
+    const refused = await answer;
+    if (refused !== null) throw refused;
     settleAlteration(tail, alteration);
   };
   /** An answer that stands on running commits must not overtake them. */

@@ -29,6 +29,24 @@ export function translate(what: string, cause: unknown): unknown {
   return cause;
 }
 
+/**
+ * Why a transaction on which nothing is planned may be refused alone, once it is rolled back: no
+ * room on the disk, or rows of a foreign program in its way. Null for what must end all writing: no
+ * failed fsync is among those, because what it has left on the disk is unknown.
+ */
+export function refusalOf(cause: unknown): DbxError | null {
+  if (!(cause instanceof SQLiteError)) return null;
+  const details = { sqlite: cause.code ?? "unknown", reason: cause.message };
+  if (details.sqlite === "SQLITE_FULL") {
+    return unavailable(`cannot write: ${cause.message}`, details, { cause });
+  }
+  if (details.sqlite.startsWith("SQLITE_CONSTRAINT")) {
+    const message = `the database has rows that dbx did not put there: ${cause.message}`;
+    return dataCorrupted(message, details, { cause });
+  }
+  return null;
+}
+
 export const isBusy = (error: unknown): boolean =>
   error instanceof SQLiteError && /^SQLITE_(BUSY|LOCKED)/.test(error.code ?? "");
 

@@ -19,9 +19,9 @@ export function createInlineSink(database: Database, path: string): BatchSink {
   const writer = createWriter(database);
   let commits = 0;
   let failed = false;
-  const noting = (work: () => void): void => {
+  const noting = <T>(work: () => T): T => {
     try {
-      work();
+      return work();
     } catch (error) {
       failed = true;
       throw error;
@@ -75,8 +75,12 @@ export async function createThreadWriter(options: FileOptions): Promise<SinkWrit
   const written = async (request: Request): Promise<Written> => {
     const reply = await thread.ask(request);
     assert(reply.kind === "written", "the writer answers what it was asked");
-    const { logBytes, fault } = reply;
-    return { logBytes, fault: fault === null ? null : fromWire(fault) };
+    const { logBytes, fault, refused } = reply;
+    return {
+      logBytes,
+      fault: fault === null ? null : fromWire(fault),
+      refused: refused === null ? null : fromWire(refused),
+    };
   };
   return {
     write: (batch) => written({ kind: "write", packed: pack(batch) }),
@@ -153,7 +157,11 @@ export async function createCopiedSink(
       noting(await writer.write(batch));
       counts.commits++;
     },
-    alter: async (steps) => noting(await writer.alter(steps)),
+    alter: async (steps) => {
+      const written = await writer.alter(steps);
+      noting(written);
+      return written.refused;
+    },
     broken: broken.promise,
     figures: () => ({ ...counts }),
     check: checker.check,

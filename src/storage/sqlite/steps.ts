@@ -47,6 +47,10 @@ export type Step =
       readonly snapshots: readonly Snapshot[];
     };
 
+/** Nothing is planned on it before it is durable, so that others need not fail with it. */
+export const standsAlone = ({ kind }: Step): boolean =>
+  kind === "stow" || kind === "fetch" || kind === "end";
+
 type Of<Kind> = Extract<Step, { kind: Kind }>;
 
 /** Inside a transaction. Throws where a row is not as this process left it. */

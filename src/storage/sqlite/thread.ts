@@ -39,7 +39,13 @@ export type Reply =
   | { readonly kind: "fetched"; readonly fetched: Fetched }
   | { readonly kind: "checked"; readonly faults: string[] }
   /** Durable, whatever the fault of what came after it; null: none. */
-  | { readonly kind: "written"; readonly logBytes: number; readonly fault: WireError | null }
+  | {
+      readonly kind: "written";
+      readonly logBytes: number;
+      readonly fault: WireError | null;
+      /** Not null: the steps were rolled back, and the thread goes on. */
+      readonly refused: WireError | null;
+    }
   | { readonly kind: "restarted"; readonly done: boolean; readonly ms: number }
   /** The thread does nothing any more. */
   | { readonly kind: "failed"; readonly error: WireError };
@@ -56,9 +62,10 @@ type Handler = (request: Request) => Reply;
 
 function writing(database: Database): Handler {
   const writer = createLogWriter(database);
-  const told = ({ logBytes, fault }: Written): Reply => ({
+  const told = ({ logBytes, fault, refused }: Written): Reply => ({
     ...{ kind: "written", logBytes },
     fault: fault === null ? null : toWire(fault),
+    refused: refused === null ? null : toWire(refused),
   });
   return (request) => {
     if (request.kind === "write") return told(writer.write(unpack(request.packed)));

@@ -3,12 +3,13 @@
 
 import type { Database } from "bun:sqlite";
 import type { StreamHead } from "../../model/aggregate.ts";
-import { assert } from "../../model/error.ts";
+import { assert, type DbxError } from "../../model/error.ts";
 import type { CommittedEvent } from "../../model/event.ts";
 import type { Digest, Frontier } from "../../model/merkle.ts";
 import type { TokenUse } from "../../model/plan.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { readOne } from "./connect.ts";
+import { refusalOf } from "./failure.ts";
 import type { Run } from "./positions.ts";
 import { fromUuid } from "./rows.ts";
 import {
@@ -26,7 +27,7 @@ import {
   writeSynchronous,
   writeTokenUse,
 } from "./sql.ts";
-import { takeStep, type Step } from "./steps.ts";
+import { standsAlone, takeStep, type Step } from "./steps.ts";
 
 export interface LogTail {
   readonly frontier: Frontier;
@@ -56,8 +57,8 @@ export interface Batch {
 export interface Writer {
   /** Durable when it returns; when it throws, nothing of the batch is in the database. */
   write(batch: Batch): void;
-  /** The same for steps. */
-  alter(steps: readonly Step[]): void;
+  /** The same for steps. Out: why they were rolled back, if nothing else has to fail for it. */
+  alter(steps: readonly Step[]): DbxError | null;
   close(): void;
 }
 
@@ -163,10 +164,17 @@ export function createWriter(database: Database): Writer {
       // Whatever `durability` says: the other file is changed on the strength of this one.
       const usual = readOne<{ synchronous: number }>(database, readSynchronous)?.synchronous ?? 2;
       database.run(writeSynchronous(2));
-      transact(() => {
-        for (const step of steps) takeStep(database, step);
-      });
+      let refused: DbxError | null = null;
+      try {
+        transact(() => {
+          for (const step of steps) takeStep(database, step);
+        });
+      } catch (error) {
+        refused = steps.every(standsAlone) ? refusalOf(error) : null;
+        if (refused === null) throw error;
+      }
       database.run(writeSynchronous(usual));
+      return refused;
     },
     close: () => {
       for (const statement of Object.values(statements)) statement.finalize();

@@ -1,0 +1,119 @@
+// A main file that has no room for a block on its way back, or that a foreign program has put rows
+// into: the move is rolled back and waits, everybody else goes on, and so does the next opening.
+
+import { Database } from "bun:sqlite";
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { canonicalOf } from "../../src/model/canonical.ts";
+import { archivePathOf, createArchive } from "../../src/storage/sqlite/archive.ts";
+import { connectReader, connectWriter } from "../../src/storage/sqlite/connect.ts";
+import { createCore } from "../../src/storage/sqlite/core.ts";
+import { mainFormat } from "../../src/storage/sqlite/migrations.ts";
+import { createMoves } from "../../src/storage/sqlite/moves.ts";
+import { createReader } from "../../src/storage/sqlite/reader.ts";
+import {
+  createCopiedSink,
+  createInlineSink,
+  createLocalWriter,
+} from "../../src/storage/sqlite/sinks.ts";
+import {
+  append,
+  event,
+  openWriting,
+  readAll,
+  recompute,
+  transaction,
+  withDirectory,
+} from "../support/storage.ts";
+
+const jane = { aggregate_type: "patient", aggregate_id: "p-001" };
+const john = { aggregate_type: "patient", aggregate_id: "p-002" };
+const change = { at: "2025-01-01T00:00:00.000000Z", issued_by: null, comment: null };
+
+/** One stream in the archive, in several blocks; the main file is as small as it gets. */
+async function archived(directory: string): Promise<void> {
+  const storage = await openWriting(directory);
+  const payload = canonicalOf("x".repeat(10_000));
+  for (let n = 0; n < 6; n++) {
+    const events = Array.from({ length: 50 }, () => event(jane, { payload }));
+    await append(storage, [transaction(events)]);
+  }
+  await append(storage, [transaction([event(john)])]);
+  await storage.keepSnapshot(jane, change);
+  await storage.archiveStream(jane, change);
+  await storage.close();
+  using database = new Database(join(directory, "dbx.db"));
+  database.run("VACUUM");
+}
+
+/** The storage from its parts, with a main file that may have so many pages more than it has. */
+async function openSmall(path: string, mode: "inline" | "copier", pagesMore: number) {
+  const options = { format: mainFormat, durability: "full", autocheckpoint: 0 } as const;
+  const { database } = connectWriter(path, options);
+  const reading = connectReader(path, mainFormat)?.database;
+  if (reading === undefined) throw new Error("nothing to read");
+  const pages = database.query<{ page_count: number }, []>("PRAGMA page_count").get()?.page_count;
+  const limit = (count: number) => database.run(`PRAGMA max_page_count = ${count}`);
+  limit((pages ?? 0) + pagesMore);
+  const archive = createArchive(archivePathOf(path));
+  const reader = createReader(reading, archive);
+  const sink =
+    mode === "inline"
+      ? createInlineSink(database, path)
+      : await createCopiedSink(createLocalWriter(database), { path, durability: "full" });
+  const moves = createMoves({ path, threads: mode === "copier", read: reader.move });
+  const core = createCore({ reader, moves, sink, heads_max: 100 });
+  const close = async (): Promise<void> => {
+    await moves.close();
+    reader.close();
+    archive.close();
+    reading.close();
+    await sink.close();
+    database.close();
+  };
+  return { core, moves, reader, makeRoom: () => limit(1_000_000), close };
+}
+
+const moveOf = ({ reader }: Awaited<ReturnType<typeof openSmall>>) => {
+  const [stream_id = 0] = reader.pendingMoves();
+  return reader.move(stream_id);
+};
+
+test.each(["inline", "copier"] as const)(
+  "a main file without room keeps an aggregate in the archive and nobody else (%s)",
+  (mode) =>
+    withDirectory(async (directory) => {
+      await archived(directory);
+      const path = join(directory, "dbx.db");
+      // Room for what tells of the move and for small events, and for no block.
+      for (const attempt of [1, 2]) {
+        const small = await openSmall(path, mode, 40);
+        if (attempt === 2) small.core.resume();
+        const failed = await small.core
+          .restoreStream(jane, change)
+          .catch((error: unknown) => error);
+
+        expect(failed).toMatchObject({ code: "unavailable", details: { sqlite: "SQLITE_FULL" } });
+        expect(small.moves.figures()).toMatchObject({
+          archive_fault: expect.stringContaining("full"),
+        });
+        expect(moveOf(small)).toMatchObject({ pending: "restore", versions: 300 });
+        const both = [transaction([event(jane)]), transaction([event(john)])];
+        const { outcomes } = await append(small.core, both);
+        expect(outcomes.map(({ kind }) => kind)).toEqual(["refused", "appended"]);
+        if (attempt === 2) {
+          small.makeRoom();
+          expect(await small.core.restoreStream(jane, change)).toMatchObject({ archived: false });
+          expect(small.moves.figures()).toEqual({});
+          const late = [transaction([event(jane, { expected_version: 300 })])];
+          expect((await append(small.core, late)).outcomes[0]?.kind).toBe("appended");
+        }
+        await small.close();
+      }
+      const storage = await openWriting(directory);
+      expect(await readAll(storage)).toHaveLength(304);
+      expect(await recompute(storage)).toEqual([]);
+      await storage.close();
+    }),
+  30_000,
+);
