@@ -279,6 +279,23 @@ test("a trigger, index or table that is missing, changed or added is told at the
     }
   }));
 
+test("a check while the audit trail grows tells no fault", () =>
+  withDirectory(async (directory) => {
+    const storage = await openWriting(directory, { threads: "both", durability: "normal" });
+    await append(storage, [transaction([event(jane)])]);
+    const change = { at: "2025-01-01T00:00:00.000000Z", issued_by: null, comment: null };
+    let ended = false;
+    const growing = (async () => {
+      while (!ended) {
+        await Promise.all(Array.from({ length: 8 }, () => storage.keepSnapshot(jane, change)));
+      }
+    })();
+    for (let n = 0; n < 10; n++) expect(await storage.check({ limit: 9 })).toEqual([]);
+    ended = true;
+    await growing;
+    await storage.close();
+  }));
+
 test("a damaged page is told by the check, and the store goes on", () =>
   withDirectory(async (directory) => {
     await filled(directory);

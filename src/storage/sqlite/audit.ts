@@ -34,25 +34,25 @@ function entryHash(before: Digest, entry: AuditEntry): Digest {
 }
 
 /** What is wrong with the trail, as sentences; at most `limit`. */
-export function checkTrail(database: Database, limit: number): string[] {
+export const checkTrail = (database: Database, limit: number): string[] =>
+  // In one transaction: between two the trail may have grown.
+  database.transaction(() => trailFaults(database).slice(0, limit))();
+
+function trailFaults(database: Database): string[] {
   using rows = database.prepare<AuditRow, [number, number]>(readAuditPage);
   using last = database.prepare<TrailRow, []>(readTrailRow);
   const row = last.get();
   if (row === null) return ["the row of the audit trail is missing"];
   const end = toTrail(row);
   let trail: Trail = { entries: 0, hash: emptyKeys, removed: 0 };
-  const faults: string[] = [];
   for (const each of rows.iterate(Number.MIN_SAFE_INTEGER, end.entries + 1)) {
     trail = trailWith(trail, toAuditEntry(each));
     if (each.entry === trail.entries && Buffer.compare(each.hash, trail.hash) === 0) continue;
-    faults.push(`entry ${each.entry} of the audit trail does not follow from those before it`);
     // Nothing after it follows either.
-    break;
+    return [`entry ${each.entry} of the audit trail does not follow from those before it`];
   }
-  if (faults.length === 0 && !isSame(trail, end)) {
-    faults.push(`the audit trail should end at entry ${end.entries}, but not as it does`);
-  }
-  return faults.slice(0, limit);
+  if (isSame(trail, end)) return [];
+  return [`the audit trail should end at entry ${end.entries}, but not as it does`];
 }
 
 const isSame = (left: Trail, right: Trail): boolean =>
