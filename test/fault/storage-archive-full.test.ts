@@ -117,3 +117,56 @@ test.each(["inline", "copier"] as const)(
     }),
   30_000,
 );
+
+test.each([false, "copier", "both"] as const)(
+  "rows of a foreign program keep an aggregate only if they differ (threads: %p)",
+  (threads) =>
+    withDirectory(async (directory) => {
+      await archived(directory);
+      const first = await openWriting(directory);
+      const before = await readAll(first);
+      const [kept] = await first.readSnapshots(jane, { after: 0, limit: 9 });
+      await first.close();
+      const { position = 0, salt = "", payload = "" } = before[2] ?? {};
+      const { stream_id, version, state, created_at } = { stream_id: 1, ...Object(kept) };
+      using foreign = new Database(join(directory, "dbx.db"));
+      foreign.run("INSERT INTO body VALUES (?, ?, NULL, ?)", [position, salt, payload]);
+      foreign.run(
+        `INSERT INTO snapshot (stream_id, version, state, merkle_root, created_at)
+          VALUES (?, ?, ?, x'00', ?)`,
+        [stream_id, version, state, created_at],
+      );
+
+      const storage = await openWriting(directory, { threads });
+      const failed = await storage.restoreStream(jane, change).catch((error: unknown) => error);
+      expect(failed).toMatchObject({ code: "data_corrupted" });
+      expect(await storage.figures()).toMatchObject({ moves_pending: 1 });
+      await append(storage, [transaction([event(john)])]);
+
+      foreign.run("UPDATE snapshot SET merkle_root = ?", [Object(kept).merkle_root]);
+      expect(await storage.restoreStream(jane, change)).toMatchObject({ archived: false });
+      expect((await readAll(storage)).slice(0, -1)).toEqual(before);
+      expect(await recompute(storage)).toEqual([]);
+      await storage.close();
+    }),
+  30_000,
+);
+
+test("moves that wait in line while the storage is closed are told so", () =>
+  withDirectory(async (directory) => {
+    await archived(directory);
+    const storage = await openWriting(directory);
+    const waiting = Array.from({ length: 6 }, (_, n) =>
+      (n % 2 === 0 ? storage.restoreStream : storage.archiveStream)(jane, change).then(
+        () => "moved",
+        (error: unknown) => Object(error).code,
+      ),
+    );
+    await storage.close();
+
+    const answers = new Set(await Promise.all(waiting));
+    expect([...answers]).toEqual(["unavailable"]);
+    await expect(storage.archiveStream(jane, change)).rejects.toMatchObject({
+      code: "unavailable",
+    });
+  }));

@@ -28,6 +28,18 @@ export const insertEvent = `
 
 export const insertBody = `INSERT INTO body (position, salt, note, payload) VALUES (?, ?, ?, ?)`;
 
+/** What comes back; the same row, if a foreign program has put it there, is left as it is. */
+export const returnBody = `
+  INSERT INTO body (position, salt, note, payload) SELECT ?1, ?2, ?3, ?4
+  WHERE NOT EXISTS (SELECT 1 FROM body
+    WHERE position = ?1 AND salt IS ?2 AND note IS ?3 AND payload IS ?4)`;
+export const returnSnapshot = `
+  INSERT INTO snapshot (stream_id, version, state, merkle_root, created_at, comment)
+  SELECT ?1, ?2, ?3, ?4, ?5, ?6
+  WHERE NOT EXISTS (SELECT 1 FROM snapshot
+    WHERE stream_id = ?1 AND version = ?2 AND state IS ?3 AND merkle_root IS ?4
+      AND created_at IS ?5 AND comment IS ?6)`;
+
 export const insertStream = `
   INSERT INTO stream (stream_id, aggregate_type, aggregate_id, version, archived, updated_at,
     frontier, positions, state)

@@ -125,11 +125,11 @@ function fetch(
 ): void {
   const counted = database.run(sql.countMoved, [after, stream_id, before, "restore"]);
   assert(counted.changes === 1, "the move is where this process left it");
-  using statement = database.prepare(sql.insertBody);
+  using statement = database.prepare(sql.returnBody);
   for (const { position, salt, note, payload } of bodies) {
     statement.run(position, salt, note, payload);
   }
   for (const snapshot of snapshots) {
-    database.run(sql.insertSnapshot, snapshotValues(stream_id, snapshot));
+    database.run(sql.returnSnapshot, snapshotValues(stream_id, snapshot));
   }
 }
