@@ -98,9 +98,11 @@ function changes(
     audit.push({ entry: audit.length + 1, action, aggregate_type, aggregate_id, ...change });
   const flag = (key: StreamKey, archived: boolean, change: Change): StreamHead | undefined => {
     const head = heads.get(keyText(key));
-    if (head === undefined || head.archived === archived) return head;
+    if (head === undefined) return undefined;
+    const same = head.archived === archived;
+    if (!same || change.comment !== null) note(archived ? "archive" : "restore", key, change);
+    if (same) return head;
     heads.set(keyText(key), { ...head, archived });
-    note(archived ? "archive" : "restore", key, change);
     return { ...head, archived };
   };
   return {

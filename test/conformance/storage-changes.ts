@@ -123,6 +123,7 @@ function archiving(check: Check): void {
 
     expect(restored).toMatchObject({ version: 600, archived: false });
     expect(await again.restoreStream(jane, change())).toMatchObject({ archived: false });
+    expect(await again.restoreStream(jane, change("why"))).toMatchObject({ archived: false });
     await append(again, [transaction([event(jane, { expected_version: 600 })])]);
     expect((await everything(again)).jane.slice(0, 600)).toEqual(before.jane);
     expect((await everything(again)).snapshots).toEqual(before.snapshots);
@@ -131,6 +132,8 @@ function archiving(check: Check): void {
       ["snapshot", "last"],
       ["archive", "old"],
       ["restore", "needed"],
+      // Nothing is done, but what somebody says to it is kept.
+      ["restore", "why"],
     ]);
   });
 

@@ -61,7 +61,7 @@ test("one with events is not removed; one without is, and may be made anew", asy
   expect(await store.dbx.verifyLog(root, {})).toMatchObject({ aggregates: 1, position: 1 });
 });
 
-test("the trail tells who, when, what and why, and only of what was done", async () => {
+test("the trail tells who, when, what and why of what was done or commented on", async () => {
   await append("{}");
   await store.dbx.createSnapshot(clerk, { ...key, comment: "before" });
   await store.dbx.archiveAggregate(root, { ...key, comment: "after" });
@@ -73,7 +73,8 @@ test("the trail tells who, when, what and why, and only of what was done", async
   expect(trail).toMatchObject([
     { entry: 1, action: "snapshot", ...key, comment: "before", issued_by: { group: "ward" } },
     { entry: 2, action: "archive", ...key, comment: "after", issued_by },
-    { entry: 3, action: "restore", ...key, comment: null, issued_by },
+    { entry: 3, action: "archive", ...key, comment: "again", issued_by },
+    { entry: 4, action: "restore", ...key, comment: null, issued_by },
   ]);
   const times = trail.map(({ at }) => at);
   expect(times).toEqual(times.toSorted());

@@ -118,12 +118,18 @@ function createArchiving(
     change: Change,
     direction: Direction,
   ): Promise<StreamHead | undefined> => {
+    // It may have waited for its turn until now.
+    moves.requireOpen();
     const stored = recall(key);
     if (stored === undefined) return await answer(undefined);
     const { stream_id, head } = stored;
     const empty = head.version === 0;
     const pending = empty || !head.archived ? null : (reader.move(stream_id)?.pending ?? null);
     if ((pending ?? (head.archived ? "archive" : "restore")) === direction) {
+      if (change.comment !== null) {
+        const { trail, step } = noted(tail.trail, direction, key, change);
+        await alter({ steps: [step], trail });
+      }
       if (pending === null) return await answer(head);
     } else {
       const { trail, step } = noted(tail.trail, direction, key, change);
@@ -142,6 +148,7 @@ function createArchiving(
     direction: Direction,
   ): Promise<StreamHead | undefined> => {
     // Where nothing moves there is nothing to wait for.
+    moves.requireOpen();
     const isEmpty = (recall(key)?.head.version ?? 0) === 0;
     if (isEmpty) return await move(key, change, direction);
     return await inTurn(keyText(key), () => move(key, change, direction));

@@ -38,6 +38,8 @@ export interface MoveEffects {
 export interface Moves {
   /** Resolves when nothing of the stream is on its way any more. */
   run(stream_id: number, effects: MoveEffects): Promise<void>;
+  /** Throws `unavailable` while the storage is being closed. */
+  requireOpen(): void;
   figures(): Record<string, number | string>;
   /** Waits for the block that moves now. What is left goes on after the next opening. */
   close(): Promise<void>;
@@ -70,6 +72,9 @@ export function createMoves(parts: MovesParts): Moves {
   const requireOpen = (): void => {
     if (closed) throw unavailable("the storage is being closed; the move goes on when it opens");
   };
+  const noteFault = (cause: unknown): void => {
+    fault = translateMove(cause);
+  };
   const run = async (stream_id: number, effects: MoveEffects): Promise<void> => {
     requireOpen();
     const move = parts.read(stream_id);
@@ -95,18 +100,19 @@ export function createMoves(parts: MovesParts): Moves {
           await run(stream_id, effects);
           fault = null;
         } catch (cause) {
-          fault = translateMove(cause);
+          noteFault(cause);
           // What failed once is opened anew by the next one.
-          await stop();
+          await stop().catch(() => undefined);
           throw fault;
         }
         clearTimeout(idle);
-        idle = setTimeout(() => (last = last.then(stop)), idleMs).unref();
+        idle = setTimeout(() => (last = last.then(stop).catch(noteFault)), idleMs).unref();
       });
       // Those behind wait for the end of this one, not for its success.
       last = mine.catch(() => undefined);
       return mine;
     },
+    requireOpen,
     figures: () => (fault === null ? {} : { archive_fault: String(fault) }),
     close: async () => {
       closed = true;

@@ -130,17 +130,16 @@ async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
     const core = createCore({ reader, moves, sink, heads_max });
     core.resume();
     const finish = async (): Promise<void> => {
-      try {
-        await moves.close();
-        reader.close();
-        archive.close();
-        closeArchive(path);
-        reading.database.close();
-        await sink.close();
-      } finally {
-        writing?.database.close();
-        release();
-      }
+      // In this order, each whatever became of those before it.
+      await using ends = new AsyncDisposableStack();
+      ends.defer(release);
+      ends.defer(() => writing?.database.close());
+      ends.defer(sink.close);
+      ends.defer(() => reading.database.close());
+      ends.defer(() => closeArchive(path));
+      ends.defer(archive.close);
+      ends.defer(reader.close);
+      ends.defer(moves.close);
     };
     let finished: Promise<void> | null = null;
     return createSqliteStorage({

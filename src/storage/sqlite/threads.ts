@@ -22,6 +22,7 @@ export function startThread() {
   const waiting: PromiseWithResolvers<Reply>[] = [];
   const death = Promise.withResolvers<unknown>();
   let failed: unknown = null;
+  let stopping = false;
 
   const fail = (cause: unknown): void => {
     failed ??= cause;
@@ -32,7 +33,13 @@ export function startThread() {
     else waiting.shift()?.resolve(data);
   };
   const ended = Promise.withResolvers<void>();
-  worker.addEventListener("close", () => ended.resolve());
+  worker.addEventListener("close", () => {
+    ended.resolve();
+    if (stopping) return;
+    const cause = new Error("a thread of the storage ended by itself");
+    fail(cause);
+    death.resolve(cause);
+  });
   worker.onerror = (event) => {
     const cause = new Error(`a thread of the storage ended: ${event.message}`);
     fail(cause);
@@ -54,6 +61,7 @@ export function startThread() {
      * because its connection keeps the log in use.
      */
     stop: async (): Promise<void> => {
+      stopping = true;
       fail(unavailable("the storage is being closed"));
       worker.terminate();
       const timer = setTimeout(ended.resolve, stopMsMax);
