@@ -3,7 +3,7 @@
 // but never holds anything.
 
 import { emptyState, evolve, type StreamHead } from "../model/aggregate.ts";
-import { dataCorrupted, type DbxError } from "../model/error.ts";
+import { dataCorrupted, DbxError } from "../model/error.ts";
 import type { CommittedEvent } from "../model/event.ts";
 import { limits } from "../model/limits.ts";
 import {
@@ -20,7 +20,7 @@ import {
 import { contentDigest, eventHash } from "../model/plan.ts";
 import type { Snapshot } from "../model/snapshot.ts";
 import { showKey, type Position, type StreamKey, type Version } from "../model/stream.ts";
-import type { Storage } from "../storage/storage.ts";
+import type { LogHead, Storage } from "../storage/storage.ts";
 
 /** One thing that is not as the events say. */
 export interface Fault {
@@ -197,52 +197,123 @@ export interface StoreReport {
 
 /**
  * Every stream, the tree over the whole log, and the database underneath. Appends may go on
- * meanwhile.
+ * meanwhile. What cannot be read is a fault, too; only a log without end is thrown.
  */
 export async function verifyStore(storage: Storage): Promise<StoreReport> {
   const faults: Fault[] = [];
   const full = () => faults.length >= limits.verify_faults_max;
   // The log first: what is appended after this line is not part of the question.
   const log = await storage.readLogHead();
-  await verifyLogTree(storage, log.frontier, faults);
-  let aggregates = 0;
-  let keys = emptyKeys;
-  for (let after: StreamKey | null = null; !full();) {
-    const heads: StreamHead[] = await storage.readHeads({
-      aggregate_type: null,
-      after,
-      skip: 0,
-      limit: limits.scan_rows_max,
-    });
+  await readable(faults, {}, () => verifyLogTree(storage, log.frontier, faults));
+  const counted = await walkHeads(storage, faults, async (head) => {
+    const own = await readable(faults, keyOf(head), () => verifyStream(storage, head));
+    faults.push(...(own ?? []));
+    await nextTurn();
+  });
+  if (!full()) await verifyKeys(storage, { log, counted }, faults);
+  if (!full()) {
+    const limit = limits.verify_faults_max;
+    const told = await readable(faults, {}, () => storage.check({ limit }));
+    for (const fault of told ?? []) faults.push({ fault });
+  }
+  return {
+    aggregates: counted.aggregates,
+    position: log.frontier.size,
+    log_root: rootOf(log.frontier).toHex(),
+    faults: faults.slice(0, limits.verify_faults_max),
+  };
+}
+
+/** What `work` gives. If it is damaged, that is a fault, and the pass goes on elsewhere. */
+async function readable<T>(
+  faults: Fault[],
+  place: Partial<StreamKey>,
+  work: () => Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof DbxError) || error.code !== "data_corrupted") throw error;
+    faults.push({ ...error.details, ...place, fault: error.message });
+    return undefined;
+  }
+}
+
+/** How many aggregates there are, and which. */
+interface Counted {
+  readonly aggregates: number;
+  readonly keys: Digest;
+}
+
+/** All heads in key order; those that cannot be read are faults, and are passed over. */
+async function walkHeads(
+  storage: Storage,
+  faults: Fault[],
+  visit: (head: StreamHead) => Promise<void>,
+): Promise<Counted> {
+  let [aggregates, keys] = [0, emptyKeys];
+  let after: StreamKey | null = null;
+  let [limit, skip]: [number, number] = [limits.scan_rows_max, 0];
+  while (faults.length < limits.verify_faults_max) {
+    const own: Fault[] = [];
+    const options = { aggregate_type: null, after, skip, limit };
+    const heads = await readable(own, {}, () => storage.readHeads(options));
+    if (heads === undefined) {
+      // It is one of these; fewer and fewer are read until it is alone.
+      limit = Math.floor(limit / 2);
+      if (limit > 0) continue;
+      // A damaged page says the same of every row.
+      if (own[0]?.fault === faults.at(-1)?.fault) break;
+      faults.push(...own);
+      [limit, skip, aggregates] = [1, skip + 1, aggregates + 1];
+      continue;
+    }
     for (const head of heads) {
       aggregates++;
       keys = keysWith(keys, head);
-      if (!full()) faults.push(...(await verifyStream(storage, head)));
-      await nextTurn();
+      if (faults.length < limits.verify_faults_max) await visit(head);
     }
     const last = heads.at(-1);
     if (last === undefined) break;
     after = keyOf(last);
+    skip = 0;
+    limit = Math.min(limit * 2, limits.scan_rows_max);
+    await nextTurn();
   }
-  if (!full()) {
+  return { aggregates, keys };
+}
+
+/** How often the keys are counted while others create and remove. */
+const countsMax = 8;
+
+/**
+ * Whether the aggregates are those that were created. They may change while they are counted, and
+ * back again, so that what seems wrong is counted again; while they never rest, nothing is said.
+ */
+async function verifyKeys(
+  storage: Storage,
+  { log, counted }: { log: LogHead; counted: Counted },
+  faults: Fault[],
+): Promise<void> {
+  let before = log;
+  let found = counted;
+  for (let count = 1; ; count++) {
     const now = await storage.readLogHead();
-    // Streams made while we counted are in neither or both; a stable count must agree.
-    if (now.streams === log.streams && aggregates !== log.streams) {
-      faults.push({ fault: `there are ${aggregates} aggregates, but ${log.streams} were created` });
+    const { aggregates, keys } = found;
+    if ([before, now].some((log) => log.streams === aggregates && same(log.keys, keys))) return;
+    if (count === countsMax) {
+      if (now.streams !== before.streams || !same(now.keys, before.keys)) return;
+      if (aggregates !== now.streams)
+        faults.push({
+          fault: `there are ${aggregates} aggregates, but ${now.streams} were created`,
+        });
+      if (!same(keys, now.keys))
+        faults.push({ fault: "the aggregates are not those that were created" });
+      return;
     }
-    if (now.streams === log.streams && !same(keys, log.keys)) {
-      faults.push({ fault: "the aggregates are not those that were created" });
-    }
-    for (const fault of await storage.check({ limit: limits.verify_faults_max }))
-      faults.push({ fault });
+    before = now;
+    found = await walkHeads(storage, [], async () => undefined);
   }
-  const log_root = rootOf(log.frontier).toHex();
-  return {
-    aggregates,
-    position: log.frontier.size,
-    log_root,
-    faults: faults.slice(0, limits.verify_faults_max),
-  };
 }
 
 async function verifyLogTree(storage: Storage, expected: Frontier, faults: Fault[]): Promise<void> {
