@@ -70,7 +70,8 @@ export interface Storage {
    * Marks the stream as archived, so that it takes no more events, then moves its bodies and
    * snapshots to long-term storage; every read goes on giving them. Resolves when all is moved. A
    * move that was cut short is finished after the next opening. An archived stream stays as it is,
-   * with an entry in the audit trail only if the change has a comment. Undefined for an unknown stream.
+   * with an entry in the audit trail only if the change has a comment. Undefined for an unknown
+   * stream.
    */
   archiveStream(key: StreamKey, change: Change): Promise<StreamHead | undefined>;
 
