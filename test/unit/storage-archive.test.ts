@@ -175,6 +175,16 @@ test("a page of the log opens few blocks, and the next one goes on", () =>
     await storage.close();
   }));
 
+test("a body that is in both files is told", () =>
+  withDirectory(async (directory) => {
+    await archived(directory);
+    using main = new Database(join(directory, "dbx.db"));
+    main.run("INSERT INTO body (position, salt, payload) VALUES (1, zeroblob(16), '{}')");
+    const storage = await openReading(directory);
+    expect(await storage.check({ limit: 9 })).toEqual(["body 1 is in the archive, too"]);
+    await storage.close();
+  }));
+
 test("a move that closing cuts short is finished after the next opening", () =>
   withDirectory(async (directory) => {
     const first = await openWriting(directory);

@@ -258,6 +258,10 @@ export const orphanChecks: readonly string[] = [
     WHERE stream.stream_id IS NULL OR versions NOT BETWEEN 0 AND version
       OR CASE WHEN pending IS NULL THEN versions <> version
         ELSE pending NOT IN ('archive', 'restore') END LIMIT ?`,
+  `SELECT 'body ' || event.position || ' is in the archive, too' AS fault
+    FROM event JOIN archive ON archive.stream_id = event.stream_id
+      JOIN body ON body.position = event.position
+    WHERE archive.pending IS NULL AND event.version <= archive.versions LIMIT ?`,
   `SELECT 'the row of the log is missing' AS fault WHERE NOT EXISTS (SELECT 1 FROM log) LIMIT ?`,
 ];
 
