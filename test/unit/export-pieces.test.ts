@@ -1,4 +1,4 @@
-// How an export writes: in pieces of about a MiB, whatever the rows are like, and in a time that
+// How an export writes: in pieces of about 64 KiB, whatever the rows are like, and in a time that
 // grows with what there is to write.
 
 import { expect, test } from "bun:test";
@@ -38,17 +38,18 @@ test("a few short rows of very many columns are not written at once", async () =
   let told = 0;
   const { longest, all, lines } = await measure(csv([wide, ...empty], (rows) => (told += rows)));
   expect(all).toBeGreaterThan(7 * mib);
-  expect(longest).toBeLessThan(1.1 * mib);
+  // The column names alone are more than a piece.
+  expect(longest).toBeLessThan(0.1 * mib);
   expect({ lines, told }).toEqual({ lines: 502, told: 501 });
 });
 
 test("a page of large states is not written at once", async () => {
-  const text = "x".repeat(100_000);
-  const list = Array.from({ length: 100 }, (_, index) => aggregate("a", `${index}`, { text }));
+  const text = "x".repeat(50_000);
+  const list = Array.from({ length: 200 }, (_, index) => aggregate("a", `${index}`, { text }));
   for (const pieces of [csv(list), json(list)]) {
     const { longest, all } = await measure(pieces);
     expect(all).toBeGreaterThan(9 * mib);
-    expect(longest).toBeLessThan(1.2 * mib);
+    expect(longest).toBeLessThan(0.2 * mib);
   }
 });
 
@@ -56,8 +57,7 @@ test("many short rows are written together", async () => {
   const list = Array.from({ length: 20_000 }, (_, index) => aggregate("a", `${index}`, { x: "1" }));
   let pieces = 0;
   for await (const _piece of csv(list)) pieces++;
-  // One is the line of the columns.
-  expect(pieces).toBe(2);
+  expect(pieces).toBeLessThan(5);
 });
 
 test("a row 16 times as large takes about 16 times as long, not 256 times", async () => {
