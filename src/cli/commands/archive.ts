@@ -6,7 +6,7 @@ import { toJson } from "../../api/json.ts";
 import { SnapshotRecord } from "../../api/operations/aggregates.ts";
 import { Aggregate } from "../../model/aggregate.ts";
 import { canonicalize, type Canonical } from "../../model/canonical.ts";
-import { command } from "../command.ts";
+import { command, type Command } from "../command.ts";
 import { afterDoing, pairs, type Output } from "../output.ts";
 import { asking, callFlags, keyFlags, strict } from "./key-flags.ts";
 
@@ -47,40 +47,50 @@ export const snapshot = command({
   },
 });
 
-export const archive = command({
+/** Archiving and restoring differ in their words alone. */
+function moving(options: {
+  operation: "archiveAggregate" | "restoreAggregate";
+  summary: string;
+  about: string;
+  example: string;
+  /** What has become of the aggregate. */
+  done: string;
+}): Command {
+  const { operation, summary, about, example, done } = options;
+  return command({
+    summary,
+    about,
+    flags,
+    words,
+    examples: [example],
+    run: async (given, shell) => {
+      const moved = await asking({ shell, access: "write", token: given.token }, ({ ask }) =>
+        ask(operation, reasonOf(given)),
+      );
+      await afterDoing(
+        { words: `the aggregate is ${done}`, details: reasonOf(given) },
+        printFlag(shell.output, moved, given.comment),
+      );
+    },
+  });
+}
+
+export const archive = moving({
+  operation: "archiveAggregate",
   summary: "Take no more events for an aggregate and move what it holds to long-term storage.",
   about:
     "Payloads, notes and snapshots move into the archive file, compressed; everything can still be read,\n" +
     "replayed, verified and exported. Needs the grant admin.",
-  flags,
-  words,
-  examples: ['dbx aggregate archive person p-002 --comment "left in 2024"'],
-  run: async (given, shell) => {
-    const archived = await asking({ shell, access: "write", token: given.token }, ({ ask }) =>
-      ask("archiveAggregate", reasonOf(given)),
-    );
-    await afterDoing(
-      { words: "the aggregate is archived", details: reasonOf(given) },
-      printFlag(shell.output, archived, given.comment),
-    );
-  },
+  example: 'dbx aggregate archive person p-002 --comment "left in 2024"',
+  done: "archived",
 });
 
-export const restore = command({
+export const restore = moving({
+  operation: "restoreAggregate",
   summary: "Move an archived aggregate back and take events for it again.",
   about: "Needs the grant admin.",
-  flags,
-  words,
-  examples: ["dbx aggregate restore person p-002"],
-  run: async (given, shell) => {
-    const restored = await asking({ shell, access: "write", token: given.token }, ({ ask }) =>
-      ask("restoreAggregate", reasonOf(given)),
-    );
-    await afterDoing(
-      { words: "the aggregate is restored", details: reasonOf(given) },
-      printFlag(shell.output, restored, given.comment),
-    );
-  },
+  example: "dbx aggregate restore person p-002",
+  done: "restored",
 });
 
 export const remove = command({
