@@ -13,6 +13,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { publish } from "../../src/cli/export/scratch.ts";
 import { aggregate, exportTo, pagesFrom, type ExportCase } from "../support/export.ts";
 import { tempDir } from "../support/temp.ts";
 
@@ -156,4 +157,21 @@ test("the data directory is known by any of its names", async () => {
       });
     }
   expect(textsIn(data_dir)).toEqual({ "machine.key": "secret" });
+});
+
+test("a place that refuses in the middle is named, with the files that are new by then", async () => {
+  using dir = tempDir();
+  const at = (name: string) => join(dir.path, name);
+  for (const name of ["a", "b", "c"]) writeFileSync(at(`${name}.new`), name);
+  mkdirSync(at("b"));
+  const moves = ["a", "b", "c"].map((name) => ({ from: at(`${name}.new`), to: at(name) }));
+  const refused = await publish(moves).catch((error: unknown) => error);
+  expect(refused).toMatchObject({
+    code: "unavailable",
+    message: `cannot write ${at("b")} (EISDIR); only 1 of 3 files are exported`,
+    details: { exported: [at("a")] },
+  });
+  expect([readFileSync(at("a"), "utf8"), existsSync(at("c"))]).toEqual(["a", false]);
+  // With nothing replaced there is nothing to name: the caller says so.
+  await expect(publish(moves.slice(1))).rejects.toMatchObject({ code: "EISDIR" });
 });

@@ -3,6 +3,7 @@
 
 import { mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { unavailable, type DbxError } from "../../model/error.ts";
 import { syncDirectory } from "../../storage/documents.ts";
 
 export interface Scratch extends Disposable {
@@ -34,7 +35,8 @@ interface Move {
 
 /**
  * Renames finished files to their places, durably. Each place holds its old file or its new one; a
- * crash in between may leave some of either.
+ * crash in between may leave some of either. So may a place that refuses unforeseen (a mount point,
+ * an immutable file): `unavailable` then, with the places that are new in `details.exported`.
  */
 export async function publish(moves: readonly Move[]): Promise<void> {
   const folders = new Set<string>();
@@ -44,6 +46,31 @@ export async function publish(moves: readonly Move[]): Promise<void> {
     if (made !== undefined) folders.add(dirname(made));
     folders.add(dirname(to));
   }
-  for (const { from, to } of moves) renameSync(from, to);
+  const exported: string[] = [];
+  for (const { from, to } of moves) {
+    try {
+      renameSync(from, to);
+    } catch (cause) {
+      if (exported.length === 0) throw cause;
+      throw onlySome({ to, exported, of: moves.length, cause });
+    }
+    exported.push(to);
+  }
   for (const folder of folders) await syncDirectory(folder);
+}
+
+function onlySome(told: {
+  to: string;
+  exported: readonly string[];
+  of: number;
+  cause: unknown;
+}): DbxError {
+  const { to, exported, of, cause } = told;
+  const reason = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
+  const done = `only ${exported.length} of ${of} files are exported`;
+  return unavailable(
+    `cannot write ${to} (${reason}); ${done}`,
+    { file: to, reason, exported },
+    { cause },
+  );
 }
