@@ -104,10 +104,9 @@ async function runToEnd(
   const { opened } = running;
   const failed = await Promise.race([opened.failure, signals.next("stopping", log)]);
   if (failed instanceof DbxError) log.error("storage failed", { reason: failed.message });
-  const ended = shutDown(running);
+  const ended = shutDown(running, () => log.info("stopped", {}));
   const forced = await Promise.race([ended, signals.next("forced to stop", log)]);
   if (forced === "signal") return interrupted;
-  log.info("stopped", {});
   return failed instanceof DbxError ? statusOf.unavailable.exit : 0;
 }
 
@@ -126,9 +125,14 @@ async function reloaded(shell: Shell, given: Given): Promise<Config> {
 const interrupted = 130;
 
 /** Answers what was accepted, makes the files small, and only then says that nobody serves them. */
-async function shutDown({ server, opened, data_dir }: Running): Promise<void> {
+async function shutDown(
+  { server, opened, data_dir }: Running,
+  closed: () => void = () => {},
+): Promise<void> {
   await server.stop();
   await opened.close();
+  // Before the record goes: whoever waits for that reads the log to its last line.
+  closed();
   // The lock is free now: another server may have left its own record already.
   removePidFile(data_dir, process.pid);
 }
