@@ -3,9 +3,11 @@
 import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Dbx } from "./api/dbx.ts";
+import type { Live } from "./api/live.ts";
 import { createCommitter } from "./engine/committer.ts";
 import { createEngine } from "./engine/engine.ts";
 import { createClock } from "./engine/clock.ts";
+import { createLive } from "./engine/live.ts";
 import { ensureMachineKey, readMachineKey } from "./engine/machine-key.ts";
 import { openSchemas } from "./engine/schemas.ts";
 import { createSettings, type Settings } from "./engine/settings.ts";
@@ -40,6 +42,7 @@ export interface OpenOptions {
 
 export interface Opened {
   readonly dbx: Dbx;
+  readonly live: Live;
   /** The actor behind a token's value. Throws `unauthenticated`. Keep-alive tokens live on by it. */
   readonly authenticate: (token: string) => Actor;
   /** A short-lived token with every grant for this machine's command line: actor `cli` / `cli:<user>`. */
@@ -133,6 +136,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
       hidesSomething: (type) => hidesSomething(view.visibilityOf(type)),
     };
   };
+  const live = createLive();
   const committer = createCommitter({ storage, context });
   const staging = createStaging({
     path: join(data_dir, "staged_events.json"),
@@ -148,6 +152,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
   });
   const closeAll = async (): Promise<void> => {
     try {
+      live.close();
       await schemas.close();
       await staging.close();
       await committer.close();
@@ -161,6 +166,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
     dbx: createEngine({
       ...{ storage, committer, tokens, schemas, staging, system, now, settings, status },
     }),
+    live,
     authenticate: tokens.authenticate,
     openSession: tokens.openSession,
     machineKey:

@@ -98,8 +98,8 @@ export const Config = Type.Object(
     api: Type.Object(
       {
         rest: Type.Boolean({ default: true, description: "Serve the REST API." }),
-        graphql: Type.Boolean({ ...reserved, default: true, description: "Serve GraphQL." }),
-        grpc: Type.Boolean({ ...reserved, default: true, description: "Serve gRPC." }),
+        graphql: Type.Boolean({ default: true, description: "Serve GraphQL." }),
+        grpc: Type.Boolean({ default: true, description: "Serve gRPC." }),
       },
       { aliases: ["api_mode"] },
     ),
@@ -125,11 +125,20 @@ export const Config = Type.Object(
       ),
     }),
     grpc: Type.Object({
-      bind_addr: Type.String({
-        ...reserved,
-        default: "0.0.0.0:7070",
-        description: "Address of gRPC.",
-      }),
+      bind_addr: Type.Optional(
+        Type.String({
+          minLength: 1,
+          description: "Address of gRPC, as host:port; when missing it shares the HTTP port.",
+        }),
+      ),
+    }),
+    cors: Type.Object({
+      origins: Type.Optional(
+        Type.String({
+          minLength: 1,
+          description: "Web origins whose pages may ask, separated by commas, or `*`; none else.",
+        }),
+      ),
     }),
     socket: Type.Object({
       bind_addr: Type.String({

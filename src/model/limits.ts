@@ -50,6 +50,42 @@ export const limits = {
   requests_running_max: 4_096,
   /** A connection on which nothing moves for so long is closed. */
   idle_seconds_max: 30,
+  /** Connections to the shared port at a time; each takes two descriptors and its buffers. */
+  connections_max: 8_192,
+  /** How long a connection may take to show which protocol it speaks. */
+  preface_ms: 10_000,
+  /** Bytes that one side of a shared connection may be ahead of the other before it is paused. */
+  splice_bytes_max: 1_048_576,
+  /** Messages of gRPC: as large as the body of a batch. */
+  grpc_message_bytes_max: 16_777_216,
+  /** Calls of one gRPC connection at a time. */
+  grpc_streams_max: 256,
+  /** Events of a stream of appends that are committed together. */
+  load_events_max: 500,
+  /** A GraphQL request: its document, its variables, one payload; batches are no larger elsewhere. */
+  graphql_bytes_max: 16_777_216,
+  /** Tokens of a GraphQL document: the parser's work. */
+  graphql_tokens_max: 2_000,
+  /** Levels of selections; introspection by the usual tools takes thirteen. */
+  graphql_depth_max: 15,
+  /** Aliases of a document: each asks for the same work once more. */
+  graphql_aliases_max: 30,
+  /** Rows that a document may ask for, all fields together: ten full pages. */
+  graphql_cost_max: 10_000,
+  /** Live streams at a time, all surfaces together; each holds a connection and one batch. */
+  subscribers_max: 4_096,
+  /** Records of a batch that a live stream is handed at a time. */
+  live_batch_rows: 256,
+  /** Payload characters of such a batch, beyond which it ends early. */
+  live_batch_chars_max: 1_048_576,
+  /** Latest events kept in memory for live streams: those behind them read from the disk. */
+  live_tail_events_max: 8_192,
+  /** Payload characters of these. */
+  live_tail_chars_max: 16_777_216,
+  /** A live stream on which nothing happens says so this often; less than most proxies' patience. */
+  heartbeat_ms: 15_000,
+  /** How long a live stream waits for a client that takes nothing, before it ends. */
+  live_stall_ms: 60_000,
   /** A request id that a client chose: it is written into every log line of the request. */
   request_id_chars_max: 128,
   /** Events of one group commit: keeps one commit within a few milliseconds (measured, storage/DESIGN.md). */

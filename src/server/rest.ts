@@ -4,7 +4,6 @@
 
 import { Elysia } from "elysia";
 import { call } from "../api/call.ts";
-import type { Dbx } from "../api/dbx.ts";
 import { httpStatusOf, toWire } from "../api/errors.ts";
 import { toJson } from "../api/json.ts";
 import { sessionPath } from "../api/machine.ts";
@@ -15,41 +14,24 @@ import type { Actor } from "../model/actor.ts";
 import { canonicalize, decodeUtf8 } from "../model/canonical.ts";
 import { invalidArgument, notFound, overloaded, unavailable } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
-import { answer, answerError, type NameRequest } from "./answer.ts";
+import { answer, answerError } from "./answer.ts";
 import type { Bodies } from "./body.ts";
 import { asPrecondition, etagOf } from "./condition.ts";
 import { tokenOf } from "./credentials.ts";
-import type { Figures } from "./figures.ts";
 import { createPaths, pathnameOf, patternOf, type Paths } from "./paths.ts";
 import { inputOf, requireJson, type PathValues } from "./request.ts";
 import type { OpenSession } from "./session.ts";
+import type { Mount, Respond, Silence, SurfaceOptions } from "./surface.ts";
 
-export interface RestOptions {
-  readonly dbx: Dbx;
-  readonly authenticate: (token: string) => Actor;
-  /** Largest payload now: it may change while the server runs. */
-  readonly payload_limit: () => number;
-  readonly nameRequest: NameRequest;
-  readonly bodies: Bodies;
-  readonly figures: Figures;
-  readonly log: Log;
-  readonly draining: () => boolean;
+export interface RestOptions extends SurfaceOptions {
   /** Which surfaces this listener serves. */
   readonly surfaces: readonly Route["surface"][];
+  /** What else it serves: GraphQL, live streams, pages. */
+  readonly mounts: readonly Mount[];
   /** Opens sessions for this machine's command line; null on listeners that others can reach. */
   readonly openSession: OpenSession | null;
 }
 
-/** What a request brings, and the id that it is logged and answered with. */
-interface Asked {
-  readonly request: Request;
-  readonly params: PathValues | undefined;
-  readonly request_id: string;
-}
-/** Makes the answer of a request that may be answered; what it throws becomes the error shape. */
-type Respond = (asked: Asked) => Promise<Response> | Response;
-/** Lets the connection of a request be silent for so many seconds; 0 for as long as it takes. */
-type Silence = (request: Request, seconds: number) => void;
 type Handler = (request: Request, params: PathValues | undefined) => Promise<Response>;
 
 /** Operations that need no grant are open to everybody; nobody in particular asks for them. */
@@ -61,21 +43,21 @@ const nobody: Actor = { group: "", user: "", grants: [], token_id: null };
  * (measured). So the handlers name the two things they use.
  */
 export function createRest(options: RestOptions) {
-  const { openSession, surfaces } = options;
+  const { openSession, surfaces, mounts } = options;
   const served = routes.filter(({ surface }) => surfaces.includes(surface));
   const session = openSession === null ? [] : [{ method: "POST" as const, path: sessionPath }];
-  const paths = createPaths([...served, ...session]);
-  const lost = guard(options, "unknown", respondToLost(paths, options));
+  const paths = createPaths([...served, ...session, ...mounts]);
   const app = new Elysia({ normalize: false, strictPath: true });
+  const silence: Silence = (request, seconds) => app.server?.timeout(request, seconds);
+  const guarded = { ...options, silence };
+  const lost = guard(guarded, "unknown", respondToLost(paths, options));
   // What no route takes (odd methods, broken hosts), what a handler could not even refuse, and
   // whatever Elysia itself throws. It counts for those routes only that come after it.
   app.onError(({ code, error, request }) =>
     code === "NOT_FOUND" ? lost(request, undefined) : broken({ error, request }, options),
   );
-  const silence: Silence = (request, seconds) => app.server?.timeout(request, seconds);
   for (const route of served) {
-    const respond = respondTo(route, { ...options, silence });
-    const handler = guard(options, route.operation, respond);
+    const handler = guard(guarded, route.operation, respondTo(route, options));
     app.route(
       route.method,
       patternOf(route.path),
@@ -83,8 +65,12 @@ export function createRest(options: RestOptions) {
       unparsed,
     );
   }
+  for (const { method, path, name, respond } of mounts) {
+    const handler = guard(guarded, name, respond);
+    app.route(method, path, ({ request, params }) => handler(request, params), unparsed);
+  }
   if (openSession !== null) {
-    const handler = guard(options, "openSession", respondToSession(openSession, options.bodies));
+    const handler = guard(guarded, "openSession", respondToSession(openSession, options.bodies));
     app.route("POST", sessionPath, ({ request }) => handler(request, undefined), unparsed);
   }
   app.all("/*", ({ request }) => lost(request, undefined), unparsed);
@@ -94,8 +80,12 @@ export function createRest(options: RestOptions) {
 const unparsed = { parse: "none" } as const;
 
 /** Everything around an answer: draining, figures, the log line, and the one error shape. */
-function guard(options: RestOptions, operation: string, respond: Respond): Handler {
-  const { figures, log, draining, nameRequest } = options;
+function guard(
+  options: RestOptions & { silence: Silence },
+  operation: string,
+  respond: Respond,
+): Handler {
+  const { figures, log, draining, nameRequest, silence } = options;
   return async (request, params) => {
     const started = performance.now();
     const request_id = nameRequest(request.headers.get("x-request-id"));
@@ -103,7 +93,7 @@ function guard(options: RestOptions, operation: string, respond: Respond): Handl
     let response: Response;
     try {
       if (draining()) throw unavailable("dbx is stopping");
-      response = await respond({ request, params, request_id });
+      response = await respond({ request, params, request_id, silence });
     } catch (thrown) {
       response = refuse(thrown, { request, request_id, operation, log });
     } finally {
@@ -153,15 +143,15 @@ const isGone = (thrown: unknown): boolean =>
 const goneAway = (cause: unknown) =>
   invalidArgument("the request ended before its body did", {}, { cause });
 
-function respondTo(route: Route, options: RestOptions & { silence: Silence }): Respond {
-  const { dbx, authenticate, silence, figures } = options;
+function respondTo(route: Route, options: RestOptions): Respond {
+  const { dbx, authenticate, figures } = options;
   const { operation, status } = route;
   const open = operations[operation].grant === null;
   const actorOf = ({ headers }: Request): Actor =>
     open ? nobody : authenticate(tokenOf(headers.get("authorization")));
   const reader = inputOf(route, options);
   const write = writerOf(route);
-  return async ({ request, params, request_id }) => {
+  return async ({ request, params, request_id, silence }) => {
     const before = actorOf(request);
     if (!open && figures.running > limits.requests_running_max) throw tooBusy(figures.running);
     const body = reader.body(request);

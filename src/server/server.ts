@@ -2,6 +2,7 @@
 // which this machine's own command line gets in whatever surfaces are on. Both ask for tokens.
 
 import type { Dbx } from "../api/dbx.ts";
+import type { Live } from "../api/live.ts";
 import type { Log } from "../log.ts";
 import type { Actor } from "../model/actor.ts";
 import type { Config } from "../model/config.ts";
@@ -11,11 +12,16 @@ import { createRequestNames } from "./answer.ts";
 import { createBodies } from "./body.ts";
 import { createFigures } from "./figures.ts";
 import { createRest, type RestOptions } from "./rest.ts";
+import { docsMounts } from "./docs.ts";
+import { graphqlMounts } from "./graphql/graphql.ts";
 import { createSessions } from "./session.ts";
+import { streamMounts } from "./stream.ts";
+import type { SurfaceOptions } from "./surface.ts";
 
 /** The part of an opened store that the surfaces use. */
 export interface Served {
   readonly dbx: Dbx;
+  readonly live: Live;
   readonly authenticate: (token: string) => Actor;
   readonly openSession: (user: string) => { readonly token: string; readonly expires_at: string };
   /** Null where nobody may prove anything. */
@@ -51,9 +57,10 @@ export async function startServer(options: StartOptions): Promise<Server> {
     body_ms_max: limits.body_ms_max,
     bytes_max: limits.bodies_bytes_max,
   });
-  let draining = false;
-  const shared = {
+  const stopping = new AbortController();
+  const shared: SurfaceOptions = {
     dbx: withFigures(opened.dbx, () => ({ ...figures.read(), http_body_bytes: bodies.held() })),
+    live: opened.live,
     authenticate,
     payload_limit: () => settings().payload_limit,
     // When the process began, to the millisecond: no two runs on one data directory share it.
@@ -61,8 +68,15 @@ export async function startServer(options: StartOptions): Promise<Server> {
     bodies,
     figures,
     log,
-    draining: () => draining,
+    draining: () => stopping.signal.aborted,
+    stopping: stopping.signal,
   };
+  const { rest, graphql } = config.api;
+  const mounts = [
+    ...(rest ? streamMounts(shared) : []),
+    ...(graphql ? graphqlMounts(shared) : []),
+    ...docsMounts(),
+  ];
   const listeners: Listener[] = [];
   try {
     listeners.push(
@@ -70,7 +84,8 @@ export async function startServer(options: StartOptions): Promise<Server> {
         ...shared,
         hostname: config.bind_addr.replace(/^\[(.*)\]$/, "$1"),
         port: config.port,
-        surfaces: config.api.rest ? ["rest", "admin"] : ["admin"],
+        surfaces: rest ? ["rest", "admin"] : ["admin"],
+        mounts,
         openSession: null,
       }),
       listen({
@@ -78,6 +93,7 @@ export async function startServer(options: StartOptions): Promise<Server> {
         hostname: loopback,
         port: 0,
         surfaces: ["rest", "admin"],
+        mounts: [],
         openSession: machineKey === null ? null : createSessions({ ...opened, machineKey }),
       }),
     );
@@ -94,7 +110,7 @@ export async function startServer(options: StartOptions): Promise<Server> {
     port: main.port,
     control_port: control.port,
     stop() {
-      draining = true;
+      stopping.abort();
       stopped ??= Promise.all(listeners.map(({ stop }) => stop())).then(() => {
         log.info("stopped listening", { port: main.port });
       });

@@ -5,8 +5,22 @@ import { Aggregate } from "../../model/aggregate.ts";
 import { Event, EventRecord } from "../../model/event.ts";
 import { limits } from "../../model/limits.ts";
 import { Page } from "../../model/page.ts";
-import { StreamKey } from "../../model/stream.ts";
+import { AggregateId, AggregateType, EventType, StreamKey } from "../../model/stream.ts";
 import { IncludeHidden, key, operation, strict } from "./operation.ts";
+
+export const After = Type.Integer({
+  minimum: 0,
+  maximum: Number.MAX_SAFE_INTEGER,
+  description: "Give the events after this position; 0 when missing.",
+});
+
+/** Which events of the log are meant; all that are named must hold. */
+export const LogSelection = {
+  aggregate_type: Type.Optional(AggregateType),
+  /** Without a type it would name several aggregates: refused by the engine. */
+  aggregate_id: Type.Optional(AggregateId),
+  event_type: Type.Optional(EventType),
+};
 
 export const eventOperations = {
   appendEvent: operation({
@@ -49,14 +63,9 @@ export const eventOperations = {
     grant: "read",
     input: Type.Object(
       {
-        after: Type.Optional(
-          Type.Integer({
-            minimum: 0,
-            maximum: Number.MAX_SAFE_INTEGER,
-            description: "Give the events after this position; 0 when missing.",
-          }),
-        ),
+        after: Type.Optional(After),
         take: Page.properties.take,
+        ...LogSelection,
         include_hidden: Type.Optional(IncludeHidden),
       },
       strict,
