@@ -6,9 +6,10 @@ import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { canonicalOf } from "../../src/model/canonical.ts";
-import { readLines, type Acknowledged } from "../support/fault-lines.ts";
+import { untilKilled, type Acknowledged } from "../support/fault-lines.ts";
 import {
   append,
+  change,
   context,
   event,
   openReading,
@@ -21,7 +22,6 @@ import {
 
 const script = join(import.meta.dir, "../support/fault-mover.ts");
 const key = { aggregate_type: "fault", aggregate_id: "moved" };
-const change = { at: "2025-01-01T00:00:00.000000Z", issued_by: null, comment: null };
 const rounds = 6;
 const count = 3_000;
 
@@ -45,7 +45,8 @@ for (const mode of ["inline", "copier", "both"]) {
       const acknowledged: Acknowledged[] = [];
       const interrupted = new Set<string>();
       for (let round = 0; round < rounds; round++) {
-        await moveUntilKilled(directory, mode, acknowledged);
+        const least = 20 + Math.floor(Math.random() * 300);
+        acknowledged.push(...(await untilKilled([script, directory, mode], least)));
         interrupted.add(stateOf(directory));
 
         const reading = await openReading(directory);
@@ -92,25 +93,4 @@ function bodiesOf(directory: string): number | undefined {
   expect(existsSync(join(directory, "archive.db"))).toBe(true);
   using main = new Database(join(directory, "dbx.db"), { readonly: true });
   return main.query<{ n: number }, []>("SELECT count(*) AS n FROM body").get()?.n;
-}
-
-/** The kill comes after a random number of acknowledgements. */
-async function moveUntilKilled(
-  directory: string,
-  mode: string,
-  acknowledged: Acknowledged[],
-): Promise<void> {
-  const child = Bun.spawn([process.execPath, script, directory, mode], {
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "inherit",
-  });
-  let left = 20 + Math.floor(Math.random() * 300);
-  await readLines(child, (line) => {
-    if ("failed" in line) throw new Error(`the writer failed: ${JSON.stringify(line)}`);
-    acknowledged.push(line);
-    if (--left === 0) child.kill("SIGKILL");
-  });
-  await child.exited;
-  expect(child.signalCode).toBe("SIGKILL");
 }

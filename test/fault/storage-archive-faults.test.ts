@@ -8,7 +8,10 @@ import { join } from "node:path";
 import type { Storage } from "../../src/storage/storage.ts";
 import {
   append,
+  change,
   event,
+  jane,
+  john,
   openReading,
   openWriting,
   readAll,
@@ -17,9 +20,6 @@ import {
   withDirectory,
 } from "../support/storage.ts";
 
-const jane = { aggregate_type: "patient", aggregate_id: "p-001" };
-const john = { aggregate_type: "patient", aggregate_id: "p-002" };
-const change = { at: "2025-01-01T00:00:00.000000Z", issued_by: null, comment: null };
 const modes = [false, "copier", "both"] as const;
 
 const fill = (storage: Storage) =>

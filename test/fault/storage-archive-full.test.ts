@@ -18,17 +18,16 @@ import {
 } from "../../src/storage/sqlite/sinks.ts";
 import {
   append,
+  change,
   event,
+  jane,
+  john,
   openWriting,
   readAll,
   recompute,
   transaction,
   withDirectory,
 } from "../support/storage.ts";
-
-const jane = { aggregate_type: "patient", aggregate_id: "p-001" };
-const john = { aggregate_type: "patient", aggregate_id: "p-002" };
-const change = { at: "2025-01-01T00:00:00.000000Z", issued_by: null, comment: null };
 
 /** One stream in the archive, in several blocks; the main file is as small as it gets. */
 async function archived(directory: string): Promise<void> {

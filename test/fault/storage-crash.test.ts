@@ -5,7 +5,7 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { isLocked } from "../../src/storage/sqlite/lock.ts";
-import { readLines, type Acknowledged } from "../support/fault-lines.ts";
+import { untilKilled, type Acknowledged } from "../support/fault-lines.ts";
 import { openReading, openWriting, readAll, recompute, withDirectory } from "../support/storage.ts";
 
 const script = join(import.meta.dir, "../support/fault-writer.ts");
@@ -16,7 +16,8 @@ for (const mode of ["inline", "copier", "both"]) {
     await withDirectory(async (directory) => {
       const acknowledged: Acknowledged[] = [];
       for (let round = 0; round < rounds; round++) {
-        await writeUntilKilled(directory, mode, acknowledged);
+        const least = 100 + Math.floor(Math.random() * 1_000);
+        acknowledged.push(...(await untilKilled([script, directory, mode], least)));
 
         expect(isLocked(directory)).toBe(false);
         // Reading needs no lock, and recovers the log on its own.
@@ -40,25 +41,4 @@ for (const mode of ["inline", "copier", "both"]) {
       console.log(`${mode}: ${acknowledged.length} acknowledged events survived ${rounds} kills`);
     });
   }, 60_000);
-}
-
-/** The kill comes after a random number of acknowledgements, while others are under way. */
-async function writeUntilKilled(
-  directory: string,
-  mode: string,
-  acknowledged: Acknowledged[],
-): Promise<void> {
-  const child = Bun.spawn([process.execPath, script, directory, mode], {
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "inherit",
-  });
-  let left = 100 + Math.floor(Math.random() * 1_000);
-  await readLines(child, (line) => {
-    if ("failed" in line) throw new Error(`the writer failed: ${JSON.stringify(line)}`);
-    acknowledged.push(line);
-    if (--left === 0) child.kill("SIGKILL");
-  });
-  await child.exited;
-  expect(child.signalCode).toBe("SIGKILL");
 }

@@ -1,6 +1,7 @@
 // Reads a child's standard output line by line, as JSON, and the last whole line survives its
 // death.
 
+import { expect } from "bun:test";
 import type { Subprocess } from "bun";
 
 export interface Acknowledged {
@@ -31,4 +32,28 @@ export async function readLines(
     rest = lines.pop() ?? "";
     for (const line of lines) each(JSON.parse(line) as Acknowledged | Failed);
   }
+}
+
+/**
+ * Runs a script of the tests and kills it once it has acknowledged so many events, while others
+ * are under way. Out: all that were acknowledged.
+ */
+export async function untilKilled(
+  argv: readonly string[],
+  acknowledged_min: number,
+): Promise<Acknowledged[]> {
+  const child = Bun.spawn([process.execPath, ...argv], {
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  const acknowledged: Acknowledged[] = [];
+  await readLines(child, (line) => {
+    if ("failed" in line) throw new Error(`the writer failed: ${JSON.stringify(line)}`);
+    acknowledged.push(line);
+    if (acknowledged.length === acknowledged_min) child.kill("SIGKILL");
+  });
+  await child.exited;
+  expect(child.signalCode).toBe("SIGKILL");
+  return acknowledged;
 }

@@ -3,11 +3,10 @@
 //
 //   bun fault-mover.ts DIRECTORY inline|copier|both
 
-import { append, event, openWriting, threadsOf, transaction } from "./storage.ts";
+import { append, change, event, openWriting, threadsOf, transaction } from "./storage.ts";
 
 const [directory = "", mode = "inline"] = process.argv.slice(2);
 const key = { aggregate_type: "fault", aggregate_id: "moved" };
-const change = { at: "2025-01-01T00:00:00.000000Z", issued_by: null, comment: null };
 
 const storage = await openWriting(directory, { threads: threadsOf(mode), lock_wait_ms: 2_000 });
 

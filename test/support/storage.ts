@@ -64,6 +64,12 @@ export const openWriting = (directory: string, changes: Partial<OpenOptions> = {
 export const openReading = (directory: string) =>
   openSqliteStorage(openOptions(directory, { access: "read" }));
 
+export const jane = { aggregate_type: "patient", aggregate_id: "p-001" };
+export const john = { aggregate_type: "patient", aggregate_id: "p-002" };
+
+/** What the audit trail is told, where a test does not care. */
+export const change = { at: "2025-01-01T00:00:00.000000Z", issued_by: null, comment: null };
+
 export const context: PlanContext = {
   now: "2024-12-01T17:22:43.512345Z",
   allowanceOf: () => ({ ok: true, writes_max: null, expires_at: null, term: "t" }),

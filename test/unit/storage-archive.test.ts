@@ -9,8 +9,11 @@ import { canonicalOf } from "../../src/model/canonical.ts";
 import { limits } from "../../src/model/limits.ts";
 import {
   append,
+  change,
   context,
   event,
+  jane,
+  john,
   openReading,
   openWriting,
   readAll,
@@ -19,9 +22,6 @@ import {
   withDirectory,
 } from "../support/storage.ts";
 
-const jane = { aggregate_type: "patient", aggregate_id: "p-001" };
-const john = { aggregate_type: "patient", aggregate_id: "p-002" };
-const change = { at: "2025-01-01T00:00:00.000000Z", issued_by: null, comment: null };
 const count = limits.archive_block_events * 2 + 10;
 
 /** Two streams in turns, with snapshots. */

@@ -15,14 +15,13 @@ import {
   askOf,
   context,
   event,
+  jane,
   openWriting,
   readAll,
   recompute,
   transaction,
   withDirectory,
 } from "../support/storage.ts";
-
-const jane = { aggregate_type: "patient", aggregate_id: "p-001" };
 
 test("a commit that is durable is answered so, also if its log cannot be looked at", () =>
   withDirectory(async (directory) => {

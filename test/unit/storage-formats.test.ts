@@ -9,7 +9,10 @@ import { migrations } from "../../src/storage/sqlite/migrations.ts";
 import { writeFormat } from "../../src/storage/sqlite/sql.ts";
 import {
   append,
+  change,
   event,
+  jane,
+  john,
   openReading,
   openWriting,
   readAll,
@@ -17,10 +20,6 @@ import {
   transaction,
   withDirectory,
 } from "../support/storage.ts";
-
-const jane = { aggregate_type: "patient", aggregate_id: "p-001" };
-const john = { aggregate_type: "patient", aggregate_id: "p-002" };
-const change = { at: "2025-01-01T00:00:00.000000Z", issued_by: null, comment: null };
 
 /** What a dbx that knew the first format alone would have left. */
 async function makeFirstFormat(directory: string): Promise<void> {

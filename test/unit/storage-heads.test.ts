@@ -5,15 +5,15 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import {
   append,
+  change,
   event,
+  jane,
   openWriting,
   recompute,
   transaction,
   withDirectory,
 } from "../support/storage.ts";
 
-const jane = { aggregate_type: "patient", aggregate_id: "p-001" };
-const change = { at: "2025-01-01T00:00:00.000000Z", issued_by: null, comment: null };
 const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 
 test.each([false, "both"] as const)(

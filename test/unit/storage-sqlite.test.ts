@@ -9,6 +9,7 @@ import { isLocked } from "../../src/storage/sqlite/lock.ts";
 import {
   append,
   event,
+  jane,
   openReading,
   openWriting,
   readAll,
@@ -16,8 +17,6 @@ import {
   transaction,
   withDirectory,
 } from "../support/storage.ts";
-
-const jane = { aggregate_type: "patient", aggregate_id: "p-001" };
 
 const filled = async (directory: string): Promise<void> => {
   const storage = await openWriting(directory);

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { verifyStore } from "../../src/engine/verify.ts";
 import {
   append,
+  change,
   event,
   openReading,
   openWriting,
@@ -14,7 +15,6 @@ import {
   withDirectory,
 } from "../support/storage.ts";
 
-const change = { at: "2025-01-01T00:00:00.000000Z", issued_by: null, comment: null };
 const keyOf = (aggregate_id: string) => ({ aggregate_type: "patient", aggregate_id });
 
 test("aggregates that come and go meanwhile are no fault", () =>
