@@ -16,6 +16,11 @@ const reserved = { reserved: true } as const;
  */
 export const dataKeyPattern = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=?$";
 
+/** Compared as text with what browsers send, so any other spelling would never match. */
+const origin =
+  "(?:null|(?!http://[^, ]*:80(?![0-9])|https://[^, ]*:443(?![0-9]))" +
+  "[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\\[[0-9a-f:.]+\\])(?::[1-9][0-9]{0,4})?)";
+
 export const Config = Type.Object(
   {
     port: Type.Integer({
@@ -135,8 +140,11 @@ export const Config = Type.Object(
     cors: Type.Object({
       origins: Type.Optional(
         Type.String({
-          minLength: 1,
-          description: "Web origins whose pages may ask, separated by commas, or `*`; none else.",
+          pattern: `^(?:\\*|${origin}(?: *, *${origin})*)$`,
+          fault:
+            "must be `*`, or origins as browsers send them, separated by commas: scheme and host " +
+            "in lower case, no default port, no path, such as https://app.example.com",
+          description: "Web origins whose pages may ask, separated by commas, or `*` for all.",
         }),
       ),
     }),

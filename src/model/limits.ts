@@ -54,6 +54,8 @@ export const limits = {
   connections_max: 8_192,
   /** How long a connection may take to show which protocol it speaks. */
   preface_ms: 10_000,
+  /** How long a browser may keep the answer to a preflight: most keep none for longer. */
+  preflight_seconds: 7_200,
   /** Bytes that one side of a shared connection may be ahead of the other before it is paused. */
   splice_bytes_max: 1_048_576,
   /** Messages of gRPC: as large as the body of a batch. */

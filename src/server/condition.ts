@@ -1,11 +1,39 @@
-// HTTP's own way to say which version is expected (RFC 9110, section 13.1.1): `If-Match` on an
-// append stands for `expected_version`, and the `ETag` of an aggregate is its version.
+// HTTP's conditions (RFC 9110, section 13). The `ETag` of an aggregate begins with its version, so
+// that `If-Match` on an append can stand for `expected_version`; `If-None-Match` on a read asks
+// whether anything has changed.
 
 import type { WireError } from "../api/errors.ts";
 import { invalidArgument } from "../model/error.ts";
 import type { ExpectedVersion } from "../model/stream.ts";
 
-export const etagOf = (version: number): string => `"${version}"`;
+/**
+ * In: an aggregate's version and the text that shows it. Out: a strong validator (section 8.8.3).
+ * The version alone would not be one: archiving and schemas that hide change the text without it.
+ */
+export const etagOf = (version: number, text: string): string => `"${version}-${digestOf(text)}"`;
+
+/** In: a text that has no version. Out: its strong validator. */
+export const tagOf = (text: string | Uint8Array<ArrayBuffer>): string => `"${digestOf(text)}"`;
+
+/**
+ * 132 bits of SHA-256: whoever writes states must not be able to make two that a cache takes for
+ * one.
+ */
+const digestOf = (text: string | Uint8Array<ArrayBuffer>): string =>
+  Bun.SHA256.hash(text, "base64url").slice(0, 22);
+
+/**
+ * Whether the client has what `etag` stands for. In: the header `If-None-Match`: `*`, or a list of
+ * tags, of which a weak one counts like a strong one (section 13.1.2).
+ */
+export function isKnown(header: string | null, etag: string): boolean {
+  if (header === null) return false;
+  const tags: readonly string[] = header.match(opaque) ?? [];
+  return header.trim() === "*" || tags.includes(etag);
+}
+
+/** An entity tag without the sign of weakness. */
+const opaque = /"[\x21\x23-\x7e\x80-\xff]*"/g;
 
 /** In: the input of an append and its header `If-Match`. Out: the input with what is expected. */
 export function withCondition(input: unknown, header: string): unknown {
@@ -30,14 +58,23 @@ export function requireNoCondition(headers: Headers): void {
 
 function expectedBy(header: string): ExpectedVersion {
   if (header.trim() === "*") return "stream_exists";
-  const version = /^"?(0|[1-9]\d{0,15})"?$/.exec(header.trim())?.[1];
+  const version = ours.exec(header.trim())?.groups?.["version"];
+  // Nothing is appended, as the section asks for. A tag that dbx never gave is a mistake of the
+  // client's, and no conflict: a 412 would have him read again and come back with the same.
   if (version === undefined || !Number.isSafeInteger(Number(version))) {
-    throw invalidArgument('the header If-Match must be one version such as "7", or *', {
-      header: "If-Match",
-    });
+    throw invalidArgument(
+      'the header If-Match must be the ETag of the aggregate, its version such as "7", or *',
+      { header: "If-Match" },
+    );
   }
   return Number(version);
 }
+
+/**
+ * A version, bare or as a tag, or a whole tag of ours. What follows the version is not compared:
+ * events alone decide whether one more may follow them.
+ */
+const ours = /^(?:(?<version>0|[1-9]\d{0,15})|"(?<version>0|[1-9]\d{0,15})(?:-[\w-]{22})?")$/;
 
 /** A conflict with what `If-Match` said has a status of its own in HTTP, which the reason names. */
 export const asPrecondition = (error: WireError): WireError =>

@@ -16,7 +16,8 @@ import { invalidArgument, notFound, overloaded, unavailable } from "../model/err
 import { limits } from "../model/limits.ts";
 import { answer, answerError } from "./answer.ts";
 import type { Bodies } from "./body.ts";
-import { asPrecondition, etagOf } from "./condition.ts";
+import { asPrecondition, etagOf, isKnown } from "./condition.ts";
+import type { Cors } from "./cors.ts";
 import { tokenOf } from "./credentials.ts";
 import { createPaths, pathnameOf, patternOf, type Paths } from "./paths.ts";
 import { inputOf, requireJson, type PathValues } from "./request.ts";
@@ -28,6 +29,8 @@ export interface RestOptions extends SurfaceOptions {
   readonly surfaces: readonly Route["surface"][];
   /** What else it serves: GraphQL, live streams, pages. */
   readonly mounts: readonly Mount[];
+  /** Which pages of other origins may ask; null where none may. */
+  readonly cors: Cors | null;
   /** Opens sessions for this machine's command line; null on listeners that others can reach. */
   readonly openSession: OpenSession | null;
 }
@@ -85,7 +88,7 @@ function guard(
   operation: string,
   respond: Respond,
 ): Handler {
-  const { figures, log, draining, nameRequest, silence } = options;
+  const { figures, log, draining, nameRequest, silence, cors } = options;
   return async (request, params) => {
     const started = performance.now();
     const request_id = nameRequest(request.headers.get("x-request-id"));
@@ -99,6 +102,7 @@ function guard(
     } finally {
       figures.running--;
     }
+    if (cors !== null) cors.mark(request, response);
     const { status } = response;
     figures.count(status);
     const ms = Math.round((performance.now() - started) * 1000) / 1000;
@@ -110,10 +114,11 @@ function guard(
 /** The answer of a request whose own handler failed outside of all that it guards. */
 const broken = (
   { error, request }: { error: unknown; request: Request },
-  { nameRequest, log }: RestOptions,
+  { nameRequest, log, cors }: RestOptions,
 ): Response => {
   const request_id = nameRequest(request.headers.get("x-request-id"));
-  return refuse(error, { request, request_id, operation: "unknown", log });
+  const refused = refuse(error, { request, request_id, operation: "unknown", log });
+  return cors === null ? refused : cors.mark(request, refused);
 };
 
 function refuse(
@@ -145,7 +150,7 @@ const goneAway = (cause: unknown) =>
 
 function respondTo(route: Route, options: RestOptions): Respond {
   const { dbx, authenticate, figures } = options;
-  const { operation, status } = route;
+  const { operation } = route;
   const open = operations[operation].grant === null;
   const actorOf = ({ headers }: Request): Actor =>
     open ? nobody : authenticate(tokenOf(headers.get("authorization")));
@@ -163,7 +168,7 @@ function respondTo(route: Route, options: RestOptions): Respond {
     silence(request, 0);
     try {
       const output = await call(dbx, { operation, input, actor });
-      const { text, headers } = write(output);
+      const { text, status, headers } = write(output, request);
       return answer(text, { status, request_id, ...(headers === undefined ? {} : { headers }) });
     } finally {
       silence(request, limits.idle_seconds_max);
@@ -181,28 +186,42 @@ const nothing = new Uint8Array();
 
 interface Written {
   readonly text: string | null;
+  readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
 // Answers of the administration may hold tokens, which no cache should keep.
 const uncached = { "Cache-Control": "no-store" } as const;
 
+// What a token may read is for whoever holds it, and may be hidden or change at any time: a cache
+// asks again before each use.
+const revalidated = { "Cache-Control": "private, no-cache" } as const;
+
 /**
  * How a route's output is written: as it is, not at all, or a list alone with its cursor beside it.
  */
-function writerOf(route: Route): (output: Output<OperationName>) => Written {
+function writerOf(route: Route): (output: Output<OperationName>, request: Request) => Written {
+  const { status, method, surface } = route;
   const { output: schema } = operations[route.operation];
-  if (route.status === 204) return () => ({ text: null });
+  if (status === 204) return () => ({ text: null, status });
   const list = operations.listAggregates.output.properties.aggregates;
-  return (output) => {
+  return (output, request) => {
     if (isPage(output)) {
       const { aggregates, next_cursor } = output;
       const text = toJson(list, aggregates);
-      return next_cursor === null ? { text } : { text, headers: { "X-Next-Cursor": next_cursor } };
+      return next_cursor === null
+        ? { text, status }
+        : { text, status, headers: { "X-Next-Cursor": next_cursor } };
     }
     const text = toJson(schema, output);
-    if (isAggregate(output)) return { text, headers: { ETag: etagOf(output.version) } };
-    return route.surface === "admin" ? { text, headers: uncached } : { text };
+    if (isAggregate(output)) {
+      const ETag = etagOf(output.version, text);
+      if (method !== "GET") return { text, status, headers: { ETag } };
+      const headers = { ETag, ...revalidated };
+      const known = isKnown(request.headers.get("if-none-match"), ETag);
+      return known ? { text: null, status: 304, headers } : { text, status, headers };
+    }
+    return surface === "admin" ? { text, status, headers: uncached } : { text, status };
   };
 }
 
@@ -225,11 +244,17 @@ function respondToSession(openSession: OpenSession, bodies: Bodies): Respond {
  * A path or method that no route has. Where tokens are needed, only a token learns which of the two
  * it is.
  */
-function respondToLost(paths: Paths, options: Pick<RestOptions, "authenticate">): Respond {
+function respondToLost(
+  paths: Paths,
+  { authenticate, cors }: Pick<RestOptions, "authenticate" | "cors">,
+): Respond {
   return ({ request, request_id }) => {
     const { method, url, headers } = request;
     const path = pathnameOf(url);
-    if (paths.needToken(path)) options.authenticate(tokenOf(headers.get("authorization")));
+    // Browsers send no token with it, and which paths there are is no secret.
+    const preflight = cors === null ? null : cors.preflight(request, paths.methodsOf(path));
+    if (preflight !== null) return answer(null, { status: 204, request_id, headers: preflight });
+    if (paths.needToken(path)) authenticate(tokenOf(headers.get("authorization")));
     const methods = paths.methodsOf(path);
     const allow = methods.join(", ");
     // A method that the path takes comes here when the path was written with `..` in it.

@@ -10,6 +10,7 @@ import { assert, invalidArgument, unavailable, type DbxError } from "../model/er
 import { limits } from "../model/limits.ts";
 import { createRequestNames } from "./answer.ts";
 import { createBodies } from "./body.ts";
+import { createCors } from "./cors.ts";
 import { createFigures } from "./figures.ts";
 import { createRest, type RestOptions } from "./rest.ts";
 import { docsMounts } from "./docs.ts";
@@ -31,7 +32,7 @@ export interface Served {
 
 export interface StartOptions {
   readonly opened: Served;
-  readonly config: Pick<Config, "port" | "bind_addr" | "api">;
+  readonly config: Pick<Config, "port" | "bind_addr" | "api" | "cors">;
   readonly log: Log;
   readonly version: string;
 }
@@ -86,6 +87,7 @@ export async function startServer(options: StartOptions): Promise<Server> {
         port: config.port,
         surfaces: rest ? ["rest", "admin"] : ["admin"],
         mounts,
+        cors: createCors(config.cors.origins),
         openSession: null,
       }),
       listen({
@@ -94,6 +96,7 @@ export async function startServer(options: StartOptions): Promise<Server> {
         port: 0,
         surfaces: ["rest", "admin"],
         mounts: [],
+        cors: null,
         openSession: machineKey === null ? null : createSessions({ ...opened, machineKey }),
       }),
     );

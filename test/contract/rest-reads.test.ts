@@ -37,11 +37,11 @@ beforeAll(async () => {
 afterAll(() => server[Symbol.asyncDispose]());
 
 describe("one aggregate", () => {
-  test("at a version, with that version as its ETag", async () => {
+  test("at a version, with that version in its ETag", async () => {
     const then = await get("/v1/aggregates/person/p-1?version=1");
     expect(then.status).toBe(200);
     expect(then.json).toMatchObject({ version: 1, state: { name: "Jane", age: "41" } });
-    expect(then.headers.get("etag")).toBe('"1"');
+    expect(then.headers.get("etag")).toMatch(/^"1-/);
     const none = await get("/v1/aggregates/person/p-1?version=0");
     expect(none.json).toMatchObject({ version: 0, state: {} });
     const now = await get("/v1/aggregates/person/p-1");

@@ -143,12 +143,12 @@ describe("If-Match", () => {
   const append = (match: string, over: object = {}) =>
     ask("POST", "/v1/events", { body: { ...body, ...over }, headers: { "If-Match": match } });
 
-  test("is the expected version, and the ETag of an aggregate is its version", async () => {
+  test("is the expected version, and the ETag of an aggregate begins with its version", async () => {
     expect((await append("*")).status).toBe(412);
     expect((await append('"0"')).status).toBe(200);
     expect((await append("*")).status).toBe(200);
     const { headers } = await ask("GET", "/v1/aggregates/match/m");
-    expect(headers.get("etag")).toBe('"2"');
+    expect(headers.get("etag")).toMatch(/^"2-/);
     const etag = headers.get("etag") ?? "";
     expect((await append(etag)).json.version).toBe(3);
     const late = await append(etag);
