@@ -65,7 +65,7 @@ const homeOf: Readonly<Record<string, readonly string[]>> = {
   "node:http": ["client", "server", "plugins"],
   "node:https": ["client", "server", "plugins"],
   "node:net": ["server", "client", "plugins"],
-  "node:os": ["cli"],
+  "node:os": ["cli", "server/places.ts"],
   "node:path": ["storage", "plugins", "engine", "server", "cli", "open.ts"],
   "node:stream": ["cli/export"],
   "node:timers": ["storage", "plugins", "engine", "server", "cli"],

@@ -5,7 +5,7 @@ import { mkdir } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { TSchema } from "@sinclair/typebox";
 import { decode } from "../api/decode.ts";
-import { Config } from "../model/config.ts";
+import { Config, surfaces } from "../model/config.ts";
 import { DbxError, invalidArgument } from "../model/error.ts";
 import { didYouMean } from "../model/nearest.ts";
 import { readDocument, replaceDocument } from "../storage/documents.ts";
@@ -15,7 +15,6 @@ import {
   ignoredKeys,
   normalize,
   otherVariables,
-  surfaces,
   surfacesOf,
   variablesOf,
   type ConfigKey,

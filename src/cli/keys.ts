@@ -2,7 +2,7 @@
 // of them.
 
 import type { TSchema } from "@sinclair/typebox";
-import { Config, restrictionOf } from "../model/config.ts";
+import { Config, restrictionOf, surfaces, type Surface } from "../model/config.ts";
 
 export interface ConfigKey {
   /** `page_limit` or `api.rest`. */
@@ -46,10 +46,8 @@ export const variablesOf = (key: ConfigKey): string[] =>
 /** Variables that are no configuration keys. */
 export const otherVariables: readonly string[] = ["EVENTDBX_TOKEN", "EVENTDBX_MASTER_KEY"];
 
-export const surfaces = ["rest", "graphql", "grpc"] as const;
-
 /** `api = "all"` or the name of one surface. Undefined for a word nobody defined. */
-export function surfacesOf(word: string): Record<(typeof surfaces)[number], boolean> | undefined {
+export function surfacesOf(word: string): Record<Surface, boolean> | undefined {
   const wanted = word.trim().toLowerCase();
   const all = wanted === "all";
   if (!all && !surfaces.some((surface) => surface === wanted)) return undefined;

@@ -21,6 +21,11 @@ const origin =
   "(?:null|(?!http://[^, ]*:80(?![0-9])|https://[^, ]*:443(?![0-9]))" +
   "[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\\[[0-9a-f:.]+\\])(?::[1-9][0-9]{0,4})?)";
 
+/** `127.0.0.1:7071`, `[::1]:7071`, `localhost:7071`; the port up to 65535. */
+const endpointPattern =
+  "^(?:\\[[0-9A-Fa-f:.]{2,}(?:%[A-Za-z0-9._-]+)?\\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?):" +
+  "(?:\\d{1,4}|[1-5]\\d{4}|6[0-4]\\d{3}|65[0-4]\\d{2}|655[0-2]\\d|6553[0-5])$";
+
 export const Config = Type.Object(
   {
     port: Type.Integer({
@@ -132,8 +137,10 @@ export const Config = Type.Object(
     grpc: Type.Object({
       bind_addr: Type.Optional(
         Type.String({
-          minLength: 1,
-          description: "Address of gRPC, as host:port; when missing it shares the HTTP port.",
+          pattern: endpointPattern,
+          fault: "must be host:port, such as 127.0.0.1:7071 or [::1]:7071",
+          description:
+            "Address of gRPC, as host:port; missing, or with the same port, it shares the HTTP port.",
         }),
       ),
     }),
@@ -173,6 +180,39 @@ export const Config = Type.Object(
 );
 export type Config = Static<typeof Config>;
 export type Restriction = Config["restrict"];
+
+export const surfaces = ["rest", "graphql", "grpc"] as const;
+export type Surface = (typeof surfaces)[number];
+
+export const surfacesOn = (api: Config["api"]): Surface[] => surfaces.filter((name) => api[name]);
+
+export interface Endpoint {
+  /** An IPv6 address without its brackets. */
+  readonly hostname: string;
+  readonly port: number;
+}
+
+/** Where HTTP is listened for. */
+export const httpEndpointOf = ({
+  bind_addr,
+  port,
+}: Pick<Config, "bind_addr" | "port">): Endpoint => ({
+  hostname: bind_addr.replace(/^\[(.*)\]$/, "$1"),
+  port,
+});
+
+/**
+ * Where gRPC has a listener of its own; null where it is off or shares the port of HTTP. The same
+ * port is shared whatever host stands there; port 0 is never the same, because it is any free one.
+ */
+export function grpcEndpointOf(config: Pick<Config, "api" | "grpc" | "port">): Endpoint | null {
+  const { bind_addr } = config.grpc;
+  if (!config.api.grpc || bind_addr === undefined) return null;
+  const colon = bind_addr.lastIndexOf(":");
+  const port = Number(bind_addr.slice(colon + 1));
+  if (port !== 0 && port === config.port) return null;
+  return httpEndpointOf({ bind_addr: bind_addr.slice(0, colon), port });
+}
 
 /** Every accepted spelling of a restriction, compared trimmed and in lower case. */
 const spellings: Record<Restriction, readonly string[]> = {

@@ -5,7 +5,7 @@ import { open as openFile, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Type, type Static } from "@sinclair/typebox";
 import { statusOf } from "../../api/errors.ts";
-import { Config } from "../../model/config.ts";
+import { Config, surfaces } from "../../model/config.ts";
 import {
   DbxError,
   errorCodes,
@@ -25,7 +25,7 @@ import {
   removePidFile,
   type PidRecord,
 } from "../daemon.ts";
-import { surfaces, surfacesOf } from "../keys.ts";
+import { surfacesOf } from "../keys.ts";
 import { logPath } from "../log-file.ts";
 import { serve } from "../serve.ts";
 import type { Shell } from "../shell.ts";

@@ -1,0 +1,200 @@
+// The shared port: HTTP/1.1 and cleartext HTTP/2 on one listener, told apart by their first bytes
+// and handed on, as they are, to the server behind that speaks them. It understands nothing of
+// either protocol beyond that. TLS belongs here: ALPN then tells what the preface tells now.
+
+import type { Socket, SocketHandler } from "bun";
+import type { Log } from "../log.ts";
+import { createEnd, finish, join, send, sendMore, type End } from "./splice.ts";
+
+/** Where a server listens. */
+export type Address =
+  { readonly hostname: string; readonly port: number } | { readonly unix: string };
+
+export interface SharedPortOptions {
+  readonly hostname: string;
+  readonly port: number;
+  /** The servers behind it. */
+  readonly http1: Address;
+  readonly http2: Address;
+  readonly log: Log;
+  /** As in model/limits.ts; tests hand in smaller ones. */
+  readonly bounds: { readonly connections_max: number; readonly preface_ms: number };
+}
+
+export interface SharedPort {
+  readonly port: number;
+  readonly figures: () => { readonly connections: number; readonly connections_refused: number };
+  /**
+   * Takes no more connections and ends those that have not said what they want. Resolves when the
+   * others have ended, which is the servers' business, or were cut off.
+   */
+  readonly close: () => Promise<void>;
+  readonly cut: () => void;
+}
+
+/** A connection that has not been joined to a server yet. */
+interface Newcomer {
+  /** What it has sent. The socket is paused once that tells the protocol, so it stays small. */
+  early: Uint8Array;
+  /** Ends it when it takes too long; null when the protocol is known. */
+  deadline: Timer | null;
+  /** It has shut down its writing half. */
+  ended: boolean;
+}
+
+/** Listens when it returns. Throws what `Bun.listen` throws. */
+export function listenShared(options: SharedPortOptions): SharedPort {
+  const { hostname, port, log, bounds } = options;
+  const clients = new Set<End>();
+  const newcomers = new Map<End, Newcomer>();
+  const refusals = createRefusals(options);
+  const emptied = Promise.withResolvers<void>();
+  let closing = false;
+
+  function hear(client: End, newcomer: Newcomer, piece: Uint8Array): void {
+    const { early } = newcomer;
+    newcomer.early = early.length === 0 ? piece : Buffer.concat([early, piece]);
+    if (newcomer.deadline === null) return;
+    const protocol = protocolOf(newcomer.early);
+    if (protocol === null) return;
+    clearTimeout(newcomer.deadline);
+    newcomer.deadline = null;
+    // Whatever else it sends waits in the kernel until there is somebody to take it.
+    client.socket.pause();
+    log.debug("connection", { address: client.socket.remoteAddress, protocol });
+    hand(client, newcomer, options[protocol]);
+  }
+
+  function hand(client: End, newcomer: Newcomer, address: Address): void {
+    const open = (socket: Socket<End>): void => {
+      const server = createEnd(socket);
+      socket.data = server;
+      if (!newcomers.delete(client)) return socket.terminate();
+      join(client, server);
+      client.socket.resume();
+      send(server, newcomer.early);
+      if (newcomer.ended) finish(server, "half");
+    };
+    const opened = { allowHalfOpen: true, socket: { ...behind, open } };
+    const connecting =
+      "unix" in address
+        ? Bun.connect<End>({ ...address, ...opened })
+        : Bun.connect<End>({ ...address, ...opened });
+    connecting.catch((cause: unknown) => {
+      // Stopping, or without descriptors: there is nobody to answer.
+      log.warn("no server behind the port", { reason: String(cause) });
+      client.socket.terminate();
+    });
+  }
+
+  const listener = Bun.listen<End>({
+    hostname,
+    port,
+    allowHalfOpen: true,
+    socket: {
+      open(socket) {
+        const client = createEnd(socket);
+        socket.data = client;
+        if (clients.size >= bounds.connections_max) {
+          refusals.count(socket.remoteAddress);
+          return socket.terminate();
+        }
+        clients.add(client);
+        const deadline = setTimeout(() => socket.end(), bounds.preface_ms);
+        newcomers.set(client, { early: nothing, deadline, ended: false });
+      },
+      data({ data: client }, piece) {
+        if (client.other !== null) return send(client.other, piece);
+        const newcomer = newcomers.get(client);
+        if (newcomer !== undefined) hear(client, newcomer, piece);
+      },
+      drain: ({ data: client }) => sendMore(client),
+      end({ data: client }) {
+        const newcomer = newcomers.get(client);
+        if (client.other !== null) finish(client.other, "half");
+        else if (newcomer?.deadline === null) newcomer.ended = true;
+        else client.socket.end();
+      },
+      close({ data: client }) {
+        clearTimeout(newcomers.get(client)?.deadline ?? undefined);
+        newcomers.delete(client);
+        clients.delete(client);
+        const server = client.other;
+        if (server !== null) {
+          server.other = null;
+          server.socket.terminate();
+        }
+        if (closing && clients.size === 0) emptied.resolve();
+      },
+      timeout: (socket) => socket.terminate(),
+      error: (socket) => socket.terminate(),
+    },
+  });
+
+  return {
+    port: listener.port,
+    figures: () => ({ connections: clients.size, connections_refused: refusals.total() }),
+    close() {
+      if (!closing) listener.stop();
+      closing = true;
+      for (const [client, { deadline }] of newcomers) {
+        if (deadline !== null) client.socket.end();
+      }
+      if (clients.size === 0) emptied.resolve();
+      return emptied.promise;
+    },
+    cut() {
+      for (const client of clients) client.socket.terminate();
+    },
+  };
+}
+
+const nothing = new Uint8Array();
+
+/** The end that a server behind the port writes to. */
+const behind: SocketHandler<End> = {
+  data({ data: server }, piece) {
+    if (server.other !== null) send(server.other, piece);
+  },
+  drain: ({ data: server }) => sendMore(server),
+  // A server that says no more takes no more either: it has closed the connection.
+  end: ({ data: server }) => leave(server),
+  close: ({ data: server }) => leave(server),
+  error: (socket) => socket.terminate(),
+};
+
+function leave({ other }: End): void {
+  if (other !== null) finish(other, "whole");
+}
+
+/** RFC 9113, section 3.4: what a client of HTTP/2 sends first. No method of HTTP/1.1 is `PRI`. */
+const preface = new TextEncoder().encode("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+
+/** Null where more bytes are needed to tell. */
+function protocolOf(early: Uint8Array): "http1" | "http2" | null {
+  const length = Math.min(early.length, preface.length);
+  for (let at = 0; at < length; at++) {
+    if (early[at] !== preface[at]) return "http1";
+  }
+  return length === preface.length ? "http2" : null;
+}
+
+interface Refusals {
+  readonly count: (address: string) => void;
+  readonly total: () => number;
+}
+
+/** Logged at most once a second: a crowd at the door must not fill the disk as well. */
+function createRefusals({ log, bounds }: Pick<SharedPortOptions, "log" | "bounds">): Refusals {
+  let total = 0;
+  let told_at = -Infinity;
+  return {
+    count(address) {
+      total++;
+      if (performance.now() - told_at < 1_000) return;
+      told_at = performance.now();
+      log.warn("connection refused", { address, limit: bounds.connections_max, refused: total });
+    },
+    total: () => total,
+  };
+}

@@ -1,0 +1,35 @@
+// Where the servers behind the shared port listen: sockets in a directory that nobody else may
+// enter, or, where there are none (Windows), ports on loopback. A directory that a killed server
+// left behind is in nobody's way: each start makes its own.
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Address } from "./listener.ts";
+
+export interface Places {
+  readonly http1: Address;
+  readonly http2: Address;
+  /** Removes what was made. May be called again. */
+  readonly remove: () => void;
+}
+
+/** The longest path that a socket may have on any system is 103 bytes (macOS). */
+const socket_path_bytes_max = 103;
+
+/** Throws what the file system throws. */
+export function makePlaces(platform: NodeJS.Platform): Places {
+  if (platform === "win32") {
+    const free: Address = { hostname: "127.0.0.1", port: 0 };
+    return { http1: free, http2: free, remove: () => {} };
+  }
+  const prefix = join(tmpdir(), "dbx-");
+  const fits = Buffer.byteLength(`${prefix}XXXXXX/http1`) <= socket_path_bytes_max;
+  // mkdtemp makes it with mode 0700.
+  const directory = mkdtempSync(fits ? prefix : "/tmp/dbx-");
+  return {
+    http1: { unix: join(directory, "http1") },
+    http2: { unix: join(directory, "http2") },
+    remove: () => rmSync(directory, { recursive: true, force: true }),
+  };
+}
