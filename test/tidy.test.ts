@@ -56,6 +56,10 @@ const homeOf: Readonly<Record<string, readonly string[]>> = {
   // Patterns of schemas, matched in linear time.
   re2js: ["model/schema"],
   elysia: ["server"],
+  "@elysiajs/graphql-yoga": ["server/graphql"],
+  "@graphql-yoga/render-graphiql": ["server/graphql"],
+  graphql: ["server/graphql"],
+  "graphql-yoga": ["server/graphql"],
   "smol-toml": ["cli"],
   yazl: ["cli/export"],
   "bun:sqlite": ["storage/sqlite"],

@@ -18,7 +18,10 @@ export const Group = label("The group a token belongs to. `admin` may do everyth
 export const User = label("The user a token was issued to.");
 
 /** Recorded with every event as `issued_by`. */
-export const Issuer = Type.Object({ group: Group, user: User }, { additionalProperties: false });
+export const Issuer = Type.Object(
+  { group: Group, user: User },
+  { $id: "Issuer", additionalProperties: false },
+);
 export type Issuer = Static<typeof Issuer>;
 
 export interface Actor extends Issuer {

@@ -44,14 +44,17 @@ export const Event = Type.Object(
 );
 export type Event = Static<typeof Event>;
 
-const Metadata = Type.Object({
-  event_id: EventId,
-  created_at: Type.String({
-    description: "UTC, six digits of a second: 2024-12-01T17:22:43.512345Z.",
-  }),
-  issued_by: Type.Union([Issuer, Type.Null()]),
-  note: Type.Optional(Note),
-});
+const Metadata = Type.Object(
+  {
+    event_id: EventId,
+    created_at: Type.String({
+      description: "UTC, six digits of a second: 2024-12-01T17:22:43.512345Z.",
+    }),
+    issued_by: Type.Union([Issuer, Type.Null()]),
+    note: Type.Optional(Note),
+  },
+  { $id: "EventMetadata" },
+);
 
 const HexDigest = (description: string) => Type.String({ description, pattern: "^[0-9a-f]{64}$" });
 

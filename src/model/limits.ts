@@ -62,24 +62,46 @@ export const limits = {
   grpc_message_bytes_max: 16_777_216,
   /** Calls of one gRPC connection at a time. */
   grpc_streams_max: 256,
+  /** A gRPC connection on which nothing moves is asked whether somebody is there. */
+  grpc_ping_ms: 30_000,
+  /** How long it may take to answer that. */
+  grpc_ping_timeout_ms: 20_000,
+  /** What a refused gRPC call says: with the details below, trailers stay under 8 KiB. */
+  grpc_message_chars_max: 500,
+  /** Details of a refused gRPC call: names and values, as JSON in ASCII. */
+  grpc_details_chars_max: 1_600,
   /** Events of a stream of appends that are committed together. */
   load_events_max: 500,
+  /** Their payloads, in characters; one that is larger goes alone. */
+  load_chars_max: 4_194_304,
   /** A GraphQL request: its document, its variables, one payload; batches are no larger elsewhere. */
   graphql_bytes_max: 16_777_216,
+  /** A GraphQL document in characters: comments are no tokens, but have to be read. */
+  graphql_document_chars_max: 262_144,
+  /** Documents kept parsed and found valid: those that clients send again and again. */
+  graphql_documents_max: 100,
+  /** Characters of a document that is kept: with its tree it takes some hundred times as much. */
+  graphql_kept_chars_max: 4_096,
+  /** Characters of an error's message: it may quote what was sent. */
+  graphql_message_chars_max: 1_000,
+  /** Rows that verifying an aggregate counts for: it reads all events there are. */
+  graphql_verify_rows: 1_000,
   /** Tokens of a GraphQL document: the parser's work. */
   graphql_tokens_max: 2_000,
   /** Levels of selections; introspection by the usual tools takes thirteen. */
   graphql_depth_max: 15,
   /** Aliases of a document: each asks for the same work once more. */
   graphql_aliases_max: 30,
-  /** Rows that a document may ask for, all fields together: ten full pages. */
+  /** Rows that a document may ask for: ten usual pages, or one where the owner has made it larger. */
   graphql_cost_max: 10_000,
   /** Live streams at a time, all surfaces together; each holds a connection and one batch. */
   subscribers_max: 4_096,
   /** Records of a batch that a live stream is handed at a time. */
   live_batch_rows: 256,
-  /** Payload characters of such a batch, beyond which it ends early. */
-  live_batch_chars_max: 1_048_576,
+  /** Payload characters of such a batch, beyond which it ends early: 1 GiB for all, were all slow. */
+  live_batch_chars_max: 262_144,
+  /** Live streams that go on in one turn: whoever appends is answered between two turns. */
+  live_wakes_max: 64,
   /** Latest events kept in memory for live streams: those behind them read from the disk. */
   live_tail_events_max: 8_192,
   /** Payload characters of these. */

@@ -86,7 +86,7 @@ const carriesSchema: readonly OperationName[] = ["createSchema", "changeSchema"]
 const spelling = 3;
 
 /** The text after `?`, undecoded. */
-function queryOf(url: string): string {
+export function queryOf(url: string): string {
   const at = url.indexOf("?");
   return at === -1 ? "" : url.slice(at + 1);
 }
@@ -94,7 +94,7 @@ function queryOf(url: string): string {
 /**
  * Names and values of a query. Throws `invalid_argument` for broken encoding and names given twice.
  */
-function pairsOf(query: string): [string, string][] {
+export function pairsOf(query: string): [string, string][] {
   const pairs: [string, string][] = [];
   const seen = new Set<string>();
   // The parser of HTTP bounds the request line, and with it this loop, at 16 KiB.

@@ -4,6 +4,7 @@ import type { Dbx } from "../api/dbx.ts";
 import type { Live } from "../api/live.ts";
 import type { Log } from "../log.ts";
 import type { Actor } from "../model/actor.ts";
+import type { Config } from "../model/config.ts";
 import type { NameRequest } from "./answer.ts";
 import type { Bodies } from "./body.ts";
 import type { Figures } from "./figures.ts";
@@ -15,6 +16,8 @@ export interface SurfaceOptions {
   readonly authenticate: (token: string) => Actor;
   /** Largest payload now: it may change while the server runs. */
   readonly payload_limit: () => number;
+  /** How many rows lists give, for whoever asks for several at once. */
+  readonly page_sizes: () => Pick<Config, "list_page_size" | "page_limit">;
   readonly nameRequest: NameRequest;
   readonly bodies: Bodies;
   readonly figures: Figures;

@@ -59,10 +59,10 @@ const Reason = Type.Object(
   strict,
 );
 
-const AggregatesPage = Type.Object({
-  aggregates: Type.Array(Aggregate),
-  next_cursor: NextCursor,
-});
+const AggregatesPage = Type.Object(
+  { aggregates: Type.Array(Aggregate), next_cursor: NextCursor },
+  { $id: "AggregatesPage" },
+);
 
 export const aggregateOperations = {
   listAggregates: operation({
@@ -121,7 +121,10 @@ export const aggregateOperations = {
     kind: "query",
     grant: "read",
     input: Type.Object({ ...key, include_hidden: Type.Optional(IncludeHidden) }, strict),
-    output: Type.Object({ ...key, version: Type.Integer(), merkle_root: Root }),
+    output: Type.Object(
+      { ...key, version: Type.Integer(), merkle_root: Root },
+      { $id: "VerifyResult" },
+    ),
   }),
   createSnapshot: operation({
     summary: "Keep the current state of an aggregate as a snapshot.",

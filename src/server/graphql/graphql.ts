@@ -1,7 +1,111 @@
-// The GraphQL surface: `/graphql` and its page.
+// The GraphQL surface: `/graphql` and its page. Here a request is let in and read; nothing of the
+// document is looked at before its token. What executes it is loaded when a server begins to serve.
 
-import type { Mount, SurfaceOptions } from "../surface.ts";
+import { toWire } from "../../api/errors.ts";
+import type { Actor } from "../../model/actor.ts";
+import { DbxError, overloaded } from "../../model/error.ts";
+import { limits } from "../../model/limits.ts";
+import { answer } from "../answer.ts";
+import { requireNoCondition } from "../condition.ts";
+import { tokenOf } from "../credentials.ts";
+import { queryOf, requireJson } from "../request.ts";
+import type { Asked, Mount, Respond, SurfaceOptions } from "../surface.ts";
+import { createTurns, type Exchange, type Parameters } from "./exchange.ts";
+import { parametersOfBody, parametersOfUrl } from "./parameters.ts";
+import { refusal } from "./refusal.ts";
 
-export function graphqlMounts(_options: SurfaceOptions): Mount[] {
-  return [];
+export function graphqlMounts(options: SurfaceOptions): Mount[] {
+  // Begun at once, because it takes some hundred ms; a failure is told to whoever asks.
+  const loading = import("./executor.ts").then(({ createExecutor }) => createExecutor(options));
+  loading.catch(() => null);
+  const { authenticate, bodies, figures } = options;
+  const actorOf = (request: Request) => authenticate(tokenOf(request.headers.get("authorization")));
+  const execute = async (parameters: Parameters, asked: Asked): Promise<Response> => {
+    const run = await loading;
+    // Silence ends idle clients, never the work that one waits for, or a subscription.
+    asked.silence(asked.request, 0);
+    const exchange = exchangeOf(parameters, { ...asked, actorOf });
+    const response = await run(exchange);
+    if (!isStream(response)) asked.silence(asked.request, limits.idle_seconds_max);
+    return response;
+  };
+  const admit = (request: Request) => {
+    actorOf(request);
+    const { running } = figures;
+    if (running > limits.requests_running_max) throw tooBusy(running);
+    requireNoCondition(request.headers);
+  };
+  const post: Respond = async (asked) => {
+    const { request } = asked;
+    admit(request);
+    requireJson(request);
+    const bytes = await bodies.read(request, { bytes_max: limits.graphql_bytes_max });
+    // A client may hold its body back for minutes: a token that was revoked meanwhile is no token.
+    actorOf(request);
+    return execute(parametersOfBody(bytes), asked);
+  };
+  const get: Respond = (asked) => {
+    const { request } = asked;
+    if (wantsPage(request)) return page(asked);
+    admit(request);
+    return execute(parametersOfUrl(request.url), asked);
+  };
+  return [
+    { method: "POST", path: "/graphql", name: "graphql", respond: inOwnShape(post) },
+    { method: "GET", path: "/graphql", name: "graphql", respond: inOwnShape(get) },
+    { method: "GET", path: "/graphql/playground", name: "graphqlPage", respond: page },
+  ];
 }
+
+const page: Respond = async ({ request_id }) => {
+  const { pageOf } = await import("./page.ts");
+  const { html, headers } = pageOf();
+  return answer(html, { status: 200, request_id, headers });
+};
+
+/**
+ * A browser that opens or reloads the page names HTML; the page puts what is typed into its address.
+ * Nothing of that is executed here. Whoever sends a token, or a query without naming HTML, is a
+ * client.
+ */
+function wantsPage({ headers, url }: Request): boolean {
+  const accept = headers.get("accept") ?? "*/*";
+  if (/\btext\/html\b/i.test(accept)) return !headers.has("authorization");
+  return !/(?:^|&)query=/.test(queryOf(url)) && /\*\/\*|text\/\*/.test(accept);
+}
+
+/** What is refused before the executor has it, in the shape that clients of GraphQL know. */
+const inOwnShape = (respond: Respond): Respond => {
+  return async (asked) => {
+    try {
+      return await respond(asked);
+    } catch (thrown) {
+      if (thrown instanceof DbxError) return refusal(toWire(thrown), asked);
+      throw thrown;
+    }
+  };
+};
+
+const exchangeOf = (
+  parameters: Parameters,
+  { request, request_id, actorOf }: Asked & { actorOf: (request: Request) => Actor },
+): Exchange => ({
+  ...parameters,
+  method: request.method === "GET" ? "GET" : "POST",
+  accept: (request.headers.get("accept") ?? "").toLowerCase(),
+  request_id,
+  actorOf: () => actorOf(request),
+  gone: request.signal,
+  ended: new AbortController(),
+  inTurn: createTurns(),
+  beat: () => {},
+});
+
+const isStream = ({ headers }: Response): boolean =>
+  headers.get("content-length") === null && headers.get("content-type") === "text/event-stream";
+
+const tooBusy = (running: number) =>
+  overloaded("too many requests at once; try again", {
+    running,
+    limit: limits.requests_running_max,
+  });

@@ -1,0 +1,28 @@
+// Refusals in the shape of GraphQL: what is wrong with a request, before or beside its document.
+
+import { httpStatusOf, type WireError } from "../../api/errors.ts";
+import { answer } from "../answer.ts";
+
+/** Answers hold what a token may see: no cache keeps them. */
+export const uncached = { "Cache-Control": "no-store" } as const;
+
+/** A refusal before any document was looked at. */
+export function refusal(
+  error: WireError,
+  { request_id, status = httpStatusOf(error) }: { request_id: string; status?: number },
+): Response {
+  const { code, message, details } = error;
+  const text = JSON.stringify({ errors: [{ message, extensions: { code, details } }] });
+  return answer(text, {
+    status,
+    request_id,
+    headers: { ...uncached, ...headersOf(error) },
+  });
+}
+
+/** The headers that HTTP has for an error. */
+export function headersOf({ code, details }: WireError): Record<string, string> {
+  if (code === "unauthenticated") return { "WWW-Authenticate": "Bearer" };
+  if (code === "overloaded") return { "Retry-After": "1" };
+  return typeof details["allow"] === "string" ? { Allow: details["allow"] } : {};
+}
