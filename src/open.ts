@@ -7,7 +7,7 @@ import type { Live } from "./api/live.ts";
 import { createCommitter } from "./engine/committer.ts";
 import { createEngine } from "./engine/engine.ts";
 import { createClock } from "./engine/clock.ts";
-import { createLive } from "./engine/live.ts";
+import { createLive, liveBounds } from "./engine/live.ts";
 import { ensureMachineKey, readMachineKey } from "./engine/machine-key.ts";
 import { openSchemas } from "./engine/schemas.ts";
 import { createSettings, type Settings } from "./engine/settings.ts";
@@ -136,8 +136,9 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
       hidesSomething: (type) => hidesSomething(view.visibilityOf(type)),
     };
   };
-  const live = createLive();
-  const committer = createCommitter({ storage, context });
+  const { frontier } = await storage.readLogHead();
+  const live = createLive({ ...{ storage, schemas }, head: frontier.size, bounds: liveBounds });
+  const committer = createCommitter({ storage, context, advance: live.advance });
   const staging = createStaging({
     path: join(data_dir, "staged_events.json"),
     ...{ storage, committer, schemas, settings, system, log, context },
@@ -148,7 +149,12 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
     restrict: settings.current().restrict,
     durability: config.storage.durability,
     encrypted: false,
-    figures: { ...committer.figures(), ...(await storage.figures()), ...schemas.figures() },
+    figures: {
+      ...committer.figures(),
+      ...live.figures(),
+      ...(await storage.figures()),
+      ...schemas.figures(),
+    },
   });
   const closeAll = async (): Promise<void> => {
     try {

@@ -31,10 +31,14 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-/** `context` is asked once per commit, so that all its events share one time. */
+/**
+ * `context` is asked once per commit, so that all its events share one time. `advance` is told what
+ * a commit has made durable, in the order of positions, before anybody is answered.
+ */
 export function createCommitter(options: {
   storage: Storage;
   context: () => PlanContext;
+  advance: (events: readonly CommittedEvent[]) => void;
 }): Committer {
   const queue: Waiting[] = [];
   const counts = { commits: 0, events: 0, refused: 0, queue_max: 0, batch_max: 0 };
@@ -130,6 +134,9 @@ export function createCommitter(options: {
     counts.commits++;
     counts.batch_max = Math.max(counts.batch_max, batch.length);
     assert(committed.outcomes.length === batch.length, "every transaction has an outcome");
+    options.advance(
+      committed.outcomes.flatMap((outcome) => (outcome.kind === "appended" ? outcome.events : [])),
+    );
     committed.outcomes.forEach((outcome, index) => {
       const waiting = batch[index];
       assert(waiting !== undefined, "every outcome has a transaction");

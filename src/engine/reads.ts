@@ -2,19 +2,20 @@
 // see something learns nothing of it: not that it is there, nor by a filter what is in it.
 
 import type { Dbx } from "../api/dbx.ts";
-import type { Actor } from "../model/actor.ts";
 import type { StreamHead } from "../model/aggregate.ts";
-import { aggregateNotFound, permissionDenied } from "../model/error.ts";
-import { toRecord, type CommittedEvent, type EventRecord } from "../model/event.ts";
+import { aggregateNotFound } from "../model/error.ts";
+import type { CommittedEvent, EventRecord } from "../model/event.ts";
 import { takeOf } from "../model/page.ts";
 import type { StreamKey } from "../model/stream.ts";
-import { everything, visiblePayload, visibleState, type Visibility } from "../model/visibility.ts";
+import { visibleState, type Visibility } from "../model/visibility.ts";
 import type { Storage } from "../storage/storage.ts";
 import { listAggregates, selectionOf, type Sight } from "./list.ts";
+import { createLogReader, logSelectionOf, selects } from "./log-reader.ts";
 import { aggregateOf, momentOf } from "./past.ts";
 import { readPage } from "./reader.ts";
 import type { Schemas } from "./schemas.ts";
 import type { LiveSettings } from "./settings.ts";
+import { createSight, recordOf } from "./sight.ts";
 import { faultsError, verifyStream } from "./verify.ts";
 
 export type Reads = Pick<
@@ -39,12 +40,7 @@ export function createReads(deps: ReadsDeps): Reads {
     const current = settings.current();
     return takeOf(take, { usual: current[usual], cap: current.page_limit });
   };
-  /** What the actor sees of each type. Throws `permission_denied` where he asks for too much. */
-  const sightOf = (actor: Actor, include_hidden: boolean | undefined): Sight => {
-    if (include_hidden !== true) return schemas.view().visibilityOf;
-    if (actor.grants.includes("admin")) return seeAll;
-    throw permissionDenied("showing what schemas hide needs the grant admin", { grant: "admin" });
-  };
+  const sightOf = createSight(schemas);
   return {
     listAggregates: async (actor, { include_hidden, take, ...asked }) => {
       const selection = selectionOf(asked);
@@ -78,14 +74,17 @@ export function createReads(deps: ReadsDeps): Reads {
       });
       return shown;
     },
-    readLog: async (actor, { after, take, include_hidden }) => {
+    readLog: async (actor, { after, take, include_hidden, ...asked }) => {
+      const selection = logSelectionOf(asked);
       const sight = sightOf(actor, include_hidden);
+      const read = createLogReader(storage, selection);
       const { shown } = await readPage<CommittedEvent, EventRecord>({
         limit: pageOf(take, "page_limit"),
         skip: 0,
         peek: false,
-        read: (last, rows) => storage.readLog({ after: last?.position ?? after ?? 0, limit: rows }),
+        read: (last, limit) => read({ after: last?.position ?? after ?? 0, limit }),
         show: (event) => {
+          if (!selects(selection, event)) return undefined;
           const visibility = sight(event.aggregate_type);
           return visibility.hidden ? undefined : recordOf(event, visibility);
         },
@@ -102,8 +101,6 @@ export function createReads(deps: ReadsDeps): Reads {
   };
 }
 
-const seeAll: Sight = () => everything;
-
 /** The head of an aggregate, and what is seen of it. A hidden one is not there. */
 async function look(
   storage: Storage,
@@ -115,9 +112,4 @@ async function look(
   const head = visibility.hidden ? undefined : await storage.readHead(key);
   if (head === undefined) throw aggregateNotFound(key);
   return { head, visibility };
-}
-
-function recordOf(event: CommittedEvent, visibility: Visibility): EventRecord {
-  const payload = visiblePayload(event.payload, visibility);
-  return toRecord(payload === event.payload ? event : { ...event, payload });
 }
