@@ -151,20 +151,26 @@ function parametersOf(
   });
 }
 
-const header = (name: string, description: string): Parameter => ({
+const header = (name: string, description: string, ...examples: string[]): Parameter => ({
   name,
   in: "header",
   required: false,
   description,
-  schema: { type: "string" },
+  schema: { type: "string", ...(examples.length === 0 ? {} : { examples }) },
 });
 
 const requestHeaders = {
   requestId: header("X-Request-Id", "Your own id of the request, for logs; answered as sent."),
-  ifNoneMatch: header("If-None-Match", "Tags you have: 304 if one of them is still right, or `*`."),
+  ifNoneMatch: header(
+    "If-None-Match",
+    "Tags you have: 304 if one of them is still right.",
+    headers.ETag.example,
+  ),
   ifMatch: header(
     "If-Match",
     "In place of `expected_version`: the ETag of the aggregate, its version, or `*`.",
+    '"1"',
+    "*",
   ),
   lastEventId: header(
     "Last-Event-ID",
