@@ -16,6 +16,10 @@ export const PidRecord = Type.Object({
   started_at: Type.String(),
   port: Type.Integer({ minimum: 1, maximum: 65_535 }),
   control_port: Type.Integer({ minimum: 1, maximum: 65_535 }),
+  /** What is served; an older server's record does not say. */
+  surfaces: Type.Optional(Type.Array(Type.String())),
+  /** Where gRPC is served; the same as `port` where they share it. */
+  grpc_port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535 })),
 });
 export type PidRecord = Static<typeof PidRecord>;
 

@@ -3,7 +3,7 @@
 import { availableParallelism } from "node:os";
 import { statusOf } from "../api/errors.ts";
 import { createLog, type Log } from "../log.ts";
-import type { Config } from "../model/config.ts";
+import { grpcEndpointOf, httpEndpointOf, surfacesOn, type Config } from "../model/config.ts";
 import { DbxError } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { open, type Opened } from "../open.ts";
@@ -84,10 +84,13 @@ async function begin(options: ServeOptions, log: Log): Promise<Running> {
     throw error;
   }
   try {
-    const { port, control_port } = server;
+    const { port, control_port, grpc_port } = server;
     if (await keepInFile(path, given)) log.info("configuration kept", { path });
-    const started_at = realSystem.now();
-    await writePidFile(config.data_dir, { pid: process.pid, started_at, port, control_port });
+    await writePidFile(config.data_dir, {
+      ...{ pid: process.pid, started_at: realSystem.now(), port, control_port },
+      surfaces: surfacesOn(config.api),
+      ...(grpc_port === null ? {} : { grpc_port }),
+    });
     log.info("ready", { pid: process.pid, port, restrict: config.restrict });
   } catch (error) {
     await shutDown({ server, opened, data_dir: config.data_dir });
@@ -174,8 +177,10 @@ function warnAtStart({ config, warnings }: Configuration, log: Log): void {
   if (config.storage.durability === "normal") {
     log.warn("durability is normal", { risk: "a power cut may take the last commits" });
   }
-  if (!/^(?:localhost$|127\.|\[?::1\]?$)/.test(config.bind_addr)) {
-    const risk = "tokens and data can be read on the way";
-    log.warn("no TLS", { address: config.bind_addr, risk });
-  }
+  const risk = "tokens and data can be read on the way";
+  const endpoints = [httpEndpointOf(config), grpcEndpointOf(config)];
+  const open = endpoints.flatMap((endpoint) => endpoint?.hostname ?? []).filter(isReachable);
+  for (const address of new Set(open)) log.warn("no TLS", { address, risk });
 }
+
+const isReachable = (hostname: string): boolean => !/^(?:localhost$|127\.|::1$)/.test(hostname);

@@ -23,10 +23,10 @@ export function makePlaces(platform: NodeJS.Platform): Places {
     const free: Address = { hostname: "127.0.0.1", port: 0 };
     return { http1: free, http2: free, remove: () => {} };
   }
-  const prefix = join(tmpdir(), "dbx-");
+  const prefix = join(tmpdir(), "dbx-port-");
   const fits = Buffer.byteLength(`${prefix}XXXXXX/http1`) <= socket_path_bytes_max;
   // mkdtemp makes it with mode 0700.
-  const directory = mkdtempSync(fits ? prefix : "/tmp/dbx-");
+  const directory = mkdtempSync(fits ? prefix : "/tmp/dbx-port-");
   return {
     http1: { unix: join(directory, "http1") },
     http2: { unix: join(directory, "http2") },

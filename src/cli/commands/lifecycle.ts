@@ -145,7 +145,7 @@ function encryptionOf({ encrypted }: Answer<"serverStatus">, config: Config): st
 }
 
 function statusWords(
-  { pid, port, started_at }: PidRecord,
+  { pid, port, started_at, surfaces, grpc_port }: PidRecord,
   told: { server: Answer<"serverStatus">; config: Config; encryption: string },
 ): string {
   const { server, config, encryption } = told;
@@ -153,6 +153,12 @@ function statusWords(
   const rows = {
     version: server.version,
     data_dir: config.data_dir,
+    ...(surfaces === undefined ? {} : { surfaces: surfaces.join(", ") || "none" }),
+    ...(grpc_port === undefined
+      ? {}
+      : {
+          grpc: grpc_port === port ? `on port ${port}, shared with HTTP` : `on port ${grpc_port}`,
+        }),
     durability: server.durability,
     encryption,
     position: server.position,

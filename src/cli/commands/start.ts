@@ -5,7 +5,13 @@ import { open as openFile, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Type, type Static } from "@sinclair/typebox";
 import { statusOf } from "../../api/errors.ts";
-import { Config, surfaces } from "../../model/config.ts";
+import {
+  Config,
+  grpcEndpointOf,
+  httpEndpointOf,
+  surfaces,
+  type Endpoint,
+} from "../../model/config.ts";
 import {
   DbxError,
   errorCodes,
@@ -56,12 +62,12 @@ export const startFlags = Type.Object(
     api: Type.Optional(
       Type.String({
         hint: "rest|graphql|grpc|all",
-        description: "The surfaces to serve, all others off; this version serves REST only; kept.",
+        description: "The surfaces to serve, all others off; kept.",
       }),
     ),
     rest: surfaceFlag("Serve REST; kept."),
-    graphql: surfaceFlag("Serve GraphQL; not served by this version yet; kept."),
-    grpc: surfaceFlag("Serve gRPC; not served by this version yet; kept."),
+    graphql: surfaceFlag("Serve GraphQL; kept."),
+    grpc: surfaceFlag("Serve gRPC; kept."),
     json: Type.Optional(Type.Boolean({ description: "Tell about the started daemon in JSON." })),
     detached: Type.Optional(
       Type.Boolean({ hidden: true, description: "What the daemon's own process is started with." }),
@@ -100,8 +106,11 @@ export const restart = command({
     const { config } = configuration;
     const found = await findServerAlone(config.data_dir);
     if (found.state === "running") {
-      const { pid, port } = found.record;
-      if (next.config.port !== port) tryPort(next.config);
+      const { pid, port, grpc_port } = found.record;
+      for (const endpoint of [httpEndpointOf(next.config), grpcEndpointOf(next.config)]) {
+        const held = endpoint === null || [port, grpc_port].includes(endpoint.port);
+        if (!held) tryPort(endpoint);
+      }
       await requireSoundSchemas(found.record, { shell, configuration });
       if ((await endServer(config.data_dir, found.record)) === null) {
         throw unavailable(`process ${pid} does not end`, { pid });
@@ -133,17 +142,15 @@ async function requireSoundSchemas(
 }
 
 /** A good server must not be stopped for one that could not listen. */
-function tryPort({ bind_addr, port }: Config): void {
-  // The same brackets around an IPv6 address as the server takes.
-  const hostname = bind_addr.replace(/^\[(.*)\]$/, "$1");
+function tryPort({ hostname, port }: Endpoint): void {
   try {
     Bun.listen({ hostname, port, socket: { data: () => {} } }).stop(true);
   } catch (cause) {
     const reason = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
     const problem = reason === "EADDRINUSE" ? "is in use" : `cannot be listened on (${reason})`;
     throw unavailable(
-      `port ${port} on ${bind_addr} ${problem}; the running server goes on`,
-      { bind_addr, port, reason },
+      `port ${port} on ${hostname} ${problem}; the running server goes on`,
+      { hostname, port, reason },
       { cause },
     );
   }
