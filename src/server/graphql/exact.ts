@@ -15,7 +15,7 @@ export const exactly = (text: string): Exact => ({ [mark]: text, toJSON: () => t
 export const isExact = (value: unknown): value is Exact =>
   typeof value === "object" && value !== null && mark in value;
 
-export const textOf = (value: Exact): string => value[mark];
+const textOf = (value: Exact): string => value[mark];
 
 /** In: what the executor made, no deeper than a document may be. Out: its JSON. */
 export function writeJson(value: unknown): string {

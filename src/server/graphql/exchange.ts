@@ -31,8 +31,8 @@ export interface Exchange extends Parameters {
 }
 
 /**
- * The fields of a query are asked for at once. One page may be as large as an answer may be, so they
- * wait for each other, and their sum has the bound of a page.
+ * The fields of a query are asked for at once. One page may be as large as an answer may be, so
+ * they wait for each other, and their sum has the bound of a page.
  */
 export function createTurns(): Exchange["inTurn"] {
   let last: Promise<unknown> = Promise.resolve();

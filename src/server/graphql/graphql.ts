@@ -26,6 +26,7 @@ export function graphqlMounts(options: SurfaceOptions): Mount[] {
     asked.silence(asked.request, 0);
     const exchange = exchangeOf(parameters, { ...asked, actorOf });
     const response = await run(exchange);
+    if (asked.request.method === "HEAD") exchange.ended.abort();
     if (!isStream(response)) asked.silence(asked.request, limits.idle_seconds_max);
     return response;
   };
@@ -64,9 +65,9 @@ const page: Respond = async ({ request_id }) => {
 };
 
 /**
- * A browser that opens or reloads the page names HTML; the page puts what is typed into its address.
- * Nothing of that is executed here. Whoever sends a token, or a query without naming HTML, is a
- * client.
+ * A browser that opens or reloads the page names HTML; the page keeps what is typed in its
+ * address, and nothing of that is executed here. Whoever sends a token, or a query without naming
+ * HTML, is a client.
  */
 function wantsPage({ headers, url }: Request): boolean {
   const accept = headers.get("accept") ?? "*/*";
@@ -91,7 +92,7 @@ const exchangeOf = (
   { request, request_id, actorOf }: Asked & { actorOf: (request: Request) => Actor },
 ): Exchange => ({
   ...parameters,
-  method: request.method === "GET" ? "GET" : "POST",
+  method: request.method === "POST" ? "POST" : "GET",
   accept: (request.headers.get("accept") ?? "").toLowerCase(),
   request_id,
   actorOf: () => actorOf(request),
@@ -101,8 +102,9 @@ const exchangeOf = (
   beat: () => {},
 });
 
+/** An answer of one piece has its length only once it is sent. */
 const isStream = ({ headers }: Response): boolean =>
-  headers.get("content-length") === null && headers.get("content-type") === "text/event-stream";
+  headers.get("content-type") === "text/event-stream";
 
 const tooBusy = (running: number) =>
   overloaded("too many requests at once; try again", {

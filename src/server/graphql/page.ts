@@ -4,8 +4,9 @@
 import { createHash } from "node:crypto";
 import { renderGraphiQL } from "@graphql-yoga/render-graphiql";
 
-const firstQuery = `# Write your token behind "Bearer" under Headers, below, then run this with Ctrl-Enter.
-# A token: dbx token generate --group admin --user jane
+const firstQuery = `# 1. Write your token behind "Bearer" under Headers, below.
+#    One is made by: dbx token generate --group admin --user jane
+# 2. Run this with Ctrl-Enter.
 
 query Aggregates {
   aggregates(take: 10) {

@@ -1,4 +1,5 @@
-// The executable schema: the text of sdl.ts with resolvers, each of which is one `call` or `follow`.
+// The executable schema: the text of sdl.ts with its resolvers, each of which is one `call` or
+// `follow`.
 
 import { createSchema } from "graphql-yoga";
 import { call } from "../../api/call.ts";
@@ -43,19 +44,24 @@ function resolversOf(fields: typeof queries, { dbx }: Source) {
 }
 
 const subscriberOf = ({ live, stopping }: Source) => ({
-  subscribe(_: unknown, args: Arguments, { exchange }: Context) {
+  /** Rejects with what the first step throws, so that a refusal is an ordinary answer. */
+  async subscribe(_: unknown, args: Arguments, { exchange }: Context) {
     const { actorOf, ended, gone } = exchange;
     const signal = AbortSignal.any([ended.signal, gone, stopping]);
     const batches = follow(live, { input: plain(args), actorOf, signal });
-    return eventsOf(batches, { exchange, stopping });
+    const iterator = batches[Symbol.asyncIterator]();
+    const first = await iterator.next();
+    return eventsOf(iterator, { first, exchange, stopping });
   },
 });
 
 async function* eventsOf(
-  batches: AsyncIterable<LiveBatch>,
-  { exchange, stopping }: { exchange: Exchange; stopping: AbortSignal },
+  batches: AsyncIterator<LiveBatch>,
+  options: { first: IteratorResult<LiveBatch>; exchange: Exchange; stopping: AbortSignal },
 ) {
-  for await (const { records } of batches) {
+  const { first, exchange, stopping } = options;
+  for (let batch = first; batch.done !== true; batch = await batches.next()) {
+    const { records } = batch.value;
     if (records.length === 0) exchange.beat();
     for (const record of records) {
       // A client may take the events of one batch minutes apart.

@@ -1,11 +1,21 @@
 // The schema as text, derived from the operation table. Only keywords of JSON Schema are read, so
 // whatever the table can say to a client of REST, it says here.
 
-import type { TObject, TSchema } from "@sinclair/typebox";
 import { followLog } from "../../api/live.ts";
 import { operations } from "../../api/operations.ts";
 import { assert } from "../../model/error.ts";
 import { mutations, queries, subscription } from "./fields.ts";
+
+/** What is read of a JSON Schema. */
+interface JsonSchema {
+  readonly $id?: string | undefined;
+  readonly description?: string | undefined;
+  readonly type?: unknown;
+  readonly anyOf?: readonly JsonSchema[] | undefined;
+  readonly items?: JsonSchema | undefined;
+  readonly properties?: Readonly<Record<string, JsonSchema>> | undefined;
+  readonly required?: readonly string[] | undefined;
+}
 
 const scalars = {
   JSON: "Any JSON value. Numbers come and go exactly as they were written.",
@@ -31,7 +41,7 @@ export function schemaText(): string {
 function fieldsOf(fields: typeof queries, declared: Map<string, string>): string {
   const texts = Object.entries(fields).map(([name, { operation, oneInput, nullable, member }]) => {
     const { summary, input, output } = operations[operation];
-    const given: TSchema = member === undefined ? output : memberOf(output, member);
+    const given: JsonSchema = member === undefined ? output : memberOf(output, member);
     const { text } = typeOf(given, { member: name, kind: "type", declared });
     const argumentsText =
       oneInput === true
@@ -48,7 +58,7 @@ const fieldText = (
   { output }: { output: string },
 ): string => `  ${describe(field.summary, "  ")}${field.name}${field.argumentsText}: ${output}\n`;
 
-function argumentsOf(input: TObject, declared: Map<string, string>): string {
+function argumentsOf(input: JsonSchema, declared: Map<string, string>): string {
   const members = membersOf(input, { kind: "input", declared }, "    ");
   return `(\n${members}  )`;
 }
@@ -59,10 +69,9 @@ interface Place {
   readonly declared: Map<string, string>;
 }
 
-function membersOf(schema: TSchema, place: Place, indent: string): string {
-  const required: readonly string[] = schema["required"] ?? [];
-  const members: Readonly<Record<string, TSchema>> = schema["properties"];
-  const texts = Object.entries(members).map(([member, inner]) => {
+function membersOf(schema: JsonSchema, place: Place, indent: string): string {
+  const { required = [], properties = {} } = schema;
+  const texts = Object.entries(properties).map(([member, inner]) => {
     const { text, nullable } = typeOf(inner, { ...place, member });
     const type = required.includes(member) && !nullable ? `${text}!` : text;
     return `${indent}${describe(inner.description, indent)}${member}: ${type}\n`;
@@ -76,13 +85,14 @@ interface TypeText {
   readonly nullable: boolean;
 }
 
-function typeOf(schema: TSchema, place: Place & { readonly member: string }): TypeText {
+function typeOf(schema: JsonSchema, place: Place & { readonly member: string }): TypeText {
   const { type, anyOf, items, $id } = schema;
   const { member, declared, kind } = place;
-  if (Array.isArray(anyOf)) {
-    const choices = anyOf.filter((choice: TSchema) => choice["type"] !== "null");
-    const [only] = choices;
-    const text = choices.length === 1 ? typeOf(only, place).text : choiceOf(member);
+  if (anyOf !== undefined) {
+    const choices = anyOf.filter((choice) => choice.type !== "null");
+    const [first, second] = choices;
+    const only = second === undefined ? first : undefined;
+    const text = only === undefined ? choiceOf(member) : typeOf(only, place).text;
     return { text, nullable: choices.length < anyOf.length };
   }
   if (type === "object") {
@@ -95,7 +105,7 @@ function typeOf(schema: TSchema, place: Place & { readonly member: string }): Ty
     }
     return { text: $id, nullable: false };
   }
-  if (type === "array") return { text: `[${typeOf(items, place).text}!]`, nullable: false };
+  if (items !== undefined) return { text: `[${typeOf(items, place).text}!]`, nullable: false };
   return { text: leafOf(type, member), nullable: false };
 }
 
@@ -115,9 +125,8 @@ function choiceOf(member: string): string {
   return name;
 }
 
-function memberOf(schema: TSchema, member: string): TSchema {
-  const members: Readonly<Record<string, TSchema>> = schema["properties"];
-  const found = members[member];
+function memberOf(schema: JsonSchema, member: string): JsonSchema {
+  const found = schema.properties?.[member];
   assert(found !== undefined, `the output has a member ${member}`);
   return found;
 }

@@ -2,7 +2,6 @@
 // schema stays text, so that no payload is taken apart and no number rounded.
 
 import {
-  getNamedType,
   isInputObjectType,
   isInputType,
   isListType,
@@ -19,14 +18,12 @@ import {
   splitMembers,
   type Canonical,
 } from "../../model/canonical.ts";
-import { tooLarge } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import { exactly } from "./exact.ts";
 
 /**
  * In: the JSON object of a request's variables. Out: their values, as the executor takes them.
- * Throws `too_large` for a list of more inputs than any operation takes, `invalid_argument` for JSON
- * that is too deep.
+ * Throws `invalid_argument` for JSON that is too deep.
  */
 export function variablesOf(
   schema: GraphQLSchema,
@@ -50,13 +47,6 @@ function valueOf(type: GraphQLInputType, text: Canonical): unknown {
   if (isListType(type) && text !== "null") {
     // GraphQL takes one value for a list of one.
     const elements = text.startsWith("[") ? splitElements(text) : [text];
-    const most = limits.transaction_events_max;
-    if (isInputObjectType(getNamedType(type)) && elements.length > most) {
-      throw tooLarge(`a list has ${elements.length} inputs, at most ${most} are taken`, {
-        limit: most,
-        actual: elements.length,
-      });
-    }
     return elements.map((element) => valueOf(type.ofType, element));
   }
   if (isInputObjectType(type) && text.startsWith("{")) {
