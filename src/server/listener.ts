@@ -4,7 +4,7 @@
 
 import type { Socket, SocketHandler } from "bun";
 import type { Log } from "../log.ts";
-import { createEnd, finish, join, send, sendMore, type End } from "./splice.ts";
+import { createEnd, finish, join, send, sendMore, type End, type SpliceBounds } from "./splice.ts";
 
 /** Where a server listens. */
 export type Address =
@@ -17,8 +17,7 @@ export interface SharedPortOptions {
   readonly http1: Address;
   readonly http2: Address;
   readonly log: Log;
-  /** As in model/limits.ts; tests hand in smaller ones. */
-  readonly bounds: { readonly connections_max: number; readonly preface_ms: number };
+  readonly bounds: SpliceBounds & { readonly connections_max: number; readonly preface_ms: number };
 }
 
 export interface SharedPort {
@@ -67,7 +66,7 @@ export function listenShared(options: SharedPortOptions): SharedPort {
 
   function hand(client: End, newcomer: Newcomer, address: Address): void {
     const open = (socket: Socket<End>): void => {
-      const server = createEnd(socket);
+      const server = createEnd(socket, bounds);
       socket.data = server;
       if (!newcomers.delete(client)) return socket.terminate();
       join(client, server);
@@ -93,7 +92,7 @@ export function listenShared(options: SharedPortOptions): SharedPort {
     allowHalfOpen: true,
     socket: {
       open(socket) {
-        const client = createEnd(socket);
+        const client = createEnd(socket, bounds);
         socket.data = client;
         if (clients.size >= bounds.connections_max) {
           refusals.count(socket.remoteAddress);

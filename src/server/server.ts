@@ -12,12 +12,14 @@ import { createBodies } from "./body.ts";
 import { createCors } from "./cors.ts";
 import { createFigures } from "./figures.ts";
 import { docsMounts } from "./docs.ts";
+import { graphqlMounts } from "./graphql/graphql.ts";
+import { createGrpc } from "./grpc/grpc.ts";
 import { listenHttp, portOf, type HttpListener } from "./http.ts";
 import { openPort } from "./port.ts";
 import type { RestOptions } from "./rest.ts";
 import { createSessions } from "./session.ts";
 import { streamMounts } from "./stream.ts";
-import type { Mount, SurfaceOptions } from "./surface.ts";
+import type { SurfaceOptions } from "./surface.ts";
 
 /** The part of an opened store that the surfaces use. */
 export interface Served {
@@ -80,18 +82,22 @@ export async function startServer(options: StartOptions): Promise<Server> {
     draining: () => stopping.signal.aborted,
     stopping: stopping.signal,
   };
-  const surfaces: RestOptions["surfaces"] = config.api.rest ? ["rest", "admin"] : ["admin"];
-  const surfaces = config.api.rest ? (["rest", "admin"] as const) : (["admin"] as const);
+  const { rest, graphql, grpc } = config.api;
+  const surfaces: RestOptions["surfaces"] = rest ? ["rest", "admin"] : ["admin"];
   const publicPort = await openPort({
     config,
     http: {
       ...shared,
       surfaces,
-      mounts: await mountsOf(config.api, { shared, version, surfaces }),
+      mounts: [
+        ...(rest ? streamMounts(shared) : []),
+        ...(graphql ? graphqlMounts(shared) : []),
+        ...docsMounts({ version, surfaces }),
+      ],
       cors: createCors(config.cors.origins),
       openSession: null,
     },
-    grpc: config.api.grpc ? (await import("./grpc/grpc.ts")).createGrpc(shared) : null,
+    grpc: grpc ? createGrpc(shared) : null,
     log,
   });
   let control: HttpListener;
@@ -129,19 +135,6 @@ export async function startServer(options: StartOptions): Promise<Server> {
       return stopped;
     },
   };
-}
-
-/** Whatever is off is not even loaded. */
-async function mountsOf(
-  { rest, graphql }: Config["api"],
-  options: { shared: SurfaceOptions; version: string; surfaces: RestOptions["surfaces"] },
-): Promise<Mount[]> {
-  const { shared, version, surfaces } = options;
-  return [
-    ...(rest ? streamMounts(shared) : []),
-    ...(graphql ? (await import("./graphql/graphql.ts")).graphqlMounts(shared) : []),
-    ...docsMounts({ version, surfaces }),
-  ];
 }
 
 /** What the server itself counts is part of its status. */

@@ -2,11 +2,17 @@
 // memory. It neither reads the bytes nor knows what they mean.
 
 import type { Socket } from "bun";
-import { limits } from "../model/limits.ts";
+
+/** As in model/limits.ts; tests hand in smaller ones. */
+export interface SpliceBounds {
+  readonly splice_bytes_max: number;
+  readonly idle_seconds_max: number;
+}
 
 /** One of two joined sockets, and what it could not send yet. */
 export interface End {
   readonly socket: Socket<End>;
+  readonly bounds: SpliceBounds;
   /** Null before the two are joined, and when the other one is gone. */
   other: End | null;
   readonly unsent: Uint8Array[];
@@ -15,8 +21,8 @@ export interface End {
   afterwards: "open" | "half" | "whole";
 }
 
-export function createEnd(socket: Socket<End>): End {
-  return { socket, other: null, unsent: [], unsent_bytes: 0, afterwards: "open" };
+export function createEnd(socket: Socket<End>, bounds: SpliceBounds): End {
+  return { socket, bounds, other: null, unsent: [], unsent_bytes: 0, afterwards: "open" };
 }
 
 export function join(left: End, right: End): void {
@@ -38,7 +44,7 @@ export function send(to: End, piece: Uint8Array): void {
   }
   to.unsent.push(rest);
   to.unsent_bytes += rest.length;
-  if (to.unsent_bytes > limits.splice_bytes_max) to.other?.socket.pause();
+  if (to.unsent_bytes > to.bounds.splice_bytes_max) to.other?.socket.pause();
 }
 
 /** To be called when the socket takes more. */
@@ -65,7 +71,7 @@ export function sendMore(to: End): void {
  */
 export function finish(end: End, how: "half" | "whole"): void {
   if (end.afterwards !== "whole") end.afterwards = how;
-  if (end.unsent_bytes > 0) end.socket.timeout(limits.idle_seconds_max);
+  if (end.unsent_bytes > 0) end.socket.timeout(end.bounds.idle_seconds_max);
   else if (end.afterwards === "whole") end.socket.end();
   else end.socket.shutdown();
 }
