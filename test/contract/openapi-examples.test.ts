@@ -37,7 +37,7 @@ const patient = { aggregate_type: "patient", aggregate_id: "p-001" };
 /** The example of an operation's body and what else its path names; out: the answer as JSON. */
 async function ask(operation: OperationName, path: object = {}): Promise<unknown> {
   const schema = operations[operation];
-  const body = canonicalize(JSON.stringify({ ...(bodyExamples[operation] ?? {}), ...path }));
+  const body = canonicalize(JSON.stringify({ ...Object(bodyExamples[operation]), ...path }));
   const input = fromJson(schema.input, body);
   return JSON.parse(toJson(schema.output, await call(store.dbx, { operation, input, actor })));
 }
