@@ -56,65 +56,23 @@ const loopback = "127.0.0.1";
  */
 export async function startServer(options: StartOptions): Promise<Server> {
   const { opened, config, log, version } = options;
-  const { authenticate, settings, machineKey } = opened;
-  const figures = createFigures();
-  const bodies = createBodies({
-    body_ms_max: limits.body_ms_max,
-    bytes_max: limits.bodies_bytes_max,
-  });
   const stopping = new AbortController();
-  let portFigures: () => Record<string, number> = () => ({});
-  const shared: SurfaceOptions = {
-    dbx: withFigures(opened.dbx, () => ({
-      ...figures.read(),
-      http_body_bytes: bodies.held(),
-      ...portFigures(),
-    })),
-    live: opened.live,
-    authenticate,
-    payload_limit: () => settings().payload_limit,
-    page_sizes: settings,
-    // When the process began, to the millisecond: no two runs on one data directory share it.
-    nameRequest: createRequestNames(Math.floor(performance.timeOrigin).toString(36)),
-    bodies,
-    figures,
-    log,
-    draining: () => stopping.signal.aborted,
-    stopping: stopping.signal,
-  };
-  const { rest, graphql, grpc } = config.api;
-  const surfaces: RestOptions["surfaces"] = rest ? ["rest", "admin"] : ["admin"];
+  const counts: Count[] = [];
+  const shared = sharedOf(options, { counts, stopping: stopping.signal });
   const publicPort = await openPort({
     config,
-    http: {
-      ...shared,
-      surfaces,
-      mounts: [
-        ...(rest ? streamMounts(shared) : []),
-        ...(graphql ? graphqlMounts(shared) : []),
-        ...docsMounts({ version, surfaces }),
-      ],
-      cors: createCors(config.cors.origins),
-      openSession: null,
-    },
-    grpc: grpc ? createGrpc(shared) : null,
+    http: publicHttp(shared, options),
+    grpc: config.api.grpc ? createGrpc(shared) : null,
     log,
   });
+  counts.push(publicPort.figures);
   let control: HttpListener;
   try {
-    control = listenHttp({
-      ...shared,
-      address: { hostname: loopback, port: 0 },
-      surfaces: ["rest", "admin"],
-      mounts: [],
-      cors: null,
-      openSession: machineKey === null ? null : createSessions({ ...opened, machineKey }),
-    });
+    control = listenControl(shared, opened);
   } catch (thrown) {
     await publicPort.stop();
     throw thrown;
   }
-  portFigures = publicPort.figures;
   const { port, grpc_port } = publicPort;
   log.info("listening", {
     ...{ address: config.bind_addr, port, surfaces: surfacesOn(config.api).join(",") },
@@ -137,11 +95,71 @@ export async function startServer(options: StartOptions): Promise<Server> {
   };
 }
 
+type Count = () => Record<string, number>;
+
+/** What all surfaces are handed. In: where counts for the status are put, and the end to come. */
+function sharedOf(
+  { opened, log }: StartOptions,
+  { counts, stopping }: { counts: Count[]; stopping: AbortSignal },
+): SurfaceOptions {
+  const { authenticate, settings, live } = opened;
+  const figures = createFigures();
+  const bodies = createBodies({
+    body_ms_max: limits.body_ms_max,
+    bytes_max: limits.bodies_bytes_max,
+  });
+  counts.push(figures.read, () => ({ http_body_bytes: bodies.held() }));
+  return {
+    dbx: withFigures(opened.dbx, counts),
+    live,
+    authenticate,
+    payload_limit: () => settings().payload_limit,
+    page_sizes: settings,
+    // When the process began, to the millisecond: no two runs on one data directory share it.
+    nameRequest: createRequestNames(Math.floor(performance.timeOrigin).toString(36)),
+    bodies,
+    figures,
+    log,
+    draining: () => stopping.aborted,
+    stopping,
+  };
+}
+
 /** What the server itself counts is part of its status. */
-const withFigures = (dbx: Dbx, read: () => Record<string, number>): Dbx => ({
+const withFigures = (dbx: Dbx, counts: readonly Count[]): Dbx => ({
   ...dbx,
   async serverStatus(actor, input) {
     const status = await dbx.serverStatus(actor, input);
-    return { ...status, figures: { ...status.figures, ...read() } };
+    const figures = counts.flatMap((read) => Object.entries(read()));
+    return { ...status, figures: { ...status.figures, ...Object.fromEntries(figures) } };
   },
 });
+
+/** Administration and the pages about the API are there whatever surfaces are on. */
+function publicHttp(shared: SurfaceOptions, { config, version }: StartOptions): RestOptions {
+  const { rest, graphql } = config.api;
+  const surfaces: RestOptions["surfaces"] = rest ? ["rest", "admin"] : ["admin"];
+  return {
+    ...shared,
+    surfaces,
+    mounts: [
+      ...(rest ? streamMounts(shared) : []),
+      ...(graphql ? graphqlMounts(shared) : []),
+      ...docsMounts({ version, surfaces }),
+    ],
+    cors: createCors(config.cors.origins),
+    openSession: null,
+  };
+}
+
+function listenControl(shared: SurfaceOptions, opened: Served): HttpListener {
+  const { machineKey, openSession } = opened;
+  return listenHttp({
+    ...shared,
+    address: { hostname: loopback, port: 0 },
+    surfaces: ["rest", "admin"],
+    mounts: [],
+    cors: null,
+    openSession: machineKey === null ? null : createSessions({ openSession, machineKey }),
+  });
+}
