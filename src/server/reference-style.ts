@@ -22,13 +22,7 @@ export const style = css`
     box-sizing: border-box;
   }
   html {
-    scroll-behavior: smooth;
     scroll-padding-top: 1rem;
-  }
-  @media (prefers-reduced-motion: reduce) {
-    html {
-      scroll-behavior: auto;
-    }
   }
   body {
     margin: 0;

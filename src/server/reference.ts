@@ -244,10 +244,17 @@ function membersOf(schema: JsonSchema): Markup {
     return [
       nameCell(name, required.includes(name)),
       typeOf(inner),
-      html`${prose(String(inner["description"] ?? ""))} ${nested}`,
+      html`${prose(meaningOf(inner))} ${nested}`,
     ];
   });
   return table(["Member", "Type", "Meaning"], rows);
+}
+
+/** What a member means, which a member that may be null as well says in its choices. */
+function meaningOf({ description, anyOf }: JsonSchema): string {
+  if (typeof description === "string") return description;
+  const choices: readonly unknown[] = Array.isArray(anyOf) ? anyOf : [];
+  return choices.map((choice) => meaningOf(recordOf(choice))).find((words) => words !== "") ?? "";
 }
 
 function exampleOf(schema: JsonSchema): Markup {
