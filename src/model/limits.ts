@@ -50,14 +50,16 @@ export const limits = {
   requests_running_max: 4_096,
   /** A connection on which nothing moves for so long is closed. */
   idle_seconds_max: 30,
-  /** Connections to the shared port at a time; each takes two descriptors and its buffers. */
+  /** Connections to the shared port at a time; each takes three descriptors and its buffers. */
   connections_max: 8_192,
   /** How long a connection may take to show which protocol it speaks. */
   preface_ms: 10_000,
   /** How long a browser may keep the answer to a preflight: most keep none for longer. */
   preflight_seconds: 7_200,
   /** Bytes that one side of a shared connection may be ahead of the other before it is paused. */
-  splice_bytes_max: 1_048_576,
+  splice_bytes_max: 262_144,
+  /** How long a client of the shared port may take nothing of what waits for it. */
+  stall_seconds_max: 60,
   /** Messages of gRPC: as large as the body of a batch. */
   grpc_message_bytes_max: 16_777_216,
   /** Calls of one gRPC connection at a time. */

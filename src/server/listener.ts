@@ -44,6 +44,8 @@ interface Newcomer {
 /** Listens when it returns. Throws what `Bun.listen` throws. */
 export function listenShared(options: SharedPortOptions): SharedPort {
   const { hostname, port, log, bounds } = options;
+  // A server may take its time, and tells its clients itself when they wait in vain.
+  const patient = { ...bounds, stall_seconds_max: 0 };
   const clients = new Set<End>();
   const newcomers = new Map<End, Newcomer>();
   const refusals = createRefusals(options);
@@ -66,7 +68,7 @@ export function listenShared(options: SharedPortOptions): SharedPort {
 
   function hand(client: End, newcomer: Newcomer, address: Address): void {
     const open = (socket: Socket<End>): void => {
-      const server = createEnd(socket, bounds);
+      const server = createEnd(socket, patient);
       socket.data = server;
       if (!newcomers.delete(client)) return socket.terminate();
       join(client, server);

@@ -5,8 +5,10 @@ import type { Socket } from "bun";
 
 /** As in model/limits.ts; tests hand in smaller ones. */
 export interface SpliceBounds {
+  /** How much may wait for a socket before whoever sends is paused. */
   readonly splice_bytes_max: number;
-  readonly idle_seconds_max: number;
+  /** How long a socket may take nothing of what waits for it; 0 for ever. */
+  readonly stall_seconds_max: number;
 }
 
 /** One of two joined sockets, and what it could not send yet. */
@@ -42,6 +44,8 @@ export function send(to: End, piece: Uint8Array): void {
     if (sent === piece.length || sent < 0) return;
     rest = piece.subarray(sent);
   }
+  // From here on it may be paused, and nobody hears of the end of what is paused.
+  if (to.unsent_bytes === 0) to.socket.timeout(to.bounds.stall_seconds_max);
   to.unsent.push(rest);
   to.unsent_bytes += rest.length;
   if (to.unsent_bytes > to.bounds.splice_bytes_max) to.other?.socket.pause();
@@ -61,17 +65,16 @@ export function sendMore(to: End): void {
     done++;
   }
   to.unsent.splice(0, done);
+  to.socket.timeout(to.unsent_bytes > 0 ? to.bounds.stall_seconds_max : 0);
+  if (to.unsent_bytes > 0) return;
   if (to.afterwards !== "open") finish(to, to.afterwards);
-  if (to.unsent_bytes === 0) to.other?.socket.resume();
+  to.other?.socket.resume();
 }
 
-/**
- * Ends a socket, or its writing half only, once it has sent everything. Whoever takes nothing for
- * `idle_seconds_max` then does not get the rest: nobody else is there to give up on him.
- */
+/** Ends a socket, or its writing half only, once it has sent everything. */
 export function finish(end: End, how: "half" | "whole"): void {
   if (end.afterwards !== "whole") end.afterwards = how;
-  if (end.unsent_bytes > 0) end.socket.timeout(end.bounds.idle_seconds_max);
-  else if (end.afterwards === "whole") end.socket.end();
+  if (end.unsent_bytes > 0) return;
+  if (end.afterwards === "whole") end.socket.end();
   else end.socket.shutdown();
 }
