@@ -41,7 +41,7 @@ async function expectStranger(world: World, token: string | null, message: strin
 export function access(check: Check, clock: { pass: (ms: number) => void }): void {
   check(
     "nobody gets in without a token",
-    (world) => expectStranger(world, null, "unauthorized"),
+    (world) => expectStranger(world, null, world.surface.withoutToken),
     "no token",
   );
 

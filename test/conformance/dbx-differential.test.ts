@@ -10,12 +10,14 @@ import type { System } from "../../src/system.ts";
 import { root } from "../support/store.ts";
 import { openWorld, type Surface, type World } from "../support/surfaces.ts";
 import { engineSurface } from "../support/surfaces-engine.ts";
+import { graphqlSurface } from "../support/surfaces-graphql.ts";
+import { grpcSurface } from "../support/surfaces-grpc.ts";
 import { restSurface } from "../support/surfaces-rest.ts";
 import { anyStep, instantOf, type Memory, type Step, type Who } from "./dbx-steps.ts";
 
 const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 
-const surfaces: readonly Surface[] = [engineSurface, restSurface];
+const surfaces: readonly Surface[] = [engineSurface, restSurface, graphqlSurface, grpcSurface];
 const config: Partial<Config> = { list_page_size: 2, page_limit: 5, payload_limit: 4_096 };
 
 const seen = new Set<string>();
@@ -23,7 +25,7 @@ const seen = new Set<string>();
 test(`the comparison of surfaces finds no difference (SEED=${seed})`, async () => {
   await fc.assert(fc.asyncProperty(fc.array(anyStep, { minLength: 10, maxLength: 40 }), compare), {
     seed,
-    numRuns: 100,
+    numRuns: 60,
   });
   // A generator that stopped getting anywhere would agree about nothing.
   for (const outcome of [

@@ -11,6 +11,7 @@ import type { Ask, Connection, Connected, SharedOperation, Surface } from "./sur
 export const engineSurface: Surface = {
   name: "engine",
   lacks: { "no token": "in process somebody always acts" },
+  withoutToken: "unauthorized",
   connect,
 };
 

@@ -8,12 +8,17 @@ import type { Actor } from "../../src/model/actor.ts";
 import { canonicalize } from "../../src/model/canonical.ts";
 import { EventRecord } from "../../src/model/event.ts";
 import { eventsIn } from "./surfaces-sse.ts";
-import type { Connection, Connected, Surface } from "./surfaces.ts";
+import { withStatus, type Connection, type Connected, type Surface } from "./surfaces.ts";
 
 /** The client ignores it: who acts is known by the token. */
 const nobody: Actor = { group: "x", user: "x", grants: [], token_id: null };
 
-export const restSurface: Surface = { name: "rest", lacks: {}, connect };
+export const restSurface: Surface = {
+  name: "rest",
+  lacks: {},
+  withoutToken: "unauthorized",
+  connect,
+};
 
 function connect({ port }: Connection): Connected {
   const closing: (() => void)[] = [];
@@ -39,7 +44,7 @@ function connect({ port }: Connection): Connected {
             headers: token === null ? {} : { Authorization: `Bearer ${token}` },
             signal,
           });
-          if (!response.ok) throw errorIn(await response.text());
+          if (!response.ok) throw withStatus(response.status, errorIn(await response.text()));
           for await (const { event, text } of eventsIn(response, { signal })) {
             if (event === "error") throw errorIn(text);
             if (text !== "") yield recordIn(text);

@@ -56,6 +56,8 @@ export interface Surface {
   readonly name: string;
   /** What it cannot express, and why. */
   readonly lacks: Readonly<Partial<Record<Feature, string>>>;
+  /** What it tells those who come without a token: each protocol calls its place differently. */
+  readonly withoutToken: string;
   readonly connect: (connection: Connection) => Connected;
 }
 
@@ -66,6 +68,7 @@ export interface Connected {
 }
 
 export interface World extends Connected, AsyncDisposable {
+  readonly surface: Surface;
   readonly store: TestStore;
   readonly port: number;
   readonly token: string;
@@ -73,6 +76,7 @@ export interface World extends Connected, AsyncDisposable {
   readonly admin: Caller;
   /** Lines of the server's log, of every level. */
   readonly lines: readonly string[];
+  readonly directory: string;
 }
 
 export async function openWorld(
@@ -95,7 +99,9 @@ export async function openWorld(
   const connected = surface.connect({ store, port: server.port });
   return {
     ...connected,
+    surface,
     ...{ store, port: server.port, token, lines, admin: connected.as(token) },
+    directory: dir.path,
     async [Symbol.asyncDispose]() {
       await connected.close();
       await server.stop();
@@ -103,6 +109,17 @@ export async function openWorld(
       dir[Symbol.dispose]();
     },
   };
+}
+
+/**
+ * What the protocol itself says of a refusal: the status of HTTP, the code of gRPC. Kept beside the
+ * error, which has no place for it.
+ */
+export const statusBeside = new WeakMap<Error, number>();
+
+export function withStatus<Refusal extends Error>(status: number, error: Refusal): Refusal {
+  statusBeside.set(error, status);
+  return error;
 }
 
 /** JSON as a client wrote it, which need not be canonical. */
