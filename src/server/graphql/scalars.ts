@@ -4,6 +4,7 @@ import { GraphQLError, GraphQLScalarType, Kind, type ValueNode } from "graphql";
 import { canonicalize } from "../../model/canonical.ts";
 import { assert, DbxError } from "../../model/error.ts";
 import { exactly, isExact, writeJson, type Exact } from "./exact.ts";
+import { scalarTexts } from "./sdl.ts";
 
 type Variables = Readonly<Record<string, unknown>> | null | undefined;
 
@@ -13,6 +14,7 @@ type Variables = Readonly<Record<string, unknown>> | null | undefined;
  */
 const json = new GraphQLScalarType<Exact, Exact>({
   name: "JSON",
+  description: scalarTexts.JSON,
   serialize(value) {
     assert(typeof value === "string", "JSON comes from the engine as text");
     return exactly(value);
@@ -65,6 +67,7 @@ const isMissing = (node: ValueNode, variables: Variables): boolean =>
 
 const long = new GraphQLScalarType<number, number>({
   name: "Long",
+  description: scalarTexts.Long,
   serialize(value) {
     assert(typeof value === "number", "versions and positions are numbers");
     return value;
@@ -88,6 +91,7 @@ function longOf(value: unknown, node?: ValueNode): number {
 /** Whether it is one of the words, the gate says. */
 const expectedVersion = new GraphQLScalarType<unknown, unknown>({
   name: "ExpectedVersion",
+  description: scalarTexts.ExpectedVersion,
   parseValue(value) {
     if (typeof value === "string" || typeof value === "number") return value;
     throw new GraphQLError("ExpectedVersion must be a number or a word");

@@ -17,7 +17,8 @@ interface JsonSchema {
   readonly required?: readonly string[] | undefined;
 }
 
-const scalars = {
+/** What is more than GraphQL has by itself, and what is said of it. */
+export const scalarTexts = {
   JSON: "Any JSON value. Numbers come and go exactly as they were written.",
   Long: "An integer from 0 to 9007199254740991 (2^53 - 1), as a number or a string of digits.",
   ExpectedVersion: "A version, or one of any, no_stream and stream_exists.",
@@ -29,12 +30,11 @@ export function schemaText(): string {
   const roots = [
     `type Query {\n${fieldsOf(queries, declared)}}`,
     `type Mutation {\n${fieldsOf(mutations, declared)}}`,
-    `type Subscription {\n${fieldText(
-      { ...followLog, name: subscription, argumentsText: argumentsOf(followLog.input, declared) },
-      { output: typeOf(followLog.output, { member: subscription, kind: "type", declared }).text },
-    )}}`,
+    `type Subscription {\n${subscriptionField(declared)}}`,
   ];
-  const leaves = Object.entries(scalars).map(([name, text]) => `${describe(text)}scalar ${name}`);
+  const leaves = Object.entries(scalarTexts).map(
+    ([name, text]) => `${describe(text)}scalar ${name}`,
+  );
   return `${[...roots, ...declared.values(), ...leaves].join("\n\n")}\n`;
 }
 
@@ -51,6 +51,13 @@ function fieldsOf(fields: typeof queries, declared: Map<string, string>): string
     return fieldText({ name, summary, argumentsText }, { output: type });
   });
   return texts.join("");
+}
+
+function subscriptionField(declared: Map<string, string>): string {
+  const { summary, input, output } = followLog;
+  const { text } = typeOf(output, { member: subscription, kind: "type", declared });
+  const argumentsText = argumentsOf(input, declared);
+  return fieldText({ name: subscription, summary, argumentsText }, { output: `${text}!` });
 }
 
 const fieldText = (
@@ -121,7 +128,7 @@ function leafOf(type: unknown, member: string): string {
 /** Several types at once are a scalar, named after the member. */
 function choiceOf(member: string): string {
   const name = member.replaceAll(/(?:^|_)(\w)/g, (_, letter: string) => letter.toUpperCase());
-  assert(Object.hasOwn(scalars, name), `there is a scalar for ${member}`);
+  assert(Object.hasOwn(scalarTexts, name), `there is a scalar for ${member}`);
   return name;
 }
 
