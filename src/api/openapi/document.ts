@@ -234,7 +234,8 @@ function describeStream(schemas: Schemas): DocumentedOperation {
     summary: summary.replace(/\.$/, ""),
     description:
       `${needs(followLog)} Server-sent events: the \`data\` of each message is one EventRecord, ` +
-      "its `id` the position to go on after. The answer ends when the client or the server does.",
+      "its `id` the position to go on after. What ends the stream but the client comes as an " +
+      "event `error`, whose `data` is one Error.",
     parameters: [
       ...parametersOf(followLog, schemas, { inPath: [], inQuery: true }),
       requestHeaders.lastEventId,
@@ -243,7 +244,7 @@ function describeStream(schemas: Schemas): DocumentedOperation {
     responses: {
       200: {
         description: "Messages until one of the two ends it.",
-        headers: headersOf("X-Request-Id"),
+        headers: headersOf("X-Request-Id", "Cache-Control"),
         content: { "text/event-stream": { schema: { type: "string" } } },
       },
       ...errorsOf(followLog, { body: false, conditional: false, follows: true }),
