@@ -56,6 +56,9 @@ const homeOf: Readonly<Record<string, readonly string[]>> = {
   // Patterns of schemas, matched in linear time.
   re2js: ["model/schema"],
   elysia: ["server"],
+  "@grpc/grpc-js": ["server/grpc"],
+  // Messages of gRPC; who carries them is somebody else's business.
+  protobufjs: ["wire"],
   "@elysiajs/graphql-yoga": ["server/graphql"],
   "@graphql-yoga/render-graphiql": ["server/graphql"],
   graphql: ["server/graphql"],

@@ -32,7 +32,8 @@ export function checkImportTable(files: readonly SourceFile[], table: ImportTabl
     const allowed = table[own];
     if (allowed === undefined) faults.push(`${file.path}: ${own} has no row in the import table`);
     for (const target of localImports(file)) {
-      if (target === "package.json") continue;
+      // What is embedded from outside of src: the version, and the contracts.
+      if (target === "package.json" || target.startsWith("proto/")) continue;
       const to = target.startsWith("src/") ? target.slice("src/".length) : undefined;
       const fine =
         to !== undefined &&

@@ -1,6 +1,9 @@
-// The gRPC surface: a server of grpc-js over the services of proto/dbx.proto.
+// The gRPC surface: EventService, health and reflection over proto/*.proto, on an address of its
+// own or behind the shared port.
 
+import { assert } from "../../model/error.ts";
 import type { SurfaceOptions } from "../surface.ts";
+import type { GrpcListener } from "./listener.ts";
 
 export interface Grpc {
   /**
@@ -12,6 +15,15 @@ export interface Grpc {
   readonly stop: () => Promise<void>;
 }
 
-export function createGrpc(_options: SurfaceOptions): Grpc {
-  return { listen: async () => 0, stop: async () => {} };
+export function createGrpc(options: SurfaceOptions): Grpc {
+  let listener: GrpcListener | undefined;
+  return {
+    async listen(address) {
+      assert(listener === undefined, "a gRPC server listens once");
+      const { listenGrpc } = await import("./listener.ts");
+      listener = await listenGrpc(options, address);
+      return listener.port;
+    },
+    stop: async () => listener?.stop(),
+  };
 }

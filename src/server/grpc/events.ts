@@ -1,0 +1,79 @@
+// EventService: each call is one operation of the table, or follows the log. Messages are read and
+// written here; what they ask for is decided behind the gate.
+
+import type { UntypedServiceImplementation } from "@grpc/grpc-js";
+import { call } from "../../api/call.ts";
+import type { OperationName, Output } from "../../api/operations.ts";
+import type { Actor } from "../../model/actor.ts";
+import { limits } from "../../model/limits.ts";
+import type { Codec } from "../../wire/codec.ts";
+import type { Contract } from "../../wire/contract.ts";
+import { eventInput, eventInputs, plainInput } from "../../wire/requests.ts";
+import { aggregateMessage, eventMessage } from "../../wire/responses.ts";
+import type { SurfaceOptions } from "../surface.ts";
+import { appendStream } from "./append-stream.ts";
+import type { Calls } from "./calls.ts";
+import { subscribe } from "./subscribe.ts";
+
+/** Operations that need no grant are open to everybody; nobody in particular asks for them. */
+const nobody: Actor = { group: "", user: "", grants: [], token_id: null };
+
+export function eventService(
+  options: SurfaceOptions,
+  { calls, contract }: { calls: Calls; contract: Contract },
+): UntypedServiceImplementation {
+  const codecs = new Map(contract.methods.map((method) => [method.name, method]));
+  const codecOf = (name: string): { request: Codec; response: Codec } => {
+    const method = codecs.get(name);
+    if (method === undefined) throw new Error(`the contract has the call ${name}`);
+    return method;
+  };
+  const answer = <Name extends OperationName>(
+    name: string,
+    operation: Name,
+    ways: {
+      readonly read?: (request: Codec, bytes: Buffer) => unknown;
+      readonly write: (output: Output<Name>) => object;
+    },
+  ) => {
+    const { request, response } = codecOf(name);
+    const plain = plainInput(request);
+    const read = ways.read ?? ((_: Codec, bytes: Buffer) => plain(request.decode(bytes)));
+    return calls.unary(name, async (bytes, { actorOf }) => {
+      const input = read(request, bytes);
+      const actor = operation === "health" ? nobody : actorOf();
+      return response.encode(ways.write(await call(options.dbx, { operation, input, actor })));
+    });
+  };
+  return {
+    Health: answer("Health", "health", { write: (health) => health }),
+    AppendEvent: answer("AppendEvent", "appendEvent", {
+      read: (request, bytes) => eventInput(request.decode(bytes), ""),
+      write: (record) => ({ event: eventMessage(record) }),
+    }),
+    AppendEvents: answer("AppendEvents", "appendEvents", {
+      read: (request, bytes) => ({
+        events: eventInputs(request.decodeList(bytes, limits.transaction_events_max)),
+      }),
+      write: (records) => ({ events: records.map(eventMessage) }),
+    }),
+    ListAggregates: answer("ListAggregates", "listAggregates", {
+      write: ({ aggregates, next_cursor }) => ({
+        aggregates: aggregates.map(aggregateMessage),
+        next_cursor,
+      }),
+    }),
+    GetAggregate: answer("GetAggregate", "getAggregate", {
+      write: (aggregate) => ({ aggregate: aggregateMessage(aggregate) }),
+    }),
+    ListEvents: answer("ListEvents", "listEvents", {
+      write: (records) => ({ events: records.map(eventMessage) }),
+    }),
+    VerifyAggregate: answer("VerifyAggregate", "verifyAggregate", { write: (report) => report }),
+    ReadLog: answer("ReadLog", "readLog", {
+      write: (records) => ({ events: records.map(eventMessage) }),
+    }),
+    Subscribe: calls.serverStream("Subscribe", subscribe(options, codecOf("Subscribe"))),
+    AppendStream: calls.duplex("AppendStream", appendStream(options, codecOf("AppendStream"))),
+  };
+}
