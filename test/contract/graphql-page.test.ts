@@ -62,7 +62,7 @@ test("it loads nothing from elsewhere", async () => {
   }
 });
 
-test("its policy lets the browser run this one script and connect to this server only", async () => {
+test("its policy lets this one script run, and connect to this server only", async () => {
   const response = await open("/graphql/playground");
   const html = await response.text();
   const policy = new Map(

@@ -1,6 +1,6 @@
 /**
- * The schema as clients generate code from it. A change of test/contract/graphql-schema.graphql is a
- * change of what dbx promises.
+ * The schema as clients generate code from it. Whoever changes graphql-schema.graphql changes what
+ * dbx promises.
  */
 import { expect, test } from "bun:test";
 import {

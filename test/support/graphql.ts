@@ -1,7 +1,7 @@
 // GraphQL as tests write it: a document, and variables as the JSON text they are sent as.
 
 import type { Answer, Ask, TestServer } from "./server.ts";
-import { eventsIn } from "./surfaces-sse.ts";
+import { eventsIn, type ServerSentEvent } from "./surfaces-sse.ts";
 
 /** `variables` is JSON text, so that a test says how a number is written. */
 export const bodyOf = (query: string, variables = "{}"): string =>
@@ -18,8 +18,8 @@ export const post = (
 
 export interface Subscribed {
   readonly response: Response;
-  /** The next event that is no sign of life: its name and its data. */
-  readonly next: () => Promise<{ event: string; text: string }>;
+  /** The next event that is no sign of life. */
+  readonly next: () => Promise<ServerSentEvent>;
   /** Goes away. */
   readonly leave: () => void;
 }
