@@ -5,7 +5,7 @@ import { mkdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { payload, seeded, type Job, type Load } from "./load.ts";
 import type { Figure } from "./report.ts";
-import { load, serve, type Child } from "./rest.ts";
+import { load, serve, type Child } from "./child.ts";
 import { median } from "./subject.ts";
 
 const connections = 16;

@@ -11,13 +11,24 @@ export interface Job {
   readonly seconds: number;
   /** Runs before anything is counted. */
   readonly warmup_seconds: number;
-  readonly request: "append" | "batch" | "aggregate" | "events" | "list";
+  readonly request: RequestKind;
   readonly aggregates: number;
   readonly distribution: "uniform" | "zipf";
   readonly payload_bytes: number;
   readonly batch_events: number;
   readonly seed: number;
 }
+
+export type RequestKind =
+  | "append"
+  | "batch"
+  | "aggregate"
+  | "events"
+  | "list"
+  | "health"
+  | "graphql_append"
+  | "graphql_aggregate"
+  | "graphql_list";
 
 export interface Load {
   readonly requests: number;
@@ -34,15 +45,9 @@ const requests_prepared = 20_000;
 /** Latencies are counted in steps of 1 µs; longer ones than this count as this. */
 const latency_us_max = 10_000_000;
 
-if (import.meta.main) {
-  const job: Job = JSON.parse(argv[2] ?? "null");
-  console.log(JSON.stringify(await run(job)));
-  process.exit(0);
-}
-
 interface Connection {
   started: number;
-  /** Bytes of the answer still to come; -1 while its head is not complete. */
+  /** Bytes of the answer still to come; -1 while its head is not complete, Infinity in chunks. */
   missing: number;
   head: Buffer | null;
   refused: boolean;
@@ -128,15 +133,21 @@ function receive(
     }
     const head = all.toString("latin1", 0, end);
     const length = /\r\ncontent-length: (\d+)/i.exec(head)?.[1];
-    if (length === undefined) throw new Error(`an answer without length: ${head}`);
+    const chunked = /\r\ntransfer-encoding: chunked/i.test(head);
+    if (length === undefined && !chunked) throw new Error(`an answer without length: ${head}`);
+    const body = all.subarray(end + 4);
     data.head = null;
-    data.refused = !head.startsWith("HTTP/1.1 20");
-    data.missing = Number(length) - (all.length - end - 4);
+    // GraphQL refuses with status 200, and says so first.
+    data.refused = !head.startsWith("HTTP/1.1 20") || body.includes('{"errors"');
+    data.missing = length === undefined ? Infinity : Number(length) - body.length;
   } else {
     data.missing -= chunk.length;
   }
-  if (data.missing === 0) finish(socket);
+  const isLast = data.missing === Infinity && chunk.subarray(-lastChunk.length).equals(lastChunk);
+  if (data.missing === 0 || isLast) finish(socket);
 }
+
+const lastChunk = Buffer.from("\r\n0\r\n\r\n");
 
 function quantile(histogram: Uint32Array, rank: number): number {
   let seen = 0;
@@ -166,10 +177,32 @@ function prepare(job: Job): Buffer[] {
       return write(job, "POST /v1/events/batch", { events });
     }
     if (request === "list") return write(job, "GET /v1/aggregates?take=100", null);
+    if (request === "health") return write(job, "GET /health", null);
+    if (request === "graphql_append") {
+      return write(job, "POST /graphql", {
+        query: documents.append,
+        variables: { input: event() },
+      });
+    }
+    if (request === "graphql_list") return write(job, "POST /graphql", { query: documents.list });
+    if (request === "graphql_aggregate") {
+      const variables = { id: `order-${pick()}` };
+      return write(job, "POST /graphql", { query: documents.aggregate, variables });
+    }
     const path = `/v1/aggregates/order/order-${pick()}`;
     return write(job, `GET ${path}${request === "events" ? "/events?take=100" : ""}`, null);
   });
 }
+
+const aggregateFields = "{ aggregate_type aggregate_id version state merkle_root archived }";
+const documents = {
+  append: `mutation ($input: AppendEventInput!) { appendEvent(input: $input) {
+    aggregate_type aggregate_id event_type payload version hash merkle_root position
+    metadata { event_id created_at issued_by { group user } note } } }`,
+  aggregate: `query ($id: String!) {
+    aggregate(aggregate_type: "order", aggregate_id: $id) ${aggregateFields} }`,
+  list: `{ aggregates(take: 10) ${aggregateFields} }`,
+};
 
 function write(job: Job, line: string, body: object | null): Buffer {
   const head = `${line} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${job.token}\r\n`;
@@ -225,4 +258,10 @@ export function zipf(count: number, random: () => number): () => number {
     }
     return low;
   };
+}
+
+if (import.meta.main) {
+  const job: Job = JSON.parse(argv[2] ?? "null");
+  console.log(JSON.stringify(await run(job)));
+  process.exit(0);
 }

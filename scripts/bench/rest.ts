@@ -7,8 +7,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { aggregates, batch_events, fill, jobFor, load, serve, type Child } from "./child.ts";
 import type { Job, Load } from "./load.ts";
-import { peakMemory, watchWal } from "./machine.ts";
+import { watchWal } from "./machine.ts";
 
 export interface RestOptions {
   readonly connections: readonly number[];
@@ -43,8 +44,6 @@ export interface RestReport {
 }
 
 const payload_bytes = 250;
-const aggregates = 10_000;
-const batch_events = 100;
 
 export async function benchRest(options: RestOptions): Promise<RestReport> {
   const directory = await mkdtemp(join(tmpdir(), "dbx-bench-"));
@@ -78,24 +77,6 @@ export async function benchRest(options: RestOptions): Promise<RestReport> {
   }
 }
 
-/** One event for every aggregate, so that each can be read. */
-async function fill(dbx: Child): Promise<void> {
-  for (let first = 0; first < aggregates; first += batch_events) {
-    const events = Array.from({ length: batch_events }, (_, index) => ({
-      aggregate_type: "order",
-      aggregate_id: `order-${first + index}`,
-      event_type: "order-added",
-      payload: { status: "open" },
-    }));
-    const response = await fetch(`http://127.0.0.1:${dbx.port}/v1/events/batch`, {
-      method: "POST",
-      headers: { Authorization: `Bearer ${dbx.token}`, "Content-Type": "application/json" },
-      body: JSON.stringify({ events }),
-    });
-    if (!response.ok) throw new Error(await response.text());
-  }
-}
-
 /** One round: every connection count with the echo beside it, then batches and reads. */
 async function measureAll(
   { dbx, echo }: { dbx: Child; echo: Child },
@@ -103,19 +84,17 @@ async function measureAll(
   round: number,
 ): Promise<RestRow[]> {
   const rows: RestRow[] = [];
-  const job = (child: Child, request: Job["request"], connections: number): Job => ({
-    port: child.port,
-    token: child.token,
-    connections,
-    seconds: options.seconds,
-    warmup_seconds: Math.min(1, options.seconds / 2),
-    request,
-    aggregates,
-    distribution: options.distribution,
-    payload_bytes,
-    batch_events,
-    seed: 1 + round,
-  });
+  const job = (child: Child, request: Job["request"], connections: number): Job => {
+    const { seconds, distribution } = options;
+    return jobFor(child, {
+      request,
+      connections,
+      seconds,
+      distribution,
+      payload_bytes,
+      seed: 1 + round,
+    });
+  };
   for (const connections of options.connections) {
     const baseline = await load(job(echo, "append", connections));
     rows.push(row("echo", baseline, { connections, events: 1, echo: null }));
@@ -181,55 +160,6 @@ function medians(rounds: readonly RestRow[][]): RestRow[] {
       .sort((left, right) => left.per_second - right.per_second);
     return sorted[Math.floor(sorted.length / 2)] ?? fallback;
   });
-}
-
-export interface Child {
-  readonly port: number;
-  readonly token: string;
-  readonly stop: () => Promise<void>;
-  /** While it runs. */
-  readonly peakMemory: () => number;
-}
-
-export async function serve(kind: "dbx" | "echo", directory: string): Promise<Child> {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "serve.ts"), kind, directory], {
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "inherit",
-    env: { NODE_ENV: "production" },
-  });
-  const { port, token } = JSON.parse(await firstLine(child.stdout));
-  return {
-    port,
-    token,
-    async stop() {
-      child.kill("SIGTERM");
-      await child.exited;
-    },
-    peakMemory: () => peakMemory(child.pid) ?? 0,
-  };
-}
-
-async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string> {
-  let text = "";
-  const decoder = new TextDecoder();
-  for await (const chunk of stream) {
-    text += decoder.decode(chunk, { stream: true });
-    if (text.includes("\n")) return text;
-  }
-  throw new Error("a server ended before it listened");
-}
-
-export async function load(job: Job): Promise<Load> {
-  const child = Bun.spawn(
-    [process.execPath, join(import.meta.dir, "load.ts"), JSON.stringify(job)],
-    { stdin: "ignore", stdout: "pipe", stderr: "inherit" },
-  );
-  const text = await new Response(child.stdout).text();
-  if ((await child.exited) !== 0) throw new Error(`the load generator failed: ${text}`);
-  const result: Load = JSON.parse(text);
-  if (result.refused > 0) throw new Error(`${result.refused} requests were refused`);
-  return result;
 }
 
 export function printRest(report: RestReport): string {

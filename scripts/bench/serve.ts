@@ -1,41 +1,20 @@
 // The servers that the benchmark measures, each a process of its own. First argument: `dbx` opens a
-// store in the directory of the second one and serves it as `dbx start` does; `echo` is an Elysia
-// app that parses the body of a POST and gives it back, and answers a GET with the bytes that dbx
-// answered (told under /sample). Prints one line of JSON when it listens; stops on SIGTERM.
+// store in the directory of the second one and serves it as `dbx start` does, every surface on one
+// port; `direct` the same without gRPC, so that nothing stands between HTTP and its port. The others
+// are bare servers of each kind (bare.ts). Prints one line of JSON when it listens; stops on SIGTERM.
 
-import { Elysia } from "elysia";
 import { createLog } from "../../src/log.ts";
 import { grants } from "../../src/model/actor.ts";
 import { open } from "../../src/open.ts";
 import { startServer } from "../../src/server/server.ts";
 import { realSystem } from "../../src/system.ts";
 import { testConfig } from "../../test/support/store.ts";
+import { bareServers, type BareKind } from "./bare.ts";
 
-const [, , kind, directory = ""] = process.argv;
+export type ServerKind = "dbx" | "direct" | BareKind;
 
-if (kind === "echo") {
-  const samples = new Map<string, string>();
-  const answer = (kind: string) =>
-    new Response(samples.get(kind), { headers: { "Content-Type": "application/json" } });
-  const app = new Elysia()
-    .post("/v1/events", ({ body }) => body)
-    .post("/v1/events/batch", ({ body }) => body)
-    .post(
-      "/sample/:kind",
-      async ({ params, request }) => {
-        samples.set(params.kind, await request.text());
-        return "noted";
-      },
-      { parse: "none" },
-    )
-    .get("/v1/aggregates", () => answer("list"))
-    .get("/v1/aggregates/:type/:id", () => answer("aggregate"))
-    .get("/v1/aggregates/:type/:id/events", () => answer("events"))
-    .listen({ hostname: "127.0.0.1", port: 0 });
-  console.log(JSON.stringify({ port: app.server?.port, token: "none" }));
-  process.on("SIGTERM", () => process.exit(0));
-} else {
-  const config = testConfig(directory);
+async function serveDbx(directory: string, { grpc }: { grpc: boolean }): Promise<void> {
+  const config = testConfig(directory, { api: { rest: true, graphql: true, grpc } });
   const log = createLog({
     least: "warn",
     now: realSystem.now,
@@ -60,3 +39,13 @@ if (kind === "echo") {
     process.exit(0);
   });
 }
+
+async function main(): Promise<void> {
+  const [, , kind, directory = ""] = process.argv;
+  if (kind === "dbx" || kind === "direct") return serveDbx(directory, { grpc: kind === "dbx" });
+  if (kind !== "echo" && kind !== "grpc" && kind !== "yoga") throw new Error(`no server ${kind}`);
+  console.log(JSON.stringify({ port: await bareServers[kind](), token: "none" }));
+  process.on("SIGTERM", () => process.exit(0));
+}
+
+if (import.meta.main) await main();
