@@ -7,6 +7,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TSchema } from "@sinclair/typebox";
 import { httpReasons, statusOf } from "../src/api/errors.ts";
+import { followLog, streamPath } from "../src/api/live.ts";
 import { operations } from "../src/api/operations.ts";
 import type { Operation } from "../src/api/operations/operation.ts";
 import { pathNames, routes } from "../src/api/routes.ts";
@@ -75,8 +76,14 @@ const prose = (text: string): string =>
     .join("`");
 
 function routeTable(): string {
-  const rows = routes.map(({ method, path, operation, status }) => {
-    const { summary, grant, input }: Operation = operations[operation];
+  // The one that answers again and again is in no table; it belongs beside what answers once.
+  const stream = { method: "GET", path: streamPath, status: 200, row: followLog };
+  const all = routes.flatMap(({ operation, method, path, status }) => {
+    const one = { method, path, status, row: operations[operation] };
+    return operation === "readLog" ? [one, stream] : [one];
+  });
+  const rows = all.map(({ method, path, status, row }) => {
+    const { summary, grant, input }: Operation = row;
     const inPath = pathNames(path);
     const given = Object.keys(input.properties)
       .filter((name) => !inPath.includes(name))

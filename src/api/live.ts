@@ -9,6 +9,9 @@ import { decode } from "./decode.ts";
 import { After, LogSelection } from "./operations/events.ts";
 import { IncludeHidden, operation, strict } from "./operations/operation.ts";
 
+/** Where REST has it: not in the route table, because its answer is no JSON and does not end. */
+export const streamPath = "/v1/events/stream";
+
 export const followLog = operation({
   summary: "Follow the log: what is there after a position, then whatever is appended.",
   kind: "query",

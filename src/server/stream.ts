@@ -3,7 +3,7 @@
 
 import { toWire } from "../api/errors.ts";
 import { fromStrings } from "../api/json.ts";
-import { follow, followLog, type LiveBatch } from "../api/live.ts";
+import { follow, followLog, streamPath, type LiveBatch } from "../api/live.ts";
 import type { Log } from "../log.ts";
 import { invalidArgument, unavailable } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
@@ -17,7 +17,7 @@ type StreamOptions = Pick<SurfaceOptions, "live" | "authenticate" | "log" | "sto
 export const streamMounts = (options: StreamOptions): Mount[] => [
   {
     method: "GET",
-    path: "/v1/events/stream",
+    path: streamPath,
     name: "followLog",
     respond: (asked) => respondWithStream(asked, options),
   },

@@ -1,7 +1,7 @@
 // The REST surface as an OpenAPI 3.1 document, derived from the operation table, the route table
 // and the error table. Nothing here is said a second time but what HTTP adds.
 
-import { followLog } from "../live.ts";
+import { followLog, streamPath } from "../live.ts";
 import { operations, type OperationName } from "../operations.ts";
 import type { Operation } from "../operations/operation.ts";
 import { pathNames, routes, type Route } from "../routes.ts";
@@ -83,8 +83,6 @@ export function describeApi(options: {
     security: [{ token: [] }],
   };
 }
-
-const streamPath = "/v1/events/stream";
 
 const about =
   "An event-sourced, append-only database that proves its history. JSON in and out. Unknown " +
