@@ -10,7 +10,7 @@ import { DbxError } from "../../src/model/error.ts";
 import type { Config } from "../../src/model/config.ts";
 import { makePlaces } from "../../src/server/places.ts";
 import { startServer } from "../../src/server/server.ts";
-import { prefaceText } from "../support/port.ts";
+import { grpcHealth, prefaceText } from "../support/port.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 import { connectRaw, requestText } from "../support/server-raw.ts";
 import { testConfig } from "../support/store.ts";
@@ -23,28 +23,6 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-/** The status of gRPC's `Health` as its client sees it; what HTTP/2 says where there is no gRPC. */
-async function health(port: number, host = "127.0.0.1"): Promise<string> {
-  const { promise, resolve } = Promise.withResolvers<string>();
-  const session = connectHttp2(`http://${host}:${port}`);
-  session.on("error", (error) => resolve(`no gRPC: ${error.message}`));
-  session.on("close", () => resolve("no gRPC: closed"));
-  const stream = session.request({
-    ":method": "POST",
-    ":path": "/dbx.api.EventService/Health",
-    "content-type": "application/grpc",
-    te: "trailers",
-  });
-  stream.on("error", (error) => resolve(`no gRPC: ${error.message}`));
-  stream.on("trailers", (fields) => resolve(`status ${fields["grpc-status"]}`));
-  stream.resume();
-  // One frame without a message.
-  stream.end(new Uint8Array(5));
-  const answer = await promise;
-  session.destroy();
-  return answer;
-}
-
 const off = { rest: false, graphql: false, grpc: false };
 const gRpcAt = (bind_addr: string): Partial<Config> => ({ grpc: { bind_addr } });
 
@@ -53,7 +31,7 @@ describe("one port", () => {
     expect(server.grpc_port).toBe(server.port);
     const asked = Array.from({ length: 20 }, async (_, index) =>
       index % 2 === 0
-        ? health(server.port)
+        ? grpcHealth(server.port)
         : String((await server.ask("GET", "/health", { token: null })).status),
     );
     const answers = await Promise.all(asked);
@@ -101,8 +79,8 @@ describe("surfaces", () => {
       ]).toEqual([path, 200]);
     }
     expect(alone.grpc_port === null).toBe(grpc === null);
-    if (grpc === null) expect(await health(alone.port)).toStartWith("no gRPC");
-    else expect(await health(alone.port)).toBe(grpc);
+    if (grpc === null) expect(await grpcHealth(alone.port)).toStartWith("no gRPC");
+    else expect(await grpcHealth(alone.port)).toBe(grpc);
   });
 
   test("gRPC off: a client of HTTP/2 is closed, whoever comes after it is served", async () => {
@@ -121,7 +99,7 @@ describe("an address of its own for gRPC", () => {
       await using apart = await startTestServer({ config: gRpcAt(at) });
       const { port, grpc_port } = apart;
       expect([grpc_port === null, grpc_port === port]).toEqual([false, false]);
-      expect(await health(grpc_port ?? 0, at.replace(":0", ""))).toBe("status 0");
+      expect(await grpcHealth(grpc_port ?? 0, at.replace(":0", ""))).toBe("status 0");
       expect((await apart.ask("GET", "/health")).status).toBe(200);
       using connection = await connectRaw(port);
       connection.write(prefaceText);
@@ -137,7 +115,7 @@ describe("an address of its own for gRPC", () => {
       config: { port, ...gRpcAt(`192.0.2.1:${port}`) },
     });
     expect([both.port, both.grpc_port]).toEqual([port, port]);
-    expect(await health(port)).toBe("status 0");
+    expect(await grpcHealth(port)).toBe("status 0");
   });
 
   test.each([

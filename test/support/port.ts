@@ -2,6 +2,7 @@
 // can be looked at byte by byte.
 
 import type { Socket, SocketHandler } from "bun";
+import { connect as connectHttp2 } from "node:http2";
 import { join } from "node:path";
 import { createLog } from "../../src/log.ts";
 import { limits } from "../../src/model/limits.ts";
@@ -134,4 +135,26 @@ export function openTestPort(bounds: Partial<SharedPortOptions["bounds"]> = {}):
       dir[Symbol.dispose]();
     },
   };
+}
+
+/** The status of gRPC's `Health` as its client sees it; what HTTP/2 says where there is no gRPC. */
+export async function grpcHealth(port: number, host = "127.0.0.1"): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const session = connectHttp2(`http://${host}:${port}`);
+  session.on("error", (error) => resolve(`no gRPC: ${error.message}`));
+  session.on("close", () => resolve("no gRPC: closed"));
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/dbx.api.EventService/Health",
+    "content-type": "application/grpc",
+    te: "trailers",
+  });
+  stream.on("error", (error) => resolve(`no gRPC: ${error.message}`));
+  stream.on("trailers", (fields) => resolve(`status ${fields["grpc-status"]}`));
+  stream.resume();
+  // One frame without a message.
+  stream.end(new Uint8Array(5));
+  const answer = await promise;
+  session.destroy();
+  return answer;
 }
