@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Actor } from "../../src/model/actor.ts";
 import { unauthenticated } from "../../src/model/error.ts";
+import { limits } from "../../src/model/limits.ts";
 import {
   follow,
   openLiveLog,
@@ -263,4 +264,24 @@ test("so many may follow, and no more until one of them has gone", async () => {
   const next = follow(live, {});
   expect(await next.next()).toEqual({ records: [], position: 0 });
   expect(live.figures()).toMatchObject({ followers: 3 });
+});
+
+test("appends are answered before followers go on, of whom so many do in one turn", async () => {
+  const count = 3 * limits.live_wakes_max + 1;
+  const { live, append } = openLiveLog({ followers_max: count });
+  const followers = upTo(count).map(() => follow(live, {}));
+  await Promise.all(followers.map(({ next }) => next()));
+  let woken = 0;
+  const all = Promise.all(followers.map(({ next }) => next().then(() => woken++)));
+  await append("patient/p-1/noted");
+  expect(woken).toBe(0);
+  const turns: number[] = [];
+  while (woken < count) {
+    const before = woken;
+    await new Promise<void>((done) => setImmediate(done));
+    turns.push(woken - before);
+  }
+  await all;
+  expect(Math.max(...turns)).toBe(limits.live_wakes_max);
+  expect(turns.at(-1)).toBe(1);
 });
