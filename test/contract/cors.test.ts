@@ -49,6 +49,11 @@ const requests: readonly (readonly [string, string, number, Ask])[] = [
   ["POST", "/v1/events", 415, { body: "x", headers: { "Content-Type": "text/plain" } }],
   ["OPTIONS", "/v1/events", 204, {}],
   ["GET", "/openapi.json", 200, { token: null }],
+  ["HEAD", "/docs", 200, { token: null }],
+  ["POST", "/graphql", 200, { body: { query: "{ health { status } }" } }],
+  ["POST", "/graphql", 401, { body: { query: "{ health { status } }" }, token: null }],
+  ["HEAD", "/v1/events/stream", 200, {}],
+  ["GET", "/v1/events/stream?after=9", 409, {}],
 ];
 const shared = {
   "access-control-allow-origin": page,
@@ -88,6 +93,16 @@ describe("with a list of origins", () => {
       expect([asked.status, corsOf(asked)]).toEqual([401, { vary: "Origin" }]);
     },
   );
+  test("a live stream may be read by one of them", async () => {
+    const { port, token } = listed;
+    const gone = new AbortController();
+    const { status, headers } = await fetch(`http://127.0.0.1:${port}/v1/events/stream`, {
+      headers: { Authorization: `Bearer ${token}`, Origin: page },
+      signal: gone.signal,
+    });
+    expect([status, headers.get("access-control-allow-origin")]).toEqual([200, page]);
+    gone.abort();
+  });
   test("who is no browser is told nothing but to keep answers apart", async () => {
     expect(corsOf(await listed.ask("GET", "/v1/events"))).toEqual({ vary: "Origin" });
   });

@@ -188,6 +188,29 @@ test("each operation succeeds with its examples, and answers as documented", asy
   expect(left.map(({ operationId }) => operationId).sort()).toEqual(["followLog", "reloadConfig"]);
 });
 
+test("the stream begins and is refused as documented", async () => {
+  const stream = operationsOf(document).find(({ operationId }) => operationId === "followLog");
+  if (stream === undefined) throw new Error("the stream is not described");
+  const { path } = stream;
+  const refusals = [
+    ["?after=x", 400],
+    ["?after=999999", 409],
+    ["?include_hidden=maybe", 400],
+  ] as const;
+  for (const [query, status] of refusals) {
+    const answer = await server.ask("GET", `${path}${query}`);
+    expect([query, answer.status]).toEqual([query, status]);
+    expectDocumented(stream, answer);
+  }
+  // Without a body it ends at once.
+  const head = await server.ask("HEAD", path);
+  const described = responseOf(document, stream, head.status);
+  expect(head.headers.get("content-type")).toBe(Object.keys(described?.content ?? {})[0] ?? "none");
+  expect(Object.keys(described?.headers ?? {}).filter((name) => !head.headers.has(name))).toEqual(
+    [],
+  );
+});
+
 /** A request that the document describes, mostly right in each of its parts. */
 function requestOf({ parameters, requestBody }: Operation): fc.Arbitrary<Asked> {
   const place = (where: string) =>
