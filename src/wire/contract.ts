@@ -3,6 +3,7 @@
 
 import protobuf from "protobufjs";
 import dbxText from "../../proto/dbx.proto" with { type: "text" };
+import descriptorText from "../../proto/descriptor.proto" with { type: "text" };
 import healthText from "../../proto/health.proto" with { type: "text" };
 import reflectionText from "../../proto/reflection.proto" with { type: "text" };
 import statusText from "../../proto/status.proto" with { type: "text" };
@@ -20,7 +21,8 @@ export interface Method {
 export interface Contract {
   /** `dbx.api`. */
   readonly packageName: string;
-  readonly root: protobuf.Root;
+  /** The package itself. */
+  readonly space: protobuf.NamespaceBase;
   /** Full name of its service, where it has one: `dbx.api.EventService`. */
   readonly service: string;
   readonly methods: readonly Method[];
@@ -50,6 +52,14 @@ export function loadStatusCodecs() {
   };
 }
 
+/** How a contract is described to clients that have no file. */
+export const loadDescriptorCodec = (): Codec =>
+  createCodec(
+    protobuf
+      .parse(descriptorText, { keepCase: true })
+      .root.lookupType("google.protobuf.FileDescriptorProto"),
+  );
+
 function parse(text: string): Contract {
   const { root, package: packageName = "" } = protobuf.parse(text, { keepCase: true });
   root.resolveAll();
@@ -69,5 +79,5 @@ function parse(text: string): Contract {
       responseStream: method.responseStream === true,
     };
   });
-  return { packageName, root, service: service.fullName.slice(1), methods };
+  return { packageName, space, service: service.fullName.slice(1), methods };
 }

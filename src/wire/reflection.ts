@@ -2,9 +2,9 @@
 // it. Each package is one file that needs no other, so an answer is always one descriptor.
 
 import protobuf from "protobufjs";
-import { FileDescriptorProto } from "protobufjs/ext/descriptor/index.js";
 import type { Message } from "./codec.ts";
-import type { Contract } from "./contract.ts";
+import { loadDescriptorCodec, type Contract } from "./contract.ts";
+import { describe, fileName } from "./descriptor.ts";
 
 /** Canonical gRPC status codes. */
 const notFound = 5;
@@ -12,15 +12,13 @@ const unimplemented = 12;
 
 /** In: a `ServerReflectionRequest`. Out: the `ServerReflectionResponse`. */
 export function createReflection(contracts: readonly Contract[]): (request: Message) => object {
-  const files = new Map<string, Uint8Array>();
-  const symbols = new Map<string, Uint8Array>();
-  for (const { root, packageName } of contracts) {
-    for (const file of root.toDescriptor("proto3").file) {
-      const bytes = FileDescriptorProto.encode(file).finish();
-      files.set(file.name ?? packageName, bytes);
-      const namespace = root.lookup(packageName);
-      if (namespace !== null) indexNames(namespace, (name) => symbols.set(name, bytes));
-    }
+  const file = loadDescriptorCodec();
+  const files = new Map<string, Buffer>();
+  const symbols = new Map<string, Buffer>();
+  for (const contract of contracts) {
+    const bytes = describe(file, contract);
+    files.set(fileName(contract.packageName), bytes);
+    indexNames(contract.space, (name) => symbols.set(name, bytes));
   }
   const services = contracts.map(({ service: name }) => ({ name }));
 
@@ -41,7 +39,7 @@ export function createReflection(contracts: readonly Contract[]): (request: Mess
   });
 }
 
-function fileOf(files: ReadonlyMap<string, Uint8Array>, name: unknown): object {
+function fileOf(files: ReadonlyMap<string, Buffer>, name: unknown): object {
   const bytes = files.get(String(name));
   if (bytes === undefined) return refusal(notFound, "no such file or symbol");
   return { file_descriptor_response: { file_descriptor_proto: [bytes] } };
