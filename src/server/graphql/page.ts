@@ -4,9 +4,11 @@
 import { createHash } from "node:crypto";
 import { renderGraphiQL } from "@graphql-yoga/render-graphiql";
 
-const firstQuery = `# 1. Write your token behind "Bearer" under Headers, below.
-#    One is made by: dbx token generate --group admin --user jane
-# 2. Run this with Ctrl-Enter.
+const firstQuery = `# 1. Under Headers, below, write a token behind Bearer.
+#    One is made by: dbx token generate
+#      --group admin --user jane
+# 2. Run this with Ctrl-Enter. The two arrows at the
+#    bottom left load the schema: names complete then.
 
 query Aggregates {
   aggregates(take: 10) {
