@@ -3,7 +3,7 @@
 // was sent, so strings and 64-bit numbers are read here.
 
 import protobuf from "protobufjs";
-import { DbxError, invalidArgument, tooLarge } from "../model/error.ts";
+import { DbxError, invalidArgument } from "../model/error.ts";
 
 /** A decoded message: it has the members that came. */
 export type Message = Readonly<Record<string, unknown>>;
@@ -26,8 +26,8 @@ export interface Codec {
    */
   readonly decode: (bytes: Buffer) => Message;
   /**
-   * The messages in field 1, which is repeated, `most` of them: `too_large` beyond, before any
-   * memory is taken for them. A few bytes could otherwise become millions of objects.
+   * The messages in field 1, which is repeated; only the first `most` of them, because a few bytes
+   * could otherwise become millions of objects. Throws `invalid_argument`.
    */
   readonly decodeList: (bytes: Buffer, most: number) => Message[];
   /** In: the members of the message; others are passed over, as are those that are null. */
@@ -59,14 +59,11 @@ export function createCodec(type: protobuf.Type): Codec {
 
 function readList(reader: protobuf.Reader, element: protobuf.Type, most: number): Message[] {
   const messages: Message[] = [];
-  while (reader.pos < reader.len) {
+  while (reader.pos < reader.len && messages.length < most) {
     const tag = reader.uint32();
     if (tag !== listTag) {
       reader.skipType(tag & 7);
       continue;
-    }
-    if (messages.length === most) {
-      throw tooLarge(`a message must have at most ${most} events`, { limit: most });
     }
     messages.push(members(element.decode(reader, reader.uint32())));
   }

@@ -2,7 +2,7 @@
 // made for an event: at tens of thousands a second they would cost more than the events.
 
 import { createLoad, type LoadedEvent, type Progress } from "../../api/load.ts";
-import { unavailable } from "../../model/error.ts";
+import { tooLarge, unavailable } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import type { Codec, Message } from "../../wire/codec.ts";
 import { eventInput } from "../../wire/requests.ts";
@@ -46,7 +46,12 @@ function readEvents(
 ): { readonly events: LoadedEvent[]; readonly fault?: unknown } {
   const events: LoadedEvent[] = [];
   try {
-    for (const message of request.decodeList(bytes, limits.transaction_events_max)) {
+    const most = limits.transaction_events_max;
+    const messages = request.decodeList(bytes, most + 1);
+    if (messages.length > most) {
+      throw tooLarge(`a message must have at most ${most} events`, { path: "/events" });
+    }
+    for (const message of messages) {
       events.push({ input: eventInput(message, ""), chars: charsOf(message) });
     }
   } catch (fault) {
