@@ -177,6 +177,11 @@ function warnAtStart({ config, warnings }: Configuration, log: Log): void {
   if (config.storage.durability === "normal") {
     log.warn("durability is normal", { risk: "a power cut may take the last commits" });
   }
+  const { bind_addr: asked } = config.grpc;
+  const shares = config.api.grpc && grpcEndpointOf(config) === null;
+  if (shares && asked !== undefined && !asked.startsWith(`${config.bind_addr}:`)) {
+    log.warn("gRPC shares the port of HTTP", { asked, address: config.bind_addr });
+  }
   const risk = "tokens and data can be read on the way";
   const endpoints = [httpEndpointOf(config), grpcEndpointOf(config)];
   const open = endpoints.flatMap((endpoint) => endpoint?.hostname ?? []).filter(isReachable);

@@ -5,7 +5,7 @@ import type { Dbx } from "../api/dbx.ts";
 import type { Live } from "../api/live.ts";
 import type { Log } from "../log.ts";
 import type { Actor } from "../model/actor.ts";
-import { surfacesOn, type Config } from "../model/config.ts";
+import { grpcEndpointOf, surfacesOn, type Config } from "../model/config.ts";
 import { limits } from "../model/limits.ts";
 import { createRequestNames } from "./answer.ts";
 import { createBodies } from "./body.ts";
@@ -76,7 +76,9 @@ export async function startServer(options: StartOptions): Promise<Server> {
   const { port, grpc_port } = publicPort;
   log.info("listening", {
     ...{ address: config.bind_addr, port, surfaces: surfacesOn(config.api).join(",") },
-    ...(grpc_port === null ? {} : { grpc: config.grpc.bind_addr ?? config.bind_addr, grpc_port }),
+    ...(grpc_port === null
+      ? {}
+      : { grpc: grpcEndpointOf(config)?.hostname ?? config.bind_addr, grpc_port }),
     version,
   });
 

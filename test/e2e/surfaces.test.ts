@@ -108,6 +108,17 @@ describe("gRPC on an address of its own", () => {
     );
   });
 
+  test("with the port of HTTP is HTTP's, which is said where another host was asked for", async () => {
+    const port = freePort();
+    const EVENTDBX_GRPC_BIND_ADDR = `127.0.0.1:${port}`;
+    const args = ["--port", String(port)];
+    expect((await run(["start", ...args], { EVENTDBX_GRPC_BIND_ADDR })).code).toBe(0);
+    expect(await grpcHealth(port)).toBe("status 0");
+    expect(readFileSync(join(home, ".eventdbx/logs/dbx.log"), "utf8")).toContain(
+      ` warn gRPC shares the port of HTTP asked=127.0.0.1:${port} address=0.0.0.0\n`,
+    );
+  });
+
   test("that is taken fails the start, and leaves nothing behind", async () => {
     using taken = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } });
     const port = freePort();
