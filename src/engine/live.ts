@@ -114,6 +114,9 @@ export function createLive(deps: {
           if (!goesOn(signal)) return;
         }
       }
+    } catch (error) {
+      // Who has gone need not know, and a storage that is being closed fails in its own words.
+      if (goesOn(signal)) throw error;
     } finally {
       signal.removeEventListener("abort", leave);
       leave();

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import type { Actor } from "../../src/model/actor.ts";
-import { unauthenticated } from "../../src/model/error.ts";
+import { DbxError, unauthenticated } from "../../src/model/error.ts";
 import { limits } from "../../src/model/limits.ts";
 import {
   follow,
@@ -12,7 +12,9 @@ import {
   type Name,
   type Selected,
 } from "../support/live-log.ts";
-import { refusalOf } from "../support/staged.ts";
+import { noted, refusalOf } from "../support/staged.ts";
+import { openStore, root } from "../support/store.ts";
+import { tempDir } from "../support/temp.ts";
 
 const reader: Actor = { group: "nurse", user: "jane", grants: ["read"], token_id: null };
 
@@ -225,6 +227,30 @@ describe("following ends", () => {
       expect([error?.code, error?.message]).toEqual(["unavailable", "dbx is stopping"]);
     }
     expect(live.figures()).toMatchObject({ followers: 0 });
+  });
+
+  test("with dbx, for those whose turn to read comes when the files are closed", async () => {
+    using dir = tempDir();
+    const first = await openStore(dir.path);
+    await first.dbx.appendEvent(root, noted("p-1"));
+    await first.close();
+    const store = await openStore(dir.path);
+    const key = { aggregate_type: "patient", aggregate_id: "p-1" };
+    const reading = upTo(300).map((n) => {
+      const follower = follow(store.live, { after: 0, ...(n % 2 === 0 ? key : {}) });
+      return follower.next().then(
+        () => "given",
+        (error: unknown) => (error instanceof DbxError ? error.code : String(error)),
+      );
+    });
+    const aborted = upTo(50).map(() => follow(store.live, { after: 0 }));
+    const nothing = aborted.map(({ next }) => next());
+    for (const { abort } of aborted) abort();
+    await store.close();
+    const ends = new Set(await Promise.all(reading));
+    expect(ends).toContain("unavailable");
+    expect([...ends].filter((end) => end !== "given")).toEqual(["unavailable"]);
+    expect(new Set(await Promise.all(nothing))).toEqual(new Set([undefined]));
   });
 
   test("when it is aborted: while it waits, behind the tail, between two batches, before it begins", async () => {
