@@ -86,7 +86,10 @@ export async function fill(dbx: Child): Promise<void> {
   }
 }
 
-export async function appendBatch(dbx: Child, events: readonly object[]): Promise<void> {
+export async function appendBatch(
+  dbx: Pick<Child, "port" | "token">,
+  events: readonly object[],
+): Promise<void> {
   const response = await fetch(`http://127.0.0.1:${dbx.port}/v1/events/batch`, {
     method: "POST",
     headers: { Authorization: `Bearer ${dbx.token}`, "Content-Type": "application/json" },

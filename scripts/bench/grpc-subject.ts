@@ -7,7 +7,7 @@ import { loadSync } from "@grpc/proto-loader";
 import { root } from "../root.ts";
 import { connectH2, prefixed, type Call } from "./h2.ts";
 import { payload, seeded, zipf } from "./load.ts";
-import { quantile } from "./subject.ts";
+import { quantile, subject_ms_max } from "./subject.ts";
 
 interface Target {
   readonly port: number;
@@ -169,6 +169,7 @@ async function subscribe(job: GrpcJob & { what: "subscribe" }): Promise<GrpcResu
 
 if (import.meta.main) {
   const job: GrpcJob = JSON.parse(process.argv[2] ?? "null");
+  setTimeout(() => process.exit(1), subject_ms_max);
   const result =
     job.what === "unary" ? unary(job) : job.what === "stream" ? stream(job) : subscribe(job);
   console.log(JSON.stringify(await result));

@@ -78,6 +78,13 @@ export function peakMemory(pid: number | "self"): number | null {
   return found === null ? null : Number(found[1]) * 1024;
 }
 
+/** The memory a process has resident now; NaN where the system does not tell. */
+export function residentMemory(pid: number): number {
+  const path = `/proc/${pid}/status`;
+  const text = existsSync(path) ? readFileSync(path, "utf8") : "";
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(text)?.[1] ?? NaN) * 1024;
+}
+
 /** Watches how large SQLite's log gets; the returned function ends it. */
 export function watchWal(directory: string): () => number {
   const path = join(directory, "dbx.db-wal");

@@ -17,6 +17,9 @@ export async function runSubject<Result>(script: string, job: object): Promise<R
   return JSON.parse(text.trimEnd().split("\n").at(-1) ?? "null");
 }
 
+/** A subject that waits for what never comes must not hold up the whole run. */
+export const subject_ms_max = 120_000;
+
 export function median(values: readonly number[]): number {
   if (values.length === 0) throw new Error("a median needs values");
   const sorted = values.toSorted((left, right) => left - right);
