@@ -5,7 +5,8 @@
 import { join } from "node:path";
 import { loadSync } from "@grpc/proto-loader";
 import { root } from "../root.ts";
-import { connectH2, prefixed, type Call } from "./h2.ts";
+import { connectH2, type Call } from "./h2.ts";
+import { prefixed } from "./h2-frames.ts";
 import { payload, seeded, zipf } from "./load.ts";
 import { quantile, subject_ms_max } from "./subject.ts";
 

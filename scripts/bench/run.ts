@@ -9,14 +9,22 @@ import { benchArchive } from "./archive.ts";
 import type { CanonicalRow } from "./canonical.ts";
 import { benchEngine } from "./engine.ts";
 import { benchExport } from "./export.ts";
+import { benchGraphql } from "./graphql.ts";
+import { benchGrpc } from "./grpc.ts";
 import { benchGrowth, benchVerify, buildLongLog } from "./growth.ts";
+import { benchLive } from "./live.ts";
 import { benchDirectory, commitHash, describeMachine } from "./machine.ts";
 import { missedAims, printTables, type BenchFile, type Figure } from "./report.ts";
 import { restFigures, restSettings } from "./rest-figures.ts";
+import { benchShared } from "./shared-port.ts";
 import { benchStartup } from "./startup.ts";
 
 const topics = [
   "rest",
+  "shared",
+  "graphql",
+  "grpc",
+  "live",
   "engine",
   "growth",
   "startup",
@@ -92,7 +100,7 @@ function topicOf(name: string): Topic {
 async function measure(plan: Plan): Promise<Figure[]> {
   const { quick, rounds, directory, only } = plan;
   const figures: Figure[] = [];
-  const take = async (topic: string, work: () => Promise<Figure[]>) => {
+  const take: Take = async (topic, work) => {
     console.error(`measuring ${topic} …`);
     figures.push(...(await work()));
   };
@@ -101,6 +109,7 @@ async function measure(plan: Plan): Promise<Figure[]> {
     const seconds = quick ? 1 : 4;
     await take("REST", () => restFigures({ connections, seconds, rounds }));
   }
+  await measureSurfaces(plan, take);
   if (only.includes("engine")) {
     const callers = quick ? [64, 512] : [1, 8, 64, 512];
     await take("engine", () => benchEngine({ directory, rounds, quick, callers }));
@@ -124,6 +133,28 @@ async function measure(plan: Plan): Promise<Figure[]> {
   }
   if (only.includes("canonical")) await take("canonical JSON", () => canonicalFigures(directory));
   return figures;
+}
+
+type Take = (topic: string, work: () => Promise<Figure[]>) => Promise<void>;
+
+/** What stands beside REST, and what it costs REST. */
+async function measureSurfaces(plan: Plan, take: Take): Promise<void> {
+  const { directory, quick, only } = plan;
+  const rounds = Math.min(plan.rounds, 3);
+  if (only.includes("shared")) {
+    const seconds = quick ? 1 : 4;
+    await take("the shared port", () => benchShared({ directory, rounds: plan.rounds, seconds }));
+  }
+  if (only.includes("graphql")) {
+    const seconds = quick ? 1 : 2;
+    await take("GraphQL", () => benchGraphql({ directory, rounds, seconds }));
+  }
+  if (only.includes("grpc")) {
+    await take("gRPC", () => benchGrpc({ directory, rounds, quick }));
+  }
+  if (only.includes("live")) {
+    await take("live streams", () => benchLive({ directory, rounds, quick }));
+  }
 }
 
 /** Of JSON.parse on a text like those that clients send. */

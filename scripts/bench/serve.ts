@@ -1,7 +1,8 @@
 // The servers that the benchmark measures, each a process of its own. First argument: `dbx` opens a
 // store in the directory of the second one and serves it as `dbx start` does, every surface on one
-// port; `direct` the same without gRPC, so that nothing stands between HTTP and its port. The others
-// are bare servers of each kind (bare.ts). Prints one line of JSON when it listens; stops on SIGTERM.
+// port; `direct` the same without gRPC, so that nothing stands between HTTP and its port. The
+// others are bare servers of each kind (bare.ts). Prints one line of JSON when it listens; stops on
+// SIGTERM.
 
 import { createLog } from "../../src/log.ts";
 import { grants } from "../../src/model/actor.ts";

@@ -1,4 +1,5 @@
-// Appending one event: what is answered, what is expected of the aggregate, and ids that come again.
+// Appending one event: what is answered, what is expected of the aggregate, and ids that come
+// again.
 
 import { expect } from "bun:test";
 import type { Input } from "../../src/api/operations.ts";

@@ -1,7 +1,7 @@
 // Every error code on every surface, provoked on a live server: the status is the table's
-// (src/api/errors.ts), code, message and details are the engine's own, and a defect tells nothing of
-// itself. A new code or surface without a row fails. What HTTP alone says more precisely, and how
-// its answers look, is in test/contract/error-shape.test.ts.
+// (src/api/errors.ts), code, message and details are the engine's own, and a defect tells nothing
+// of itself. A new code without a row does not compile. What HTTP alone says more precisely, and
+// how its answers look, is in test/contract/error-shape.test.ts.
 
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";

@@ -1,6 +1,6 @@
 // What it costs HTTP to share its port with gRPC: the same server with gRPC on, where a front tells
 // the two apart and hands the bytes on, and off, where nothing stands between.
-// Run: bun scripts/bench/shared.ts [--seconds 4] [--rounds 1]
+// Run: bun scripts/bench/shared-port.ts [--seconds 4] [--rounds 1]
 
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
