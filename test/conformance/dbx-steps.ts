@@ -202,7 +202,7 @@ export const anyStep: fc.Arbitrary<Step> = fc.oneof(
     return [{ weight: weight * 2, arbitrary }];
   }),
   ...arrangements.map((each, index) => ({
-    weight: [3, 1, 1, 2][index] ?? 1,
+    weight: [3, 1, 3, 3][index] ?? 1,
     arbitrary: each.map((arranged): Step => ({ kind: "arrange", ...arranged })),
   })),
 );
