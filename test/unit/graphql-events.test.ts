@@ -50,9 +50,46 @@ test("a client that takes nothing for so long is given up", async () => {
   }
   const response = answerEvents(results(), { exchange, log: silentLog, stall_ms: 5 });
   const reader = response.body!.getReader();
+  await reader.read();
   await ended(exchange);
-  expect(reader.read()).rejects.toThrow("the client took nothing for 5 ms");
+  const { value } = await reader.read();
+  expect(new TextDecoder().decode(value)).toContain('"code":"overloaded"');
+  expect((await reader.read()).done).toBe(true);
 });
+
+test("so is one behind a socket, and reads at last why", async () => {
+  const exchange = exchangeOf();
+  let made = 0;
+  async function* results(): AsyncGenerator<ExecutionResult> {
+    const text = "x".repeat(100_000);
+    for (; ; made++) yield { data: { text } };
+  }
+  const answer = { exchange, log: silentLog, stall_ms: 50 };
+  await using server = Bun.serve({ port: 0, fetch: () => answerEvents(results(), answer) });
+  const whole = Promise.withResolvers<void>();
+  let end = "";
+  let resumed = false;
+  const socket = await Bun.connect({
+    hostname: "127.0.0.1",
+    port: server.port!,
+    socket: {
+      data(open, chunk) {
+        end = (end + chunk.toString()).slice(-400);
+        if (!resumed) open.pause();
+        if (end.includes("event: complete")) whole.resolve();
+      },
+    },
+  });
+  socket.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  await ended(exchange);
+  // What lies in the buffers of both sides, not what could have been made in that time.
+  expect(made).toBeLessThan(500);
+  resumed = true;
+  socket.resume();
+  await whole.promise;
+  expect(end).toContain('"code":"overloaded"');
+  socket.terminate();
+}, 30_000);
 
 test("one that waits for events is not, and gets signs of life", async () => {
   const exchange = exchangeOf();

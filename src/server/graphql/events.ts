@@ -3,7 +3,7 @@
 
 import { GraphQLError, type ExecutionResult } from "graphql";
 import type { Log } from "../../log.ts";
-import { unavailable } from "../../model/error.ts";
+import { overloaded } from "../../model/error.ts";
 import type { Exchange } from "./exchange.ts";
 import { beatText, eventHeaders, eventText, lastEvent, resultText } from "./result.ts";
 
@@ -14,6 +14,7 @@ interface Options {
   readonly stall_ms: number;
 }
 
+/** Aborts `ended` of the exchange whoever ends it: the client, the results, or its own patience. */
 export function answerEvents(
   results: AsyncIterable<ExecutionResult>,
   { exchange, log, stall_ms }: Options,
@@ -21,51 +22,55 @@ export function answerEvents(
   const { request_id, ended } = exchange;
   const iterator = results[Symbol.asyncIterator]();
   const encoder = new TextEncoder();
-  let stalled: ReturnType<typeof setTimeout> | undefined;
-  let gone = false;
+  let stall: ReturnType<typeof setTimeout> | undefined;
 
-  const next = async (): Promise<{ text: string; done: boolean }> => {
-    try {
-      const { value, done } = await iterator.next();
-      if (done === true) return { text: lastEvent, done: true };
-      return { text: eventText(resultText(value, { request_id, log })), done: false };
-    } catch (thrown) {
-      const error = new GraphQLError("", {
-        originalError: thrown instanceof Error ? thrown : new Error(String(thrown)),
-      });
-      const text = resultText({ errors: [error] }, { request_id, log });
-      return { text: eventText(text) + lastEvent, done: true };
-    }
+  const write = (result: ExecutionResult): string =>
+    eventText(resultText(result, { request_id, log }));
+  const writeError = (thrown: unknown): string => {
+    const originalError = thrown instanceof Error ? thrown : new Error(String(thrown));
+    return write({ errors: [new GraphQLError("", { originalError })] });
   };
-  const end = () => {
-    gone = true;
-    clearTimeout(stalled);
-    // The wait for the next event ends by this; asked to return, it would only queue behind it.
+  const end = (): void => {
+    clearTimeout(stall);
+    // A wait for the next event ends by this; asked to return, the iterator would finish it first.
     ended.abort();
   };
-  const stream = new ReadableStream<Uint8Array>({
-    start(controller) {
-      exchange.beat = () => {
-        if (!gone) controller.enqueue(encoder.encode(beatText));
-      };
-      ended.signal.addEventListener("abort", () => clearTimeout(stalled), { once: true });
+
+  const stream = new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        exchange.beat = () => {
+          const taken = (controller.desiredSize ?? 0) >= 0;
+          if (taken && !ended.signal.aborted) controller.enqueue(encoder.encode(beatText));
+        };
+      },
+      async pull(controller) {
+        clearTimeout(stall);
+        const last = (text: string): void => {
+          if (ended.signal.aborted) return;
+          end();
+          controller.enqueue(encoder.encode(text + lastEvent));
+          controller.close();
+        };
+        try {
+          const { value, done } = await iterator.next();
+          if (done === true) return last("");
+          if (ended.signal.aborted) return;
+          controller.enqueue(encoder.encode(write(value)));
+          stall = setTimeout(() => last(writeError(tooSlow(stall_ms))), stall_ms);
+        } catch (thrown) {
+          last(writeError(thrown));
+        }
+      },
+      cancel: end,
     },
-    async pull(controller) {
-      clearTimeout(stalled);
-      const { text, done } = await next();
-      if (gone) return;
-      controller.enqueue(encoder.encode(text));
-      if (done) {
-        controller.close();
-        return end();
-      }
-      if ((controller.desiredSize ?? 1) > 0) return;
-      stalled = setTimeout(() => {
-        end();
-        controller.error(unavailable(`the client took nothing for ${stall_ms} ms`));
-      }, stall_ms);
-    },
-    cancel: end,
-  });
+    // Nothing is made in advance.
+    { highWaterMark: 0 },
+  );
   return new Response(stream, { headers: { ...eventHeaders, "X-Request-Id": request_id } });
 }
+
+const tooSlow = (stall_ms: number) =>
+  overloaded(`nothing was taken for ${stall_ms} ms; follow again after the last position`, {
+    stall_ms,
+  });

@@ -26,8 +26,11 @@ export function graphqlMounts(options: SurfaceOptions): Mount[] {
     asked.silence(asked.request, 0);
     const exchange = exchangeOf(parameters, { ...asked, actorOf });
     const response = await run(exchange);
+    const rest = () => asked.silence(asked.request, limits.idle_seconds_max);
+    if (isStream(response)) exchange.ended.signal.addEventListener("abort", rest, { once: true });
+    else rest();
+    // Nobody takes the body of an answer to HEAD.
     if (asked.request.method === "HEAD") exchange.ended.abort();
-    if (!isStream(response)) asked.silence(asked.request, limits.idle_seconds_max);
     return response;
   };
   const admit = (request: Request) => {
