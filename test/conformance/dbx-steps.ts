@@ -114,10 +114,16 @@ const asks: readonly fc.Arbitrary<Pick<Step & { kind: "ask" }, "name" | "ask">>[
       return page;
     },
   })),
-  record({ ...key, version: optional(fc.nat({ max: 3 })), at, include_hidden }).map((input) => ({
-    name: show("getAggregate", input),
-    ask: (by) => by.getAggregate(input),
-  })),
+  fc
+    .oneof(
+      { weight: 3, arbitrary: record({ ...key, version: optional(fc.nat({ max: 2 })) }) },
+      { weight: 2, arbitrary: record({ ...key, at, include_hidden }) },
+      { weight: 1, arbitrary: record({ ...key, version: fc.nat({ max: 3 }), at }) },
+    )
+    .map((input) => ({
+      name: show("getAggregate", input),
+      ask: (by) => by.getAggregate(input),
+    })),
   record({ ...key, skip, take, include_hidden }).map((input) => ({
     name: show("listEvents", input),
     ask: (by) => by.listEvents(input),
