@@ -44,6 +44,21 @@ test.each([
   expect(port.http1.length + port.http2.length).toBe(2);
 });
 
+test("servers behind it may listen on loopback, as they do where there are no sockets", async () => {
+  using port = openTestPort({}, "loopback");
+  for (const [text, peers] of [
+    [hello, port.http1],
+    [prefaceText, port.http2],
+  ] as const) {
+    const { client, server } = await port.joined(text);
+    expect([peers.includes(server), textOf(server)]).toEqual([true, text]);
+    write(server, "answer");
+    server.socket.end();
+    await until(() => client.ended || client.closed);
+    expect(textOf(client)).toBe("answer");
+  }
+});
+
 test("who does not say what he speaks is ended in time, however busily he does not say it", async () => {
   using port = openTestPort({ preface_ms: 100 });
   const { client, server } = await port.joined(hello);

@@ -81,7 +81,11 @@ export interface TestPort extends Disposable {
   readonly stopServers: () => void;
 }
 
-export function openTestPort(bounds: Partial<SharedPortOptions["bounds"]> = {}): TestPort {
+export function openTestPort(
+  bounds: Partial<SharedPortOptions["bounds"]> = {},
+  /** Where the servers behind listen: on loopback it is on Windows. */
+  behind: "sockets" | "loopback" = "sockets",
+): TestPort {
   const dir = tempDir();
   const lines: string[] = [];
   const log = createLog({
@@ -91,10 +95,16 @@ export function openTestPort(bounds: Partial<SharedPortOptions["bounds"]> = {}):
   });
   const serve = (name: string) => {
     const peers: Peer[] = [];
-    const address = { unix: join(dir.path, name) };
     const socket = handlers((peer) => void peers.push(peer));
-    const listener = Bun.listen<Peer>({ ...address, allowHalfOpen: true, socket });
-    return { peers, address, stop: () => listener.stop(true) };
+    const options = { allowHalfOpen: true, socket };
+    const stopped = (listener: { stop: (now: boolean) => void }) => () => listener.stop(true);
+    if (behind === "sockets") {
+      const address = { unix: join(dir.path, name) };
+      return { peers, address, stop: stopped(Bun.listen<Peer>({ ...address, ...options })) };
+    }
+    const hostname = "127.0.0.1";
+    const listener = Bun.listen<Peer>({ hostname, port: 0, ...options });
+    return { peers, address: { hostname, port: listener.port }, stop: stopped(listener) };
   };
   const http1 = serve("1");
   const http2 = serve("2");
