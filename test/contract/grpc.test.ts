@@ -187,7 +187,11 @@ describe("numbers of 64 bits", () => {
 
 describe("a refusal", () => {
   const throwing = (error: unknown) => ({
-    dbx: new Proxy({} as Loose, { get: () => async () => Promise.reject(error) }),
+    dbx: {
+      getAggregate: async () => {
+        throw error;
+      },
+    } as Loose,
   });
 
   for (const code of errorCodes) {
