@@ -3,9 +3,7 @@
 // of itself. A new code without a row does not compile. What HTTP alone says more precisely, and
 // how its answers look, is in test/contract/error-shape.test.ts.
 
-import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
-import { join } from "node:path";
 import { statusOf } from "../../src/api/errors.ts";
 import { errorCodes, type DbxError, type ErrorCode } from "../../src/model/error.ts";
 import { limits } from "../../src/model/limits.ts";
@@ -17,6 +15,7 @@ import {
   openWorld,
   refusal,
   statusBeside,
+  tamper,
   type Caller,
   type Surface,
   type World,
@@ -136,17 +135,6 @@ const rows: Readonly<Record<ErrorCode, Row>> = {
     details: {},
   },
 };
-
-/** Changes an event behind dbx's back. */
-function tamper(directory: string): void {
-  const raw = new Database(join(directory, "dbx.db"));
-  const triggers = raw
-    .query<{ name: string }, []>("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
-    .all();
-  for (const { name } of triggers) raw.run(`DROP TRIGGER ${name}`);
-  raw.run("UPDATE event SET event_type = 'changed'");
-  raw.close();
-}
 
 async function follow(caller: Caller, input: { after: number }): Promise<unknown> {
   for await (const each of caller.follow(input, AbortSignal.timeout(10_000))) return each;

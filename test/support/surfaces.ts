@@ -2,6 +2,8 @@
 // real client of that surface would. What is the same for all surfaces is here; how each speaks is
 // in surfaces-*.ts.
 
+import { Database } from "bun:sqlite";
+import { join } from "node:path";
 import type { Static } from "@sinclair/typebox";
 import type { followLog } from "../../src/api/live.ts";
 import type { Input, OperationName, Output } from "../../src/api/operations.ts";
@@ -147,3 +149,14 @@ export async function refusal(work: Promise<unknown>): Promise<DbxError> {
 }
 
 export const codeOf = async (work: Promise<unknown>): Promise<string> => (await refusal(work)).code;
+
+/** Changes an event behind dbx's back. */
+export function tamper(directory: string): void {
+  const raw = new Database(join(directory, "dbx.db"));
+  const triggers = raw
+    .query<{ name: string }, []>("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
+    .all();
+  for (const { name } of triggers) raw.run(`DROP TRIGGER ${name}`);
+  raw.run("UPDATE event SET event_type = 'changed'");
+  raw.close();
+}
