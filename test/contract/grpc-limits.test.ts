@@ -1,7 +1,7 @@
 // The bounds of a gRPC connection: sizes in both directions, unfolded sizes, metadata, streams,
 // deadlines, and bytes that are no messages.
 
-import { Metadata, status } from "@grpc/grpc-js";
+import { status, type Metadata } from "@grpc/grpc-js";
 import fc from "fast-check";
 import { describe, expect, test } from "bun:test";
 import { connect as connectHttp2, constants } from "node:http2";

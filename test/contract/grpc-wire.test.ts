@@ -11,7 +11,7 @@ import { Event, EventRecord } from "../../src/model/event.ts";
 import { protoPath } from "../support/grpc.ts";
 
 const { root } = protobuf.parse(readFileSync(protoPath("dbx"), "utf8"), { keepCase: true });
-const service = root.lookupService("dbx.api.EventService").resolveAll();
+const service = root.lookupService("dbx.api.EventService");
 const messages = root.lookup("dbx.api");
 
 const key = { aggregate_type: "", aggregate_id: "" };
