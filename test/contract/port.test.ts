@@ -3,7 +3,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { connect as connectHttp2 } from "node:http2";
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { silentLog } from "../../src/log.ts";
 import { DbxError } from "../../src/model/error.ts";
@@ -53,6 +53,31 @@ describe("one port", () => {
     expect(line).toContain(`port=${server.port} surfaces=rest,graphql,grpc grpc=127.0.0.1`);
     expect(line).toContain(`grpc_port=${server.port}`);
   });
+});
+
+test("two hundred clients that vanish in the middle of things leave nothing behind", async () => {
+  const { port, token } = server;
+  const descriptors = () => readdirSync("/proc/self/fd").length;
+  const figures = async () => (await server.ask("GET", "/admin/status")).json.figures;
+  const before = { connections: (await figures()).connections, open: descriptors() };
+  const json = { "Content-Type": "application/json", "Content-Length": "1000" };
+  const beginnings = [
+    "",
+    prefaceText.slice(0, 12),
+    prefaceText,
+    "GET /v1/events HTTP/1.1\r\nHost: x",
+    `${requestText("POST", "/v1/events", { token, headers: json })}{"aggregate_type"`,
+    requestText("GET", "/v1/events/stream?after=0", { token }),
+  ];
+  const clients = await Promise.all(Array.from({ length: 200 }, () => connectRaw(port)));
+  clients.forEach((client, index) => client.write(beginnings[index % beginnings.length] ?? ""));
+  while ((await figures()).connections < before.connections + 200);
+  // A sixth of them have an append that waits for its body; one more is the question itself.
+  while ((await figures()).http_requests_running < 30);
+  for (const client of clients) client[Symbol.dispose]();
+  while ((await figures()).connections > before.connections + 1);
+  while ((await figures()).http_requests_running > 1);
+  while (descriptors() > before.open + 3) await figures();
 });
 
 describe("surfaces", () => {
