@@ -138,7 +138,7 @@ function receive(
     const body = all.subarray(end + 4);
     data.head = null;
     // GraphQL refuses with status 200, and says so first.
-    data.refused = !head.startsWith("HTTP/1.1 20") || body.includes('{"errors"');
+    data.refused = !head.startsWith("HTTP/1.1 20") || body.subarray(0, 9).includes('{"errors"');
     data.missing = length === undefined ? Infinity : Number(length) - body.length;
   } else {
     data.missing -= chunk.length;

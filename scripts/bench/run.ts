@@ -143,7 +143,7 @@ async function measureSurfaces(plan: Plan, take: Take): Promise<void> {
   const rounds = Math.min(plan.rounds, 3);
   if (only.includes("shared")) {
     const seconds = quick ? 1 : 4;
-    await take("the shared port", () => benchShared({ directory, rounds: plan.rounds, seconds }));
+    await take("the shared port", () => benchShared({ directory, rounds, seconds }));
   }
   if (only.includes("graphql")) {
     const seconds = quick ? 1 : 2;
