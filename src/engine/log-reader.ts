@@ -41,10 +41,7 @@ export const selects = (
  * Events with a position above `after`, ascending, at most `limit`: every selected one is among
  * them, and maybe others. None only at the end.
  */
-type LogReader = (options: {
-  after: Position;
-  limit: number;
-}) => Promise<CommittedEvent[]>;
+type LogReader = (options: { after: Position; limit: number }) => Promise<CommittedEvent[]>;
 
 /** Remembers where it is in an aggregate's stream, so that reading on need not search again. */
 export function createLogReader(storage: Storage, selection: Selection): LogReader {
