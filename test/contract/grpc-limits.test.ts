@@ -14,6 +14,7 @@ import {
   drain,
   refusalOf,
   startTestGrpc,
+  toldError,
   type Loose,
 } from "../support/grpc.ts";
 import { root } from "../support/store.ts";
@@ -118,6 +119,40 @@ describe("metadata", () => {
     expect(await ask(other, "ReadLog", {}, bearer(served.token))).toEqual({});
     client.close();
     other.close();
+  });
+});
+
+describe("a server", () => {
+  test("that answers as much as it may refuses more, until there is room", async () => {
+    await using served = await startTestGrpc();
+    const client = connect(served.address);
+    const metadata = bearer(served.token);
+    served.figures.running = limits.requests_running_max;
+    const error = await refusalOf(ask(client, "ReadLog", {}, metadata));
+    expect([error.code, toldError(error).code]).toEqual([status.RESOURCE_EXHAUSTED, "overloaded"]);
+    served.figures.running = 0;
+    expect(await ask(client, "ReadLog", {}, metadata)).toEqual({});
+    expect(served.figures.running).toBe(0);
+    client.close();
+  });
+
+  test("says how many calls a connection may have at a time", async () => {
+    await using served = await startTestGrpc();
+    const session = connectHttp2(`http://${served.address}`);
+    const settings: Loose = await new Promise((resolve) => session.once("remoteSettings", resolve));
+    session.destroy();
+    expect(settings.maxConcurrentStreams).toBe(limits.grpc_streams_max);
+  });
+
+  test("is not put off by a client that pings without end", async () => {
+    await using served = await startTestGrpc();
+    const session = connectHttp2(`http://${served.address}`);
+    for (let count = 0; count < 200; count++) {
+      await new Promise<void>((resolve, reject) =>
+        session.ping((error) => (error === null ? resolve() : reject(error))),
+      );
+    }
+    session.destroy();
   });
 });
 

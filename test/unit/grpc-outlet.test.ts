@@ -39,7 +39,7 @@ test("gives up a client that takes nothing, and says how to go on", async () => 
   const { call } = connection();
   const error = await send(call, messages, forever, 5).catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(DbxError);
-  expect(error).toMatchObject({ code: "unavailable", details: { stall_ms: 5 } });
+  expect(error).toMatchObject({ code: "overloaded", details: { stall_ms: 5 } });
 });
 
 test("is done when nobody waits any more, and leaves no listener", async () => {

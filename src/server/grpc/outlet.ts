@@ -1,13 +1,13 @@
 // Sending on a stream no faster than its client takes: what has been handed to the connection and
 // not been taken yet is one piece at most.
 
-import { unavailable } from "../../model/error.ts";
+import { overloaded } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import type { Duplex, ServerStream } from "./calls.ts";
 
 /**
  * Resolves once the connection has taken the last of the messages, or nobody waits for them any
- * more. Rejects with `unavailable` after `live_stall_ms` without: what was handed over is still
+ * more. Rejects with `overloaded` after `live_stall_ms` without: what was handed over is still
  * sent, and the refusal behind it.
  */
 export function send(
@@ -21,7 +21,7 @@ export function send(
   const stalled = setTimeout(() => {
     settle();
     reject(
-      unavailable(`the client took nothing for ${stall_ms} ms; resume after the last event`, {
+      overloaded(`nothing was taken for ${stall_ms} ms; follow again after the last position`, {
         stall_ms,
       }),
     );
