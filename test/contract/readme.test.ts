@@ -128,10 +128,11 @@ const withoutTimes = (text: string) =>
 const printed = (language: string, stdout: string) =>
   withoutTimes(language === "json" ? canonicalize(stdout) : stdout.trim());
 
-test("the page has blocks to run, and marks exactly one as not run, with its reason", () => {
+test("the page has blocks to run, and says of each that is not run why", () => {
   expect(runnable.length).toBeGreaterThan(20);
   const marked = page.filter(({ notRun }) => notRun !== null);
-  expect(marked.map(({ text, notRun }) => [text, notRun])).toEqual([
+  expect(marked.map(({ text, notRun }) => [text.split(" ")[0], notRun])).toEqual([
+    ["grpcurl", "not every machine has grpcurl; test/e2e/grpc.test.ts does this"],
     ["scripts/test", "it runs every test, this one included"],
   ]);
 });

@@ -2,12 +2,13 @@
 // the checkout and as one compiled file, over the port that it shares with HTTP.
 
 import { describe, expect, test } from "bun:test";
-import { copyFileSync } from "node:fs";
+import { copyFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../../scripts/root.ts";
 import { compiledDbx } from "../support/compiled.ts";
 import { dbx, readPid, startForeground } from "../support/cli.ts";
 import { protoPath, type Loose } from "../support/grpc.ts";
+import { blocksOf } from "../support/readme.ts";
 import { tempDir } from "../support/temp.ts";
 
 async function tokenOf(home: string): Promise<string> {
@@ -94,21 +95,22 @@ describe("an unmodified client of grpc-js in Node", () => {
 
 describe("grpcurl", () => {
   test.skipIf(withoutGrpcurl)(
-    "appends without a contract, lists services and describes them [needs grpcurl]",
+    "appends as the README says, lists services and describes them [needs grpcurl]",
     async () => {
       using dir = tempDir();
       await using server = await startForeground({ home: dir.path });
       const address = `127.0.0.1:${server.port}`;
       const plain = async (...args: string[]) => outputOf(["grpcurl", ...args]);
-      const body = {
-        ...{ aggregate_type: "patient", aggregate_id: "p-001", event_type: "patient-updated" },
-        payload_json: '{"status":"inactive"}',
-      };
-      const appended = await plain(
-        ...["-H", `authorization: Bearer ${await tokenOf(dir.path)}`, "-d", JSON.stringify(body)],
-        ...["-plaintext", address, "dbx.api.EventService/AppendEvent"],
+      const [block] = blocksOf(readFileSync(join(root, "README.md"), "utf8")).filter(({ text }) =>
+        text.startsWith("grpcurl "),
       );
-      expect(JSON.parse(appended).event).toMatchObject({ ...body, position: "1" });
+      const line = String(block?.text).replace("127.0.0.1:7070", address);
+      const token = await tokenOf(dir.path);
+      const appended = await outputOf(["sh", "-c", line.replace("$EVENTDBX_TOKEN", token)]);
+      expect(JSON.parse(appended).event).toMatchObject({
+        ...{ aggregate_type: "patient", aggregate_id: "p-001", event_type: "patient-updated" },
+        ...{ payload_json: '{"status":"inactive"}', position: "1" },
+      });
       expect(await plain("-plaintext", address, "list")).toContain("eventdbx.api.EventService\n");
       expect(await plain("-plaintext", address, "describe", "dbx.api.Aggregate")).toContain(
         "map<string, string> state = 4;",
