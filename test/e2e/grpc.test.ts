@@ -101,7 +101,7 @@ describe("grpcurl", () => {
       await using server = await startForeground({ home: dir.path });
       const address = `127.0.0.1:${server.port}`;
       const plain = async (...args: string[]) => outputOf(["grpcurl", ...args]);
-      const [block] = blocksOf(readFileSync(join(root, "README.md"), "utf8")).filter(({ text }) =>
+      const block = blocksOf(readFileSync(join(root, "README.md"), "utf8")).find(({ text }) =>
         text.startsWith("grpcurl "),
       );
       const line = String(block?.text).replace("127.0.0.1:7070", address);
