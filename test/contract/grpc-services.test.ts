@@ -54,6 +54,11 @@ describe("health", () => {
     const { messages, error } = await ended;
     expect(messages.map(({ status: told }) => told)).toEqual(["SERVING", "NOT_SERVING"]);
     expect(error?.code).toBe(status.UNAVAILABLE);
+    expect(await ask(client, "Check", {}, bearer(null))).toEqual({ status: "NOT_SERVING" });
+    const events = connect(served.address);
+    const refused = await refusalOf(ask(events, "Health", {}, bearer(null)));
+    expect(refused.code).toBe(status.UNAVAILABLE);
+    events.close();
     client.close();
   });
 });

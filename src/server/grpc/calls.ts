@@ -26,21 +26,27 @@ export interface Asked {
   readonly gone: AbortSignal;
 }
 
-/** Whether a token is needed: for all that shows data, not for what tells how dbx is. */
+/**
+ * Whether a token is needed: for all that shows data. What tells how dbx is, or what it speaks, is
+ * open, and answers also while dbx is busy or stops.
+ */
 export type Access = "token" | "open";
 
 export interface Calls {
   readonly unary: (
     name: string,
     answer: (message: Buffer, asked: Asked) => Promise<Buffer>,
+    access?: Access,
   ) => handleUnaryCall<Buffer, Buffer>;
   readonly serverStream: (
     name: string,
     run: (call: ServerStream, asked: Asked) => Promise<void>,
+    access?: Access,
   ) => handleServerStreamingCall<Buffer, Buffer>;
   readonly duplex: (
     name: string,
     run: (call: Duplex, asked: Asked) => Promise<void>,
+    access?: Access,
   ) => handleBidiStreamingCall<Buffer, Buffer>;
   /** Refuses a stranger before his message is read; `accessOf` is asked for the path of the call. */
   readonly admission: (accessOf: (path: string) => Access) => ServerInterceptor;
@@ -58,6 +64,11 @@ interface Refusal {
   readonly metadata?: Metadata;
 }
 
+interface Refused {
+  readonly refusal: Refusal;
+  readonly head: Metadata;
+}
+
 export function createCalls(options: SurfaceOptions): Calls {
   const { authenticate, figures, log, nameRequest } = options;
   const refuse = createRefuse(options);
@@ -65,7 +76,7 @@ export function createCalls(options: SurfaceOptions): Calls {
   /** Runs what answers a call. Out: its value, or how it is refused. Never rejects. */
   async function guard<Value>(
     name: string,
-    call: AnyCall,
+    { call, access }: { call: AnyCall; access: Access },
     run: (asked: Asked) => Promise<Value>,
   ): Promise<{ readonly value: Value } | { readonly refusal: Refusal }> {
     const started = performance.now();
@@ -81,7 +92,7 @@ export function createCalls(options: SurfaceOptions): Calls {
         return late;
       }
       call.sendMetadata(named(request_id));
-      if (options.draining()) throw unavailable("dbx is stopping");
+      if (access === "token" && options.draining()) throw unavailable("dbx is stopping");
       const actorOf = () => authenticate(bearerOf(call.metadata));
       return { value: await run({ actorOf, gone: gone.signal }) };
     } catch (thrown) {
@@ -96,10 +107,11 @@ export function createCalls(options: SurfaceOptions): Calls {
   }
 
   /** Streams are bounded elsewhere: they wait more than they work. */
-  async function counted<Value>(run: () => Promise<Value>): Promise<Value> {
+  async function counted<Value>(access: Access, run: () => Promise<Value>): Promise<Value> {
     figures.running++;
     try {
-      if (figures.running > limits.requests_running_max) throw tooBusy(figures.running);
+      const isBusy = figures.running > limits.requests_running_max;
+      if (access === "token" && isBusy) throw tooBusy(figures.running);
       return await run();
     } finally {
       figures.running--;
@@ -108,25 +120,49 @@ export function createCalls(options: SurfaceOptions): Calls {
 
   async function stream<Call extends ServerStream | Duplex>(
     name: string,
-    call: Call,
+    { call, access }: { call: Call; access: Access },
     run: (call: Call, asked: Asked) => Promise<void>,
   ): Promise<void> {
-    const result = await guard(name, call, (asked) => run(call, asked));
+    const result = await guard(name, { call, access }, (asked) => run(call, asked));
     if (call.cancelled) return;
     if ("refusal" in result) call.emit("error", result.refusal);
     else call.end();
   }
 
+  /** Null for whoever may go on; otherwise what to tell him. It is counted and logged. */
+  function refuseStranger(path: string, metadata: Metadata): Refused | null {
+    try {
+      authenticate(bearerOf(metadata));
+      return null;
+    } catch (thrown) {
+      const request_id = nameRequest(first(metadata, "x-request-id"));
+      const fields = { request_id, operation: path, surface: "grpc" };
+      const { code, http, refusal } = refuse(thrown, fields);
+      figures.count(http);
+      log.debug("request", { ...fields, status: code });
+      return { refusal, head: named(request_id) };
+    }
+  }
+
   return {
-    unary: (name, answer) => (call, respond) => {
-      const run = (asked: Asked) => counted(async () => sized(await answer(call.request, asked)));
-      void guard(name, call, run).then((result) => {
-        if ("refusal" in result) respond(result.refusal);
-        else respond(null, result.value);
-      });
-    },
-    serverStream: (name, run) => (call) => void stream(name, call, run),
-    duplex: (name, run) => (call) => void stream(name, call, run),
+    unary:
+      (name, answer, access = "token") =>
+      (call, respond) => {
+        const run = (asked: Asked) =>
+          counted(access, async () => sized(await answer(call.request, asked)));
+        void guard(name, { call, access }, run).then((result) => {
+          if ("refusal" in result) respond(result.refusal);
+          else respond(null, result.value);
+        });
+      },
+    serverStream:
+      (name, run, access = "token") =>
+      (call) =>
+        void stream(name, { call, access }, run),
+    duplex:
+      (name, run, access = "token") =>
+      (call) =>
+        void stream(name, { call, access }, run),
     admission:
       (accessOf) =>
       ({ path }, inner) =>
@@ -134,19 +170,10 @@ export function createCalls(options: SurfaceOptions): Calls {
           start: (next) =>
             next({
               onReceiveMetadata(metadata, forward) {
-                try {
-                  if (accessOf(path) === "token") authenticate(bearerOf(metadata));
-                } catch (thrown) {
-                  const request_id = nameRequest(first(metadata, "x-request-id"));
-                  const fields = { request_id, operation: path, surface: "grpc" };
-                  const { code, http, refusal } = refuse(thrown, fields);
-                  figures.count(http);
-                  log.debug("request", { ...fields, status: code });
-                  inner.sendMetadata(named(request_id));
-                  inner.sendStatus(refusal);
-                  return;
-                }
-                forward(metadata);
+                const refused = accessOf(path) === "token" ? refuseStranger(path, metadata) : null;
+                if (refused === null) return forward(metadata);
+                inner.sendMetadata(refused.head);
+                inner.sendStatus(refused.refusal);
               },
             }),
         }),

@@ -3,8 +3,9 @@
 
 import type { UntypedServiceImplementation } from "@grpc/grpc-js";
 import { call } from "../../api/call.ts";
-import type { OperationName, Output } from "../../api/operations.ts";
+import { operations, type OperationName, type Output } from "../../api/operations.ts";
 import type { Actor } from "../../model/actor.ts";
+import { unavailable } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import type { Codec } from "../../wire/codec.ts";
 import type { Contract } from "../../wire/contract.ts";
@@ -12,7 +13,7 @@ import { eventInput, eventInputs, plainInput } from "../../wire/requests.ts";
 import { aggregateMessage, eventMessage } from "../../wire/responses.ts";
 import type { SurfaceOptions } from "../surface.ts";
 import { appendStream } from "./append-stream.ts";
-import type { Calls } from "./calls.ts";
+import type { Asked, Calls } from "./calls.ts";
 import { subscribe } from "./subscribe.ts";
 
 /** Operations that need no grant are open to everybody; nobody in particular asks for them. */
@@ -39,11 +40,15 @@ export function eventService(
     const { request, response } = codecOf(name);
     const plain = plainInput(request);
     const read = ways.read ?? ((_: Codec, bytes: Buffer) => plain(request.decode(bytes)));
-    return calls.unary(name, async (bytes, { actorOf }) => {
+    const isOpen = operations[operation].grant === null;
+    const respond = async (bytes: Buffer, { actorOf }: Asked): Promise<Buffer> => {
+      // As on REST: whoever asks how a server is that stops is told that it does.
+      if (isOpen && options.draining()) throw unavailable("dbx is stopping");
       const input = read(request, bytes);
-      const actor = operation === "health" ? nobody : actorOf();
+      const actor = isOpen ? nobody : actorOf();
       return response.encode(ways.write(await call(options.dbx, { operation, input, actor })));
-    });
+    };
+    return calls.unary(name, respond, isOpen ? "open" : "token");
   };
   return {
     Health: answer("Health", "health", { write: (health) => health }),

@@ -26,28 +26,36 @@ export function healthService(
   const now = (): number => (draining() ? notServing : serving);
   let watchers = 0;
   return {
-    Check: calls.unary("health.Check", async (message) => {
-      const service = serviceOf(message);
-      if (!known.has(service)) throw notFound("no such service", { service });
-      return response.encode({ status: now() });
-    }),
-    Watch: calls.serverStream("health.Watch", async (call, { gone }) => {
-      const isKnown = known.has(serviceOf(call.request));
-      if (watchers >= limits.subscribers_max) {
-        throw overloaded("too many watchers at once; try again", { limit: watchers });
-      }
-      watchers++;
-      try {
-        const first = isKnown ? now() : serviceUnknown;
-        await send(call, [response.encode({ status: first })], gone);
-        await aborted(AbortSignal.any([gone, stopping]));
-        if (gone.aborted) return;
-        if (isKnown) await send(call, [response.encode({ status: notServing })], gone);
-        throw unavailable("dbx is stopping");
-      } finally {
-        watchers--;
-      }
-    }),
+    Check: calls.unary(
+      "health.Check",
+      async (message) => {
+        const service = serviceOf(message);
+        if (!known.has(service)) throw notFound("no such service", { service });
+        return response.encode({ status: now() });
+      },
+      "open",
+    ),
+    Watch: calls.serverStream(
+      "health.Watch",
+      async (call, { gone }) => {
+        const isKnown = known.has(serviceOf(call.request));
+        if (watchers >= limits.subscribers_max) {
+          throw overloaded("too many watchers at once; try again", { limit: watchers });
+        }
+        watchers++;
+        try {
+          const first = isKnown ? now() : serviceUnknown;
+          await send(call, [response.encode({ status: first })], gone);
+          await aborted(AbortSignal.any([gone, stopping]));
+          if (gone.aborted) return;
+          if (isKnown) await send(call, [response.encode({ status: notServing })], gone);
+          throw unavailable("dbx is stopping");
+        } finally {
+          watchers--;
+        }
+      },
+      "open",
+    ),
   };
 }
 

@@ -24,6 +24,7 @@ export function reflectionService(
           await send(call, [response.encode(reflect(request.decode(question)))], gone);
         }
       },
+      "open",
     ),
   };
 }
