@@ -1,6 +1,6 @@
 // HTTP's conditions (RFC 9110, section 13). The `ETag` of an aggregate begins with its version, so
-// that `If-Match` on an append can stand for `expected_version`; `If-None-Match` on a read asks
-// whether anything has changed.
+// that `If-Match` on an append can stand for `expected_version`, as `If-None-Match: *` does for no
+// event yet; `If-None-Match` on a read asks whether anything has changed.
 
 import type { WireError } from "../api/errors.ts";
 import { invalidArgument } from "../model/error.ts";
@@ -35,25 +35,40 @@ export function isKnown(header: string | null, etag: string): boolean {
 /** An entity tag without the sign of weakness. */
 const opaque = /"[\x21\x23-\x7e\x80-\xff]*"/g;
 
-/** In: the input of an append and its header `If-Match`. Out: the input with what is expected. */
-export function withCondition(input: unknown, header: string): unknown {
+/** In: the input of an append and its headers. Out: the input with what they expect. */
+export function withCondition(input: unknown, headers: Headers): unknown {
+  const match = headers.get("if-match");
+  const noneMatch = headers.get("if-none-match");
+  if (match === null && noneMatch === null) return input;
   // What is no object is refused by the gate, in its own words.
   if (typeof input !== "object" || input === null || Array.isArray(input)) return input;
-  if ("expected_version" in input) {
-    throw invalidArgument("expected_version and the header If-Match say the same: give one", {
-      path: "/expected_version",
-    });
+  const header = match === null ? "If-None-Match" : "If-Match";
+  if ("expected_version" in input || (match !== null && noneMatch !== null)) {
+    throw invalidArgument(
+      "expected_version, If-Match and If-None-Match say what is expected: give one of them",
+      "expected_version" in input ? { path: "/expected_version" } : { header },
+    );
   }
-  return { ...input, expected_version: expectedBy(header) };
+  return { ...input, expected_version: match === null ? noneBy(noneMatch) : expectedBy(match) };
 }
 
 /** Throws where a condition would say nothing: whoever sets one MUST learn that it does not hold. */
 export function requireNoCondition(headers: Headers): void {
-  if (!headers.has("if-match")) return;
-  throw invalidArgument(
-    "the header If-Match stands for the expected_version of one event: this path takes none",
-    { header: "If-Match" },
-  );
+  for (const header of ["If-Match", "If-None-Match"]) {
+    if (!headers.has(header)) continue;
+    throw invalidArgument(
+      `the header ${header} stands for the expected_version of one event: this path takes none`,
+      { header },
+    );
+  }
+}
+
+/** The usual way to say "only where there is nothing yet" (section 13.1.2). */
+function noneBy(header: string | null): ExpectedVersion {
+  if (header?.trim() === "*") return "no_stream";
+  throw invalidArgument("the header If-None-Match of an append must be *: no event yet", {
+    header: "If-None-Match",
+  });
 }
 
 function expectedBy(header: string): ExpectedVersion {
@@ -76,7 +91,11 @@ function expectedBy(header: string): ExpectedVersion {
  */
 const ours = /^(?:(?<version>0|[1-9]\d{0,15})|"(?<version>0|[1-9]\d{0,15})(?:-[\w-]{22})?")$/;
 
-/** A conflict with what `If-Match` said has a status of its own in HTTP, which the reason names. */
+/** Whether a refusal may be that of a condition. */
+export const isConditional = (headers: Headers): boolean =>
+  headers.has("if-match") || headers.has("if-none-match");
+
+/** A conflict with what a condition said has a status of its own in HTTP, which the reason names. */
 export const asPrecondition = (error: WireError): WireError =>
   error.code === "version_conflict"
     ? { ...error, details: { ...error.details, reason: "precondition_failed" } }

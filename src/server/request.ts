@@ -33,7 +33,10 @@ export function inputOf(
   const { input: schema } = operations[operation];
   if (method === "GET" || method === "DELETE") {
     return {
-      body: () => null,
+      body(request) {
+        if (method === "DELETE") requireNoCondition(request.headers);
+        return null;
+      },
       input(request, path) {
         const query = queryOf(request.url);
         const given = query === "" ? {} : fromStrings(schema, pairsOf(query));
@@ -58,8 +61,7 @@ export function inputOf(
       const empty = bytes.length === 0 && optional;
       const body = empty ? {} : fromJson(schema, canonicalize(decodeUtf8(bytes), { envelope }));
       if (names.length > 0) return withPath(body, pathOf(request.url, path, names));
-      const condition = conditional ? request.headers.get("if-match") : null;
-      return condition === null ? body : withCondition(body, condition);
+      return conditional ? withCondition(body, request.headers) : body;
     },
   };
 }

@@ -16,7 +16,7 @@ import { invalidArgument, notFound, overloaded, unavailable } from "../model/err
 import { limits } from "../model/limits.ts";
 import { answer, answerError } from "./answer.ts";
 import type { Bodies } from "./body.ts";
-import { asPrecondition, etagOf, isKnown } from "./condition.ts";
+import { asPrecondition, etagOf, isConditional, isKnown } from "./condition.ts";
 import type { Cors } from "./cors.ts";
 import { tokenOf } from "./credentials.ts";
 import { createPaths, pathnameOf, patternOf, type Paths } from "./paths.ts";
@@ -127,7 +127,7 @@ function refuse(
 ): Response {
   const { request, request_id, operation, log } = options;
   const told = toWire(isGone(thrown) ? goneAway(thrown) : thrown);
-  const error = request.headers.has("if-match") ? asPrecondition(told) : told;
+  const error = isConditional(request.headers) ? asPrecondition(told) : told;
   const fields = { request_id, operation, code: error.code };
   if (error.code === "internal") {
     const stack = thrown instanceof Error ? thrown.stack : String(thrown);
@@ -205,6 +205,8 @@ function writerOf(route: Route): (output: Output<OperationName>, request: Reques
   const { output: schema } = operations[route.operation];
   if (status === 204) return () => ({ text: null, status });
   const list = operations.listAggregates.output.properties.aggregates;
+  // A snapshot has a state as well, but nobody can read it again by this path.
+  const tagged = schema === operations.getAggregate.output;
   return (output, request) => {
     if (isPage(output)) {
       const { aggregates, next_cursor } = output;
@@ -214,7 +216,7 @@ function writerOf(route: Route): (output: Output<OperationName>, request: Reques
         : { text, status, headers: { "X-Next-Cursor": next_cursor } };
     }
     const text = toJson(schema, output);
-    if (isAggregate(output)) {
+    if (tagged && isAggregate(output)) {
       const ETag = etagOf(output.version, text);
       if (method !== "GET") return { text, status, headers: { ETag } };
       const headers = { ETag, ...revalidated };

@@ -256,7 +256,8 @@ describe("requests made from the document", () => {
           if (status < 300) counts.accepted++;
           else counts.refused++;
           // A condition is no part of the body; it has a test of its own.
-          const conditional = asked.headers["If-Match"] !== undefined;
+          const { headers } = asked;
+          const conditional = [headers["If-Match"], headers["If-None-Match"]].some(Boolean);
           if (schema === undefined || status === 413 || conditional) return;
           // Where the body is wrong by the document it is refused; where it is right, what is
           // refused is nothing that the document could have said: the gate would name its path.

@@ -189,6 +189,30 @@ describe("If-Match", () => {
     expect([conflict.status, conflict.json.details.reason]).toEqual([409, undefined]);
   });
 
+  test("none yet is what If-None-Match: * expects; nothing else of it can be said", async () => {
+    const first = (header: Record<string, string>) =>
+      ask("POST", "/v1/events", { body: { ...body, aggregate_id: "first" }, headers: header });
+    expect((await first({ "If-None-Match": "*" })).json.version).toBe(1);
+    const again = await first({ "If-None-Match": "*" });
+    expect([again.status, again.json.details.actual]).toEqual([412, 1]);
+    for (const headers of [
+      { "If-None-Match": '"1"' },
+      { "If-None-Match": "*", "If-Match": '"1"' },
+    ]) {
+      const { status, json } = await first(headers);
+      expect([status, json.code]).toEqual([400, "invalid_argument"]);
+    }
+    expect((await first({})).json.version).toBe(2);
+  });
+
+  test("deleting takes no condition", async () => {
+    for (const header of ["If-Match", "If-None-Match"]) {
+      const path = "/admin/schemas/none/events/none";
+      const { status, json } = await ask("DELETE", path, { headers: { [header]: "*" } });
+      expect([status, json.details]).toEqual([400, { header }]);
+    }
+  });
+
   test("beside expected_version it is refused, and a bad body keeps its own fault", async () => {
     const both = await append('"3"', { expected_version: 3 });
     expect([both.status, both.json.details.path]).toEqual([400, "/expected_version"]);
@@ -273,6 +297,8 @@ test("aggregates are kept, archived, restored, removed and exported, and the tra
   await ask("POST", "/v1/events", { body: event });
   const kept = await ask("POST", `${at}/snapshots`, { body: { comment: "kept" } });
   expect([kept.status, kept.json.version, kept.json.comment]).toEqual([201, 1, "kept"]);
+  // Nothing can be read again by the tag of a snapshot.
+  expect(kept.headers.get("etag")).toBeNull();
   const archived = await ask("POST", `${at}/archive`, { body: { comment: "done" } });
   expect([archived.status, archived.json.archived]).toEqual([200, true]);
   expect((await ask("POST", "/v1/events", { body: event })).json.code).toBe("aggregate_archived");

@@ -31,7 +31,8 @@ describe("a tag", () => {
     fc.assert(
       fc.property(version, fc.string(), (expected_version, text) => {
         for (const header of [etagOf(expected_version, text), `"${expected_version}"`]) {
-          expect(withCondition({ a: 1 }, header)).toEqual({ a: 1, expected_version });
+          const headers = new Headers({ "If-Match": header });
+          expect(withCondition({ a: 1 }, headers)).toEqual({ a: 1, expected_version });
         }
       }),
       { seed },

@@ -121,7 +121,7 @@ function describe(route: Route, schemas: Schemas): DocumentedOperation {
     parameters: [
       ...parametersOf(operation, schemas, { inPath, inQuery: !body }),
       ...(name === "getAggregate" ? [requestHeaders.ifNoneMatch] : []),
-      ...(conditional ? [requestHeaders.ifMatch] : []),
+      ...(conditional ? [requestHeaders.ifMatch, requestHeaders.ifNone] : []),
       requestHeaders.requestId,
     ],
     ...(body ? bodyOf(name, schemas, inPath) : {}),
@@ -170,6 +170,7 @@ const requestHeaders = {
     '"1"',
     "*",
   ),
+  ifNone: header("If-None-Match", "In place of `expected_version`: `*` for no event yet.", "*"),
   lastEventId: header(
     "Last-Event-ID",
     "The last position that was handled: goes on after it. Browsers send it by themselves.",
