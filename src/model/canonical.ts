@@ -48,11 +48,14 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** The canonical text of a JavaScript value that came from JSON or from our own code. */
 export const canonicalOf = (json: unknown): Canonical => canonicalize(JSON.stringify(json));
 
-/** The members of a canonical object, sorted by key as they stand. */
-export function splitMembers(object: Canonical): [key: string, value: Canonical][] {
+/** The members of a canonical object, sorted by key as they stand; at most the first `most`. */
+export function splitMembers(
+  object: Canonical,
+  { most } = { most: Infinity },
+): [key: string, value: Canonical][] {
   assert(object.charCodeAt(0) === openBrace, "only an object has members");
   const list: [string, Canonical][] = [];
-  for (let index = 1; object.charCodeAt(index) !== closeBrace;) {
+  for (let index = 1; object.charCodeAt(index) !== closeBrace && list.length < most;) {
     if (object.charCodeAt(index) === comma) index++;
     const keyEnd = endOfString(object, index) + 1;
     const valueEnd = endOfValue(object, keyEnd + 1);
@@ -65,11 +68,11 @@ export function splitMembers(object: Canonical): [key: string, value: Canonical]
   return list;
 }
 
-/** The elements of a canonical array. */
-export function splitElements(list: Canonical): Canonical[] {
+/** The elements of a canonical array; at most the first `most`. */
+export function splitElements(list: Canonical, { most } = { most: Infinity }): Canonical[] {
   assert(list.charCodeAt(0) === openBracket, "only an array has elements");
   const elements: Canonical[] = [];
-  for (let index = 1; list.charCodeAt(index) !== closeBracket;) {
+  for (let index = 1; list.charCodeAt(index) !== closeBracket && elements.length < most;) {
     if (list.charCodeAt(index) === comma) index++;
     const end = endOfValue(list, index);
     elements.push(list.slice(index, end) as Canonical);

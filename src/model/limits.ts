@@ -88,6 +88,8 @@ export const limits = {
   graphql_message_chars_max: 1_000,
   /** Rows that verifying an aggregate counts for: it reads all events there are. */
   graphql_verify_rows: 1_000,
+  /** Values in the variables of a GraphQL request: ten full batches, each member of each event. */
+  graphql_values_max: 100_000,
   /** Tokens of a GraphQL document: the parser's work. */
   graphql_tokens_max: 2_000,
   /** Levels of selections; introspection by the usual tools takes thirteen. */

@@ -14,7 +14,7 @@ beforeAll(async () => {
   await server.append("a", "b", '"x"');
 });
 afterAll(async () => {
-  expect(server.lines.filter((line) => /"level":"(?:error|warn)"|stack/.test(line))).toEqual([]);
+  expect(server.lines.filter((line) => / (?:error|warn) |stack/.test(line))).toEqual([]);
   await server[Symbol.asyncDispose]();
 });
 
@@ -234,12 +234,66 @@ describe("a document written to hurt is answered at once:", () => {
     expect(text).toBe('{"data":{"__proto__":"Query","constructor":"Query"}}');
     expect(Object.hasOwn(Object.prototype, "Query")).toBe(false);
   });
+  test("a variable of JSON that a literal names again and again", async () => {
+    const query = `mutation($p: JSON!) { appendEvent(input: { aggregate_type: "shared",
+      aggregate_id: "s", event_type: "x", payload: [${"$p ".repeat(1_000)}] }) { version } }`;
+    expect(await outcome(query, `{"p":"${"x".repeat(1_000_000)}"}`)).toBe("too_large");
+  });
   test("lists of variables as long as a body", async () => {
     const query = "mutation($i: AppendEventsInput!) { appendEvents(input: $i) { version } }";
     const numbers = "1,".repeat(2_000_000);
-    expect(await outcome(query, `{"i":{"events":[${numbers}1]}}`)).toBe("invalid_argument");
+    expect(await outcome(query, `{"i":{"events":[${numbers}1]}}`)).toBe("too_large");
     const event = '{"aggregate_type":"a","aggregate_id":"b","event_type":"c","payload":1},';
     const events = event.repeat(50_000).slice(0, -1);
     expect(await outcome(query, `{"i":{"events":[${events}]}}`)).toBe("too_large");
+  });
+});
+
+describe("variables are refused at the first fault, with its path:", () => {
+  const appending = "mutation($i: AppendEventInput!) { appendEvent(input: $i) { version } }";
+  const batch = "mutation($i: AppendEventsInput!) { appendEvents(input: $i) { version } }";
+  const listed = (type: string) => `mutation($x: ${type}) { appendEvent(input: {
+    aggregate_type: "a", aggregate_id: "b", event_type: "c", payload: { a: $x } }) { version } }`;
+  const event = '"aggregate_type":"a","aggregate_id":"b","event_type":"c"';
+  const ones = (count: number) => `[${"1,".repeat(count - 1)}1]`;
+  const members = Array.from({ length: 300_000 }, (_, index) => `"k${index}":1`).join(",");
+  const cases: readonly (readonly [string, string, string, string, string])[] = [
+    ["members nobody knows", appending, `{"i":{${members}}}`, "invalid_argument", "/i/k0"],
+    [
+      "one in a batch",
+      batch,
+      `{"i":{"events":[{${event},"payload":1},{${event},"payload":1,"a/b":2}]}}`,
+      ...(["invalid_argument", "/i/events/1/a~1b"] as const),
+    ],
+    ["a missing member", appending, `{"i":{${event}}}`, "invalid_argument", "/i/payload"],
+    [
+      "null where there is none",
+      appending,
+      `{"i":{${event},"payload":1,"event_type":null}}`.replace('"event_type":"c",', ""),
+      ...(["invalid_argument", "/i/event_type"] as const),
+    ],
+    ["a list for an object", appending, `{"i":${ones(9)}}`, "invalid_argument", "/i"],
+    ["a batch too long", batch, `{"i":{"events":${ones(1_001)}}}`, "too_large", "/i/events"],
+    ["a list of JSON", listed("[JSON]"), `{"x":${ones(3_000_000)}}`, "too_large", "/x"],
+    ["a list of numbers", listed("[Int]"), `{"x":${ones(3_000_000)}}`, "too_large", "/x"],
+    ["a list for a number", listed("Int"), `{"x":${ones(3_000_000)}}`, "invalid_argument", "/x"],
+    ["a text for a number", listed("[Int]"), '{"x":[1,"1"]}', "invalid_argument", "/x/1"],
+    [
+      "more values than there may be",
+      listed("[[Int]]"),
+      `{"x":[${`${ones(1_000)},`.repeat(100)}[]]}`,
+      ...(["too_large", "/x/99/899"] as const),
+    ],
+  ];
+  for (const [what, query, variables, code, path] of cases) {
+    test(what, async () => {
+      const { text, json } = await post(server, query, { variables });
+      expect(json.errors).toHaveLength(1);
+      expect(json.errors[0].extensions).toEqual({ code, details: { path: `/variables${path}` } });
+      expect(text.length).toBeLessThan(1_000);
+    });
+  }
+  test("and those that the operation does not declare are not looked at", async () => {
+    expect(await outcome("{ __typename }", `{"x":${ones(2_000)},"__y":{"k":1}}`)).toBe("data");
   });
 });

@@ -19,7 +19,7 @@ import {
 } from "graphql";
 import { tooLarge, type DbxError } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
-import { charsOf } from "./exact.ts";
+import { writeJson } from "./exact.ts";
 import { rowsOf, type PageSizes } from "./fields.ts";
 
 /** Throws `too_large` beyond a bound, and a GraphQLError for a fault of syntax. */
@@ -119,14 +119,17 @@ export function requireAffordable({ schema, document, operation, variables, size
   const { coerced } = getVariableValues(schema, definitions, variables, { maxErrors: 1 });
   const root = schema.getRootType(operation.operation);
   if (coerced === undefined || root === undefined || root === null) return;
+  const charsOf = charsOfVariables(coerced);
   let rows = 0;
   let chars = 0;
   for (const node of rootFieldsOf(operation, fragmentsOf(document))) {
     const name = node.name.value;
     const field = root.getFields()[name];
+    // Before a literal is made of what it names, which it may do many times.
+    chars += charsOf(node);
+    requireAtMost(limits.graphql_bytes_max, chars, "characters in arguments");
     const args = field === undefined ? {} : getArgumentValues(field, node, coerced);
     rows += rowsOf(name, args, sizes);
-    chars += charsOf(args);
   }
   // One full page is always taken, however large the owner has made it.
   const rowsMax = Math.max(limits.graphql_cost_max, sizes.page_limit);
@@ -136,7 +139,24 @@ export function requireAffordable({ schema, document, operation, variables, size
       { limit: rowsMax, actual: rows },
     );
   }
-  requireAtMost(limits.graphql_bytes_max, chars, "characters in arguments");
+}
+
+/** Characters of the variables that a field names, each as often as it does. */
+function charsOfVariables(variables: Record<string, unknown>): (node: FieldNode) => number {
+  const known = new Map<string, number>();
+  return (node) => {
+    let chars = 0;
+    for (const argument of node.arguments ?? []) {
+      visit(argument, {
+        Variable({ name: { value: name } }) {
+          const length = known.get(name) ?? writeJson(variables[name]).length;
+          known.set(name, length);
+          chars += length;
+        },
+      });
+    }
+    return chars;
+  };
 }
 
 /** The fields of an operation's first level, each response key once. */

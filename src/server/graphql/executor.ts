@@ -66,8 +66,7 @@ function ourOwn(
     const { schema, document, contextValue } = args;
     const { exchange } = contextValue;
     const operation = operationOf(document, exchange);
-    const variables =
-      exchange.variables === null ? {} : variablesOf(schema, operation, exchange.variables);
+    const variables = variablesOf(schema, operation, exchange.variables);
     args.variableValues = variables;
     requireAffordable({ schema, document, operation, variables, sizes: page_sizes() });
   };

@@ -1,6 +1,7 @@
 // Refusals in the shape of GraphQL: what is wrong with a request, before or beside its document.
 
 import { httpStatusOf, type WireError } from "../../api/errors.ts";
+import { limits } from "../../model/limits.ts";
 import { answer } from "../answer.ts";
 
 /** Answers hold what a token may see: no cache keeps them. */
@@ -18,6 +19,13 @@ export function refusal(
     request_id,
     headers: { ...uncached, ...headersOf(error) },
   });
+}
+
+/** A message that may quote what was sent, and be as long as it. */
+export function inShort(message: string): string {
+  const most = limits.graphql_message_chars_max;
+  const shown = message.length > most ? `${message.slice(0, most)}…` : message;
+  return shown.toWellFormed();
 }
 
 /** The headers that HTTP has for an error. */

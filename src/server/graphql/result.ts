@@ -4,11 +4,10 @@
 import { GraphQLError, type ExecutionResult } from "graphql";
 import { httpStatusOf, toWire, type WireError } from "../../api/errors.ts";
 import type { Log } from "../../log.ts";
-import { limits } from "../../model/limits.ts";
 import { answer } from "../answer.ts";
 import { writeJson } from "./exact.ts";
 import type { Exchange } from "./exchange.ts";
-import { headersOf, uncached } from "./refusal.ts";
+import { headersOf, inShort, uncached } from "./refusal.ts";
 
 type Told = Pick<Exchange, "accept" | "request_id">;
 
@@ -86,11 +85,7 @@ function causeOf(error: unknown): unknown {
 function wireOf(error: GraphQLError): WireError {
   const cause = causeOf(error);
   if (!(cause instanceof GraphQLError)) return toWire(cause);
-  // What quotes the document may be as long as it.
-  const { message } = error;
-  const most = limits.graphql_message_chars_max;
-  const shown = message.length > most ? `${message.slice(0, most)}…` : message;
-  return { message: shown.toWellFormed(), code: "invalid_argument", details: {} };
+  return { message: inShort(error.message), code: "invalid_argument", details: {} };
 }
 
 function report(error: GraphQLError, { request_id, log }: { request_id: string; log: Log }): void {
