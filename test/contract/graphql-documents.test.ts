@@ -293,6 +293,16 @@ describe("variables are refused at the first fault, with its path:", () => {
       expect(text.length).toBeLessThan(1_000);
     });
   }
+  test("names that GraphQL keeps for itself", async () => {
+    const query = `mutation($__proto__: JSON) { appendEvent(input: { aggregate_type: "lost",
+      aggregate_id: "l", event_type: "x", payload: { a: $__proto__ } }) { version } }`;
+    for (const variables of ['{"__proto__":5}', "{}"]) {
+      const { json } = await post(server, query, { variables });
+      const details = { path: "/variables/__proto__" };
+      expect(json.errors[0].extensions).toEqual({ code: "invalid_argument", details });
+    }
+    expect((await server.ask("GET", "/v1/aggregates/lost/l")).status).toBe(404);
+  });
   test("and those that the operation does not declare are not looked at", async () => {
     expect(await outcome("{ __typename }", `{"x":${ones(2_000)},"__y":{"k":1}}`)).toBe("data");
   });

@@ -50,6 +50,8 @@ export function variablesOf(
   };
   const values = (operation.variableDefinitions ?? []).flatMap(({ variable, type }) => {
     const name = variable.name.value;
+    // GraphQL keeps such names for itself, and graphql-js loses `__proto__`.
+    if (name.startsWith("__")) throw fault([name], "must not begin with two underscores");
     const inner = given.get(name);
     const known = typeFromAST(schema, type);
     return inner !== undefined && isInputType(known)
