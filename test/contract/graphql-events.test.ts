@@ -128,6 +128,27 @@ describe("a subscription is refused before it begins", () => {
       expect(await followers()).toBe(0);
     });
   }
+  const conditional = [
+    "{ eventAppended @skip(if: true) { position } }",
+    "($b: Boolean = true) { eventAppended @include(if: $b) { position } }",
+    "{ ... @skip(if: false) { eventAppended { position } } }",
+    "{ ...f @include(if: true) } fragment f on Subscription { eventAppended { position } }",
+    "{ ...f } fragment f on Subscription { ...f eventAppended @skip(if: true) { position } }",
+  ];
+  for (const query of conditional) {
+    test(`whose field depends on a condition: ${query}`, async () => {
+      const { json } = await post(server, `subscription ${query}`);
+      expect(json.errors).toHaveLength(1);
+      expect(json.errors[0].message).toContain("@skip");
+      expect(json.errors[0].extensions.code).toBe("invalid_argument");
+    });
+  }
+  test("but a condition on what it gives is taken", async () => {
+    const query = "subscription { eventAppended(after: 0) { position hash @skip(if: true) } }";
+    const stream = await subscribe(server, query);
+    expect(stream.response.headers.get("content-type")).toBe("text/event-stream");
+    stream.leave();
+  });
   test("where the client takes no events", async () => {
     const answer = await post(server, all, { headers: { Accept: "application/json" } });
     expect(answer.status).toBe(406);

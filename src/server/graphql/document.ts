@@ -15,9 +15,10 @@ import {
   type FragmentDefinitionNode,
   type GraphQLSchema,
   type OperationDefinitionNode,
+  type SelectionNode,
   type SelectionSetNode,
 } from "graphql";
-import { tooLarge, type DbxError } from "../../model/error.ts";
+import { invalidArgument, tooLarge, type DbxError } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import { writeJson } from "./exact.ts";
 import { rowsOf, type PageSizes } from "./fields.ts";
@@ -165,19 +166,49 @@ function rootFieldsOf(
   fragments: Map<string, FragmentDefinitionNode>,
 ): Iterable<FieldNode> {
   const fields = new Map<string, FieldNode>();
+  for (const selection of rootSelectionsOf(operation, fragments)) {
+    if (selection.kind !== Kind.FIELD) continue;
+    fields.set(selection.alias?.value ?? selection.name.value, selection);
+  }
+  return fields.values();
+}
+
+/** What stands on an operation's first level, and in the fragments there, each of them once. */
+function rootSelectionsOf(
+  operation: OperationDefinitionNode,
+  fragments: Map<string, FragmentDefinitionNode>,
+): SelectionNode[] {
+  const found: SelectionNode[] = [];
   const spread = new Set<string>();
   const collect = ({ selections }: SelectionSetNode): void => {
     for (const selection of selections) {
-      if (selection.kind === Kind.FIELD) {
-        fields.set(selection.alias?.value ?? selection.name.value, selection);
-      } else if (selection.kind === Kind.INLINE_FRAGMENT) collect(selection.selectionSet);
-      else if (!spread.has(selection.name.value)) {
-        spread.add(selection.name.value);
-        const fragment = fragments.get(selection.name.value);
-        if (fragment !== undefined) collect(fragment.selectionSet);
-      }
+      found.push(selection);
+      if (selection.kind === Kind.INLINE_FRAGMENT) collect(selection.selectionSet);
+      if (selection.kind !== Kind.FRAGMENT_SPREAD || spread.has(selection.name.value)) continue;
+      spread.add(selection.name.value);
+      const fragment = fragments.get(selection.name.value);
+      if (fragment !== undefined) collect(fragment.selectionSet);
     }
   };
   collect(operation.selectionSet);
-  return fields.values();
+  return found;
+}
+
+/**
+ * Throws `invalid_argument` for a subscription whose field depends on a condition: without it
+ * there is nothing to subscribe to (GraphQL, September 2025, "Single Root Field").
+ */
+export function requireUnconditional(
+  document: DocumentNode,
+  operation: OperationDefinitionNode,
+): void {
+  if (operation.operation !== "subscription") return;
+  const conditions = rootSelectionsOf(operation, fragmentsOf(document))
+    .flatMap(({ directives = [] }) => directives)
+    .filter(({ name }) => name.value === "skip" || name.value === "include");
+  if (conditions.length > 0) {
+    throw invalidArgument("the field of a subscription takes neither @skip nor @include", {
+      path: "/query",
+    });
+  }
 }

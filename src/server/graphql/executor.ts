@@ -14,7 +14,7 @@ import type { Plugin } from "graphql-yoga";
 import { assert, invalidArgument } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import type { SurfaceOptions } from "../surface.ts";
-import { parseDocument, requireAffordable } from "./document.ts";
+import { parseDocument, requireAffordable, requireUnconditional } from "./document.ts";
 import { answerEvents } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
 import { refusal } from "./refusal.ts";
@@ -121,6 +121,7 @@ function operationOf(document: DocumentNode, exchange: Exchange): OperationDefin
       allow: "POST",
     });
   }
+  requireUnconditional(document, operation);
   return operation;
 }
 
