@@ -3,9 +3,10 @@
 import type { Log } from "../log.ts";
 import { grpcEndpointOf, httpEndpointOf, type Config, type Endpoint } from "../model/config.ts";
 import { limits } from "../model/limits.ts";
+import { connectionsWithin, readProcessLimits } from "./descriptors.ts";
 import type { Grpc } from "./grpc/grpc.ts";
 import { cannotListen, listenHttp, portOf, type HttpListener } from "./http.ts";
-import { listenShared, type Address, type SharedPort } from "./listener.ts";
+import { listenShared, type Address, type SharedPort, type SharedPortOptions } from "./listener.ts";
 import { makePlaces } from "./places.ts";
 import type { RestOptions } from "./rest.ts";
 
@@ -21,6 +22,8 @@ export interface PublicPort {
   readonly port: number;
   /** The same as `port` where gRPC shares it; null where gRPC is off. */
   readonly grpc_port: number | null;
+  /** How many connections it takes at a time; null where Bun and gRPC listen themselves. */
+  readonly connections_max: number | null;
   readonly figures: () => Record<string, number>;
   /** Stops accepting, lets what is running finish for `drain_ms` at most. */
   readonly stop: () => Promise<void>;
@@ -48,6 +51,7 @@ async function openApart(
     return {
       port: portOf(listener.address),
       grpc_port: grpc === null ? null : await grpc.listen(textOf(endpoint)),
+      connections_max: null,
       figures: () => ({}),
       stop: async () => {
         await Promise.all([listener.stop(), grpc?.stop()]);
@@ -60,13 +64,15 @@ async function openApart(
 }
 
 async function openShared({ config, http, log }: PortOptions, grpc: Grpc): Promise<PublicPort> {
+  const connections_max = connectionsWithin(readProcessLimits());
   const places = makePlaces(process.platform);
   let listener: HttpListener | null = null;
   let shared: SharedPort;
   try {
     listener = listenHttp({ ...http, address: places.http1 });
     const http2 = await listenGrpc(grpc, places.http2);
-    shared = listenAt(httpEndpointOf(config), { http1: listener.address, http2, log });
+    const bounds = { ...limits, connections_max };
+    shared = listenAt(httpEndpointOf(config), { http1: listener.address, http2, log, bounds });
   } catch (thrown) {
     await Promise.all([listener?.stop(), grpc.stop()]);
     places.remove();
@@ -76,6 +82,7 @@ async function openShared({ config, http, log }: PortOptions, grpc: Grpc): Promi
   return {
     port: shared.port,
     grpc_port: shared.port,
+    connections_max,
     figures: shared.figures,
     async stop() {
       // Whoever still takes his answer has the time that those have whose answer is being made.
@@ -97,10 +104,10 @@ async function listenGrpc(grpc: Grpc, address: Address): Promise<Address> {
 
 function listenAt(
   endpoint: Endpoint,
-  options: { http1: Address; http2: Address; log: Log },
+  options: Omit<SharedPortOptions, keyof Endpoint>,
 ): SharedPort {
   try {
-    return listenShared({ ...endpoint, ...options, bounds: limits });
+    return listenShared({ ...endpoint, ...options });
   } catch (cause) {
     throw cannotListen(endpoint, cause);
   }

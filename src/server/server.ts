@@ -73,12 +73,13 @@ export async function startServer(options: StartOptions): Promise<Server> {
     await publicPort.stop();
     throw thrown;
   }
-  const { port, grpc_port } = publicPort;
+  const { port, grpc_port, connections_max } = publicPort;
   log.info("listening", {
     ...{ address: config.bind_addr, port, surfaces: surfacesOn(config.api).join(",") },
     ...(grpc_port === null
       ? {}
       : { grpc: grpcEndpointOf(config)?.hostname ?? config.bind_addr, grpc_port }),
+    ...(connections_max === null ? {} : { connections_max }),
     version,
   });
 

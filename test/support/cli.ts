@@ -74,18 +74,26 @@ export async function startForeground(
     args?: readonly string[];
     /** Blocks of 512 bytes that any file of the server may have: a disk that is full. */
     fileBlocksMax?: number;
+    /** Files and sockets that it may have open. */
+    descriptorsMax?: number;
   },
 ): Promise<RunningServer> {
   const args = ["start", "--foreground", "--port", "0", ...(options.args ?? [])];
-  const limited = ["sh", "-c", `ulimit -f ${options.fileBlocksMax} && exec "$@"`, "sh"];
-  const wrapper = options.fileBlocksMax === undefined ? [] : limited;
-  const child = Bun.spawn([...wrapper, ...executable, ...args], {
-    env: environment(options),
-    cwd: options.home,
-    stdin: "ignore",
-    stdout: "ignore",
-    stderr: "pipe",
-  });
+  const { fileBlocksMax, descriptorsMax } = options;
+  const limits = [
+    ...(fileBlocksMax === undefined ? [] : [`ulimit -f ${fileBlocksMax}`]),
+    ...(descriptorsMax === undefined ? [] : [`ulimit -n ${descriptorsMax}`]),
+  ];
+  const child = Bun.spawn(
+    ["sh", "-c", [...limits, 'exec "$@"'].join(" && "), "sh", ...executable, ...args],
+    {
+      env: environment(options),
+      cwd: options.home,
+      stdin: "ignore",
+      stdout: "ignore",
+      stderr: "pipe",
+    },
+  );
   let log = "";
   let ended = false;
   let waiting: (() => void)[] = [];
