@@ -18,12 +18,15 @@ export interface Method {
   readonly responseStream: boolean;
 }
 
-export interface Contract {
+export interface Package {
   /** `dbx.api`. */
   readonly packageName: string;
-  /** The package itself. */
+  /** What is in it. */
   readonly space: protobuf.NamespaceBase;
-  /** Full name of its service, where it has one: `dbx.api.EventService`. */
+}
+
+export interface Contract extends Package {
+  /** Full name of its service: `dbx.api.EventService`. */
   readonly service: string;
   readonly methods: readonly Method[];
 }
@@ -60,11 +63,19 @@ export const loadDescriptorCodec = (): Codec =>
       .root.lookupType("google.protobuf.FileDescriptorProto"),
   );
 
-function parse(text: string): Contract {
+/** The messages of refusals, for clients that show them by their descriptors. */
+export const loadStatusPackage = (): Package => parsePackage(statusText);
+
+function parsePackage(text: string): Package {
   const { root, package: packageName = "" } = protobuf.parse(text, { keepCase: true });
   root.resolveAll();
   const space = root.lookup(packageName);
   if (!(space instanceof protobuf.Namespace)) throw new Error(`${packageName} is a package`);
+  return { packageName, space };
+}
+
+function parse(text: string): Contract {
+  const { packageName, space } = parsePackage(text);
   const service = space.nestedArray.find((member) => member instanceof protobuf.Service);
   if (service === undefined) throw new Error(`${packageName} has a service`);
   const methods = service.methodsArray.map((method): Method => {

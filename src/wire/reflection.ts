@@ -3,22 +3,28 @@
 
 import protobuf from "protobufjs";
 import type { Message } from "./codec.ts";
-import { loadDescriptorCodec, type Contract } from "./contract.ts";
+import { loadDescriptorCodec, type Contract, type Package } from "./contract.ts";
 import { describe, fileName } from "./descriptor.ts";
 
 /** Canonical gRPC status codes. */
 const notFound = 5;
 const unimplemented = 12;
 
-/** In: a `ServerReflectionRequest`. Out: the `ServerReflectionResponse`. */
-export function createReflection(contracts: readonly Contract[]): (request: Message) => object {
+/**
+ * `packages` are described beside the contracts. In: a `ServerReflectionRequest`. Out: the
+ * `ServerReflectionResponse`.
+ */
+export function createReflection(
+  contracts: readonly Contract[],
+  packages: readonly Package[],
+): (request: Message) => object {
   const file = loadDescriptorCodec();
   const files = new Map<string, Buffer>();
   const symbols = new Map<string, Buffer>();
-  for (const contract of contracts) {
-    const bytes = describe(file, contract);
-    files.set(fileName(contract.packageName), bytes);
-    indexNames(contract.space, (name) => symbols.set(name, bytes));
+  for (const one of [...contracts, ...packages]) {
+    const bytes = describe(file, one);
+    files.set(fileName(one.packageName), bytes);
+    indexNames(one.space, (name) => symbols.set(name, bytes));
   }
   const services = contracts.map(({ service: name }) => ({ name }));
 

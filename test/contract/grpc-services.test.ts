@@ -102,6 +102,19 @@ describe("reflection", () => {
     client.close();
   });
 
+  test("describes what refusals hold, so that grpcurl can show them", async () => {
+    await using served = await startTestGrpc();
+    const client = connect(served.address, reflection);
+    for (const name of ["ErrorInfo", "BadRequest", "RetryInfo"]) {
+      const [answer] = await reflect(client, [{ file_containing_symbol: `google.rpc.${name}` }]);
+      const [bytes] = answer.file_descriptor_response.file_descriptor_proto;
+      const { FileDescriptorProto } = await import("protobufjs/ext/descriptor");
+      const file: Loose = FileDescriptorProto.toObject(FileDescriptorProto.decode(bytes));
+      expect(file.messageType.map((type: Loose) => type.name)).toContain(name);
+    }
+    client.close();
+  });
+
   test("describes every service so that it can be called without a file", async () => {
     await using served = await startTestGrpc();
     const client = connect(served.address, reflection);

@@ -12,7 +12,7 @@ import {
 } from "@grpc/grpc-js";
 import { statusOf, toWire } from "../../api/errors.ts";
 import type { Actor } from "../../model/actor.ts";
-import { overloaded, tooLarge, unauthenticated, unavailable } from "../../model/error.ts";
+import { DbxError, overloaded, tooLarge, unauthenticated, unavailable } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import { createStatusWriter } from "../../wire/status.ts";
 import { tokenOf } from "../credentials.ts";
@@ -96,6 +96,11 @@ export function createCalls(options: SurfaceOptions): Calls {
       const actorOf = () => authenticate(bearerOf(call.metadata));
       return { value: await run({ actorOf, gone: gone.signal }) };
     } catch (thrown) {
+      // Whoever has gone breaks off what was read from him: that is no defect, and nobody hears.
+      if ((gone.signal.aborted || call.cancelled) && !(thrown instanceof DbxError)) {
+        code = "cancelled";
+        return left;
+      }
       const refused = refuse(thrown, fields);
       ({ code, http } = refused);
       return refused;
@@ -201,6 +206,8 @@ const late = {
     details: "the deadline passed before the call was begun",
   },
 };
+
+const left = { refusal: { code: status.CANCELLED, details: "the client has gone" } };
 
 const isPast = (deadline: number): boolean =>
   performance.timeOrigin + performance.now() >= deadline;

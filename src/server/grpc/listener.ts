@@ -11,7 +11,7 @@ import {
 } from "@grpc/grpc-js";
 import { invalidArgument, unavailable, type DbxError } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
-import { loadContracts, type Contract } from "../../wire/contract.ts";
+import { loadContracts, loadStatusPackage, type Contract } from "../../wire/contract.ts";
 import { createReflection } from "../../wire/reflection.ts";
 import type { SurfaceOptions } from "../surface.ts";
 import { createCalls } from "./calls.ts";
@@ -60,7 +60,10 @@ function servicesOf(options: SurfaceOptions, calls: ReturnType<typeof createCall
   const { dbx, eventdbx, health, reflection, reflectionAlpha } = loadContracts();
   const events = eventService(options, { calls, contract: dbx });
   const services = [dbx.service, eventdbx.service];
-  const reflect = createReflection([dbx, eventdbx, health, reflection, reflectionAlpha]);
+  const reflect = createReflection(
+    [dbx, eventdbx, health, reflection, reflectionAlpha],
+    [loadStatusPackage()],
+  );
   return [
     { ...dbx, handlers: events, isOpen: false },
     // The messages of both are the same on the wire.
