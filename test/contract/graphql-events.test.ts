@@ -5,6 +5,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { LiveBatch } from "../../src/api/live.ts";
 import { silentLog } from "../../src/log.ts";
+import { createTurns } from "../../src/server/graphql/exchange.ts";
+import { createExecutor } from "../../src/server/graphql/executor.ts";
 import { startServer } from "../../src/server/server.ts";
 import { bodyOf, post, subscribe } from "../support/graphql.ts";
 import { killAndResume } from "../support/live.ts";
@@ -160,6 +162,40 @@ describe("a subscription is refused before it begins", () => {
     const { json } = await post(server, field("(include_hidden: true)"), { token });
     expect(json.errors[0].extensions.code).toBe("permission_denied");
   });
+});
+
+test("what a schema hides by now is in nothing that a client takes after", async () => {
+  await using other = await startTestServer();
+  await other.ask("POST", "/admin/schemas", { body: { aggregate: "h", events: ["noted"] } });
+  for (let count = 0; count < 12; count++) await other.append("h", "h", '{"secret":"S"}');
+  const actor = other.store.authenticate(other.token);
+  const execute = createExecutor({
+    ...other.store,
+    log: silentLog,
+    page_sizes: () => testConfig(other.directory),
+    stopping: new AbortController().signal,
+  });
+  // Without a socket between, which would take some before its client does.
+  const response = await execute({
+    query: "subscription { eventAppended(after: 0) { payload } }",
+    ...{ operationName: null, variables: null, method: "POST", accept: "text/event-stream" },
+    request_id: "r-1",
+    actorOf: () => actor,
+    gone: new AbortController().signal,
+    ended: new AbortController(),
+    inTurn: createTurns(),
+    waiting: 0,
+    beat: () => {},
+  });
+  const reader = response.body!.getReader();
+  const next = async () => new TextDecoder().decode((await reader.read()).value);
+  expect((await next()).split("secret")).toHaveLength(13);
+  await other.append("h", "h", '{"secret":"S"}');
+  await other.ask("PATCH", "/admin/schemas/h", {
+    body: { hidden_field: { field: "secret", hidden: true } },
+  });
+  expect(await next()).toContain('{"data":{"eventAppended":{"payload":{}}}}');
+  await reader.cancel();
 });
 
 test("a query asked for as events is one event", async () => {

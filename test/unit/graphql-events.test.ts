@@ -16,6 +16,7 @@ const exchangeOf = (): Exchange => ({
   gone: new AbortController().signal,
   ended: new AbortController(),
   inTurn: createTurns(),
+  waiting: 0,
   beat: () => {},
 });
 
@@ -41,6 +42,26 @@ test("events are made as they are taken", async () => {
   }
   await reader.cancel();
   expect(exchange.ended.signal.aborted).toBe(true);
+});
+
+test("the events of one batch are handed out whole", async () => {
+  const exchange = exchangeOf();
+  async function* results(): AsyncGenerator<ExecutionResult> {
+    for (let made = 0; ; made++) {
+      exchange.waiting = 2 - (made % 3);
+      yield { data: { made } };
+    }
+  }
+  const response = answerEvents(results(), { exchange, log: silentLog, stall_ms: 60_000 });
+  const reader = response.body!.getReader();
+  for (const batch of [
+    [0, 1, 2],
+    [3, 4, 5],
+  ]) {
+    const text = batch.map((made) => `event: next\ndata: {"data":{"made":${made}}}\n\n`).join("");
+    expect(new TextDecoder().decode((await reader.read()).value)).toBe(text);
+  }
+  await reader.cancel();
 });
 
 test("a client that takes nothing for so long is given up", async () => {

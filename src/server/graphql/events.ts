@@ -1,5 +1,6 @@
-// A subscription as server-sent events. It is pulled: the next event is made when the client has
-// taken the one before, so a slow client holds one batch and nobody waits for it.
+// A subscription as server-sent events. It is pulled: the next batch is made when the client has
+// taken the one before, so a slow client holds one batch and nobody waits for it. A batch is handed
+// out whole, because what may be shown is decided when it is made.
 
 import { GraphQLError, type ExecutionResult } from "graphql";
 import type { Log } from "../../log.ts";
@@ -53,10 +54,14 @@ export function answerEvents(
           controller.close();
         };
         try {
-          const { value, done } = await iterator.next();
-          if (done === true) return last("");
-          if (ended.signal.aborted) return;
-          controller.enqueue(encoder.encode(write(value)));
+          let text = "";
+          do {
+            const { value, done } = await iterator.next();
+            if (done === true) return last(text);
+            if (ended.signal.aborted) return;
+            text += write(value);
+          } while (exchange.waiting > 0);
+          controller.enqueue(encoder.encode(text));
           stall = setTimeout(() => last(writeError(tooSlow(stall_ms))), stall_ms);
         } catch (thrown) {
           last(writeError(thrown));

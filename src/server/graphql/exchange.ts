@@ -26,6 +26,8 @@ export interface Exchange extends Parameters {
   readonly ended: AbortController;
   /** Does the reads of one document one after the other, and keeps what they give within bounds. */
   readonly inTurn: <Output>(read: () => Promise<Output>) => Promise<Output>;
+  /** How many events of a batch come after the one just given. */
+  waiting: number;
   /** Tells a subscriber that the server is there, between events. */
   beat: () => void;
 }

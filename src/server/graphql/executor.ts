@@ -24,7 +24,9 @@ import { variablesOf } from "./variables.ts";
 
 export type Execute = (exchange: Exchange) => Promise<Response>;
 
-export function createExecutor(options: SurfaceOptions): Execute {
+type Needed = Pick<SurfaceOptions, "dbx" | "live" | "stopping" | "log" | "page_sizes">;
+
+export function createExecutor(options: Needed): Execute {
   const exchanges = new WeakMap<Request, Exchange>();
   const exchangeOf = (request: Request): Exchange => {
     const exchange = exchanges.get(request);
@@ -58,7 +60,7 @@ interface Executed {
 
 /** Everything that Yoga does otherwise, or not at all. */
 function ourOwn(
-  options: SurfaceOptions,
+  options: Needed,
   exchangeOf: (request: Request) => Exchange,
 ): Plugin<{ exchange: Exchange }> {
   const { log, page_sizes } = options;

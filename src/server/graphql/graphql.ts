@@ -102,6 +102,7 @@ const exchangeOf = (
   gone: request.signal,
   ended: new AbortController(),
   inTurn: createTurns(),
+  waiting: 0,
   beat: () => {},
 });
 

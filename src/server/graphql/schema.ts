@@ -63,9 +63,8 @@ async function* eventsOf(
   for (let batch = first; batch.done !== true; batch = await batches.next()) {
     const { records } = batch.value;
     if (records.length === 0) exchange.beat();
-    for (const record of records) {
-      // A client may take the events of one batch minutes apart.
-      exchange.actorOf();
+    for (const [index, record] of records.entries()) {
+      exchange.waiting = records.length - index - 1;
       yield { [subscription]: record };
     }
   }
