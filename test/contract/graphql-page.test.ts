@@ -44,6 +44,12 @@ test("it is open, under both paths, and to a browser that has a query in its add
   expect((await open("/graphql", {})).headers.get("content-type")).toContain("text/html");
 });
 
+test("a query is one however its name is written, and needs a token", async () => {
+  for (const name of ["query", "%71uery"]) {
+    expect((await open(`/graphql?${name}=%7B__typename%7D`, {})).status).toBe(401);
+  }
+});
+
 test("it loads nothing from elsewhere", async () => {
   const html = await (await open("/graphql")).text();
   const loaded = (await elementsOf(html)).flatMap(({ name, attributes }) =>

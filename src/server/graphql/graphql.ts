@@ -75,7 +75,7 @@ const page: Respond = async ({ request_id }) => {
 function wantsPage({ headers, url }: Request): boolean {
   const accept = headers.get("accept") ?? "*/*";
   if (/\btext\/html\b/i.test(accept)) return !headers.has("authorization");
-  return !/(?:^|&)query=/.test(queryOf(url)) && /\*\/\*|text\/\*/.test(accept);
+  return !new URLSearchParams(queryOf(url)).has("query") && /\*\/\*|text\/\*/.test(accept);
 }
 
 /** What is refused before the executor has it, in the shape that clients of GraphQL know. */
