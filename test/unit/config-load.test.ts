@@ -166,6 +166,13 @@ describe("complaints name the place", () => {
     [{ env: { EVENTDBX_API: "x" } }, "EVENTDBX_API: invalid api value 'x'"],
     [{ env: { EVENTDBX_API_REST: "maybe" } }, "EVENTDBX_API_REST must be a boolean"],
     [{ file: 'dek = "c2VjcmV0"\n' }, "config.toml, line 1: dek must be base64 of exactly 32 bytes"],
+    ...["007", "00", "07071", "65536"].map(
+      (port) =>
+        [
+          { env: { EVENTDBX_GRPC_BIND_ADDR: `localhost:${port}` } },
+          "EVENTDBX_GRPC_BIND_ADDR must be host:port",
+        ] as const,
+    ),
     [{ flags: { port: -1 } }, "--port must be an integer from 0 to 65535"],
   ];
   test.each(rows)("%j", async (sources, wanted) => {
