@@ -2,6 +2,7 @@
 // and handed on, as they are, to the server behind that speaks them. It understands nothing of
 // either protocol beyond that. TLS belongs here: ALPN then tells what the preface tells now.
 
+import { existsSync } from "node:fs";
 import type { Socket, SocketHandler } from "bun";
 import type { Log } from "../log.ts";
 import { createEnd, finish, join, send, sendMore, type End, type SpliceBounds } from "./splice.ts";
@@ -48,7 +49,13 @@ export function listenShared(options: SharedPortOptions): SharedPort {
   const patient = { ...bounds, stall_seconds_max: 0 };
   const clients = new Set<End>();
   const newcomers = new Map<End, Newcomer>();
-  const refusals = createRefusals(options);
+  const refusals = countThem((refused, address) => {
+    log.warn("connection refused", { address, limit: bounds.connections_max, refused });
+  });
+  const unserved = countThem((count, reason) => {
+    log.warn("no server behind the port", { reason, unserved: count });
+  });
+  let lost = false;
   const emptied = Promise.withResolvers<void>();
   let closing = false;
 
@@ -82,9 +89,13 @@ export function listenShared(options: SharedPortOptions): SharedPort {
         ? Bun.connect<End>({ ...address, ...opened })
         : Bun.connect<End>({ ...address, ...opened });
     connecting.catch((cause: unknown) => {
-      // Stopping, or without descriptors: there is nobody to answer.
-      log.warn("no server behind the port", { reason: String(cause) });
+      // There is nobody to answer.
       client.socket.terminate();
+      if ("unix" in address && !closing && !lost && !existsSync(address.unix)) {
+        lost = true;
+        log.error("the socket behind the port is gone: restart", { socket: address.unix });
+      }
+      unserved.count(String(cause));
     });
   }
 
@@ -180,21 +191,21 @@ function protocolOf(early: Uint8Array): "http1" | "http2" | null {
   return length === preface.length ? "http2" : null;
 }
 
-interface Refusals {
-  readonly count: (address: string) => void;
+interface Counted {
+  readonly count: (what: string) => void;
   readonly total: () => number;
 }
 
-/** Logged at most once a second: a crowd at the door must not fill the disk as well. */
-function createRefusals({ log, bounds }: Pick<SharedPortOptions, "log" | "bounds">): Refusals {
+/** Told at most once a second: a crowd at the door must not fill the disk as well. */
+function countThem(tell: (total: number, what: string) => void): Counted {
   let total = 0;
   let told_at = -Infinity;
   return {
-    count(address) {
+    count(what) {
       total++;
       if (performance.now() - told_at < 1_000) return;
       told_at = performance.now();
-      log.warn("connection refused", { address, limit: bounds.connections_max, refused: total });
+      tell(total, what);
     },
     total: () => total,
   };

@@ -105,6 +105,21 @@ test("connections have a bound; those beyond are closed, counted and told of onc
   expect(port.front.figures()).toEqual({ connections: 3, connections_refused: 20 });
 });
 
+test("a server that is gone is an error once, and then a line a second at most", async () => {
+  using port = openTestPort();
+  port.stopServers();
+  for (let count = 1; count <= 20; count++) {
+    const client = await port.connect();
+    write(client, hello);
+    await until(() => client.closed || client.ended);
+  }
+  const told = port.lines.filter((line) => line.includes("behind the port"));
+  expect(told).toHaveLength(2);
+  expect(told[0]).toContain(" error the socket behind the port is gone");
+  expect(told[1]).toContain(" warn no server behind the port ");
+  expect(port.front.figures().connections).toBe(0);
+});
+
 test("a client that has sent everything still gets its answer", async () => {
   using port = openTestPort();
   // Once while it is joined already, once with its end right behind the request.
