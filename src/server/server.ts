@@ -5,7 +5,7 @@ import type { Dbx } from "../api/dbx.ts";
 import type { Live } from "../api/live.ts";
 import type { Log } from "../log.ts";
 import type { Actor } from "../model/actor.ts";
-import { grpcEndpointOf, surfacesOn, type Config } from "../model/config.ts";
+import { grpcEndpointOf, httpEndpointOf, surfacesOn, type Config } from "../model/config.ts";
 import { limits } from "../model/limits.ts";
 import { createRequestNames } from "./answer.ts";
 import { createBodies } from "./body.ts";
@@ -78,7 +78,7 @@ export async function startServer(options: StartOptions): Promise<Server> {
     ...{ address: config.bind_addr, port, surfaces: surfacesOn(config.api).join(",") },
     ...(grpc_port === null
       ? {}
-      : { grpc: grpcEndpointOf(config)?.hostname ?? config.bind_addr, grpc_port }),
+      : { grpc: (grpcEndpointOf(config) ?? httpEndpointOf(config)).hostname, grpc_port }),
     ...(connections_max === null ? {} : { connections_max }),
     version,
   });

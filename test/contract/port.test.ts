@@ -8,7 +8,7 @@ import { dirname } from "node:path";
 import { silentLog } from "../../src/log.ts";
 import { DbxError } from "../../src/model/error.ts";
 import type { Config } from "../../src/model/config.ts";
-import { makePlaces } from "../../src/server/places.ts";
+import { makeDirectory, makePlaces } from "../../src/server/places.ts";
 import { startServer } from "../../src/server/server.ts";
 import { grpcHealth, prefaceText } from "../support/port.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
@@ -140,6 +140,8 @@ describe("an address of its own for gRPC", () => {
       config: { port, ...gRpcAt(`192.0.2.1:${port}`) },
     });
     expect([both.port, both.grpc_port]).toEqual([port, port]);
+    const line = both.lines.find((each) => each.includes(" listening ")) ?? "";
+    expect(line).toContain(` grpc=127.0.0.1 grpc_port=${port} `);
     expect(await grpcHealth(port)).toBe("status 0");
   });
 
@@ -199,6 +201,18 @@ describe("stopping", () => {
   });
 });
 
+/** With this as the directory for temporary files. */
+function inDirectory<T>(directory: string, run: () => T): T {
+  const { TMPDIR } = process.env;
+  process.env["TMPDIR"] = directory;
+  try {
+    return run();
+  } finally {
+    if (TMPDIR === undefined) delete process.env["TMPDIR"];
+    else process.env["TMPDIR"] = TMPDIR;
+  }
+}
+
 describe("the sockets behind the port", () => {
   test("lie where nobody else may go, and are removed", () => {
     const places = makePlaces("linux");
@@ -211,17 +225,29 @@ describe("the sockets behind the port", () => {
   });
 
   test("have a path that fits, however long that of the temporary directory is", () => {
-    const { TMPDIR } = process.env;
-    process.env["TMPDIR"] = `/tmp/${"x".repeat(90)}`;
-    try {
-      const places = makePlaces("linux");
+    const places = inDirectory(`/tmp/${"x".repeat(90)}`, () => makePlaces("linux"));
+    if (!("unix" in places.http1)) throw new Error("no socket");
+    expect(places.http1.unix.length).toBeLessThan(104);
+    places.remove();
+  });
+
+  test.each(["/nowhere/at/all", "relative", "/etc/hostname"])(
+    "lie in /tmp where TMPDIR is %s",
+    (TMPDIR) => {
+      const places = inDirectory(TMPDIR, () => makePlaces("linux"));
       if (!("unix" in places.http1)) throw new Error("no socket");
-      expect(places.http1.unix.length).toBeLessThan(104);
+      expect(places.http1.unix).toStartWith("/tmp/dbx-port-");
       places.remove();
-    } finally {
-      if (TMPDIR === undefined) delete process.env["TMPDIR"];
-      else process.env["TMPDIR"] = TMPDIR;
-    }
+    },
+  );
+
+  test("cannot be made where nothing may be written: the start says where it tried", () => {
+    expect(() => makeDirectory(["/nowhere", "/etc/hostname"])).toThrow(
+      expect.objectContaining({
+        code: "unavailable",
+        message: expect.stringContaining("/etc/hostname"),
+      }),
+    );
   });
 
   test("are ports on loopback where there are none", () => {
