@@ -131,6 +131,21 @@ describe("every field answers what its operation does", () => {
       details: { aggregate_type: "field", aggregate_id: "f-1", expected: 7, actual: 2 },
     });
   });
+  test("null is no version and no id of an event, as on REST, and may be a note", async () => {
+    for (const [member, taken] of [
+      ["expected_version", false],
+      ["event_id", false],
+      ["note", true],
+    ] as const) {
+      const input = `{ ${key}, event_type: "x", payload: 1, ${member}: null }`;
+      const { json } = await post(server, `mutation { appendEvent(input: ${input}) { version } }`);
+      const details = { path: `/${member}` };
+      if (taken) expect(json.errors).toBeUndefined();
+      else expect(json.errors[0].extensions).toEqual({ code: "invalid_argument", details });
+    }
+    const { json } = await post(server, "{ aggregates(type: null, take: 0) { version } }");
+    expect(json).toEqual({ data: { aggregates: [] } });
+  });
   test("what the gate refuses is told with its path", async () => {
     const { json } = await post(server, "{ aggregates(take: -1) { version } }");
     const { code, details } = json.errors[0].extensions;

@@ -7,7 +7,7 @@ import { GraphQLError } from "graphql";
 import { createLog } from "../../src/log.ts";
 import { DbxError, notFound, tooLarge } from "../../src/model/error.ts";
 import { limits } from "../../src/model/limits.ts";
-import { charsOf, exactly, plain, writeJson } from "../../src/server/graphql/exact.ts";
+import { charsOf, exactly, givenOf, plain, writeJson } from "../../src/server/graphql/exact.ts";
 import { createTurns } from "../../src/server/graphql/exchange.ts";
 import { resultText } from "../../src/server/graphql/result.ts";
 
@@ -21,9 +21,11 @@ describe("exact JSON", () => {
     const forged = JSON.parse('{"exact":"1e400","toJSON":"x","description":"exact JSON"}');
     expect(writeJson(forged)).toBe(JSON.stringify(forged));
   });
-  test("goes to the gate as text, without what is null", () => {
+  test("goes to the gate as text, with what is null within an input", () => {
     const args = { payload: exactly("null"), note: null, list: [{ a: exactly("1"), b: null }] };
-    expect(plain(args)).toEqual({ payload: "null", list: [{ a: "1" }] });
+    const list = [{ a: "1", b: null }];
+    expect(plain(args)).toEqual({ payload: "null", note: null, list });
+    expect(plain(givenOf(args))).toEqual({ payload: "null", list });
     const named = plain(JSON.parse('{"__proto__":1}'));
     expect(Object.entries(named ?? {})).toEqual([["__proto__", 1]]);
   });

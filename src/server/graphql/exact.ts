@@ -29,15 +29,19 @@ export function writeJson(value: unknown): string {
 }
 
 /**
- * In: the arguments of a field. Out: what the gate takes: exact members as text, and what is null
- * left out, because GraphQL makes no difference between the two.
+ * In: the arguments of a field. Out: the same without what is null: clients send null for an
+ * argument they leave out. Within an input null stays, for the gate to judge as it does on REST: a
+ * version that is null by mistake must not append without a condition.
  */
+export const givenOf = (args: Readonly<Record<string, unknown>>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(args).filter(([, value]) => value !== null));
+
+/** What the gate takes: exact members as text. */
 export function plain(value: unknown): unknown {
   if (isExact(value)) return textOf(value);
   if (Array.isArray(value)) return value.map(plain);
   if (typeof value !== "object" || value === null) return value;
-  const given = Object.entries(value).filter(([, inner]) => inner !== null);
-  return Object.fromEntries(given.map(([name, inner]) => [name, plain(inner)]));
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, plain(inner)]));
 }
 
 /** Characters of all texts within: what an answer takes in memory, or what a request brings. */

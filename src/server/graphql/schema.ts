@@ -6,7 +6,7 @@ import { call } from "../../api/call.ts";
 import { follow, type LiveBatch } from "../../api/live.ts";
 import { unavailable } from "../../model/error.ts";
 import type { SurfaceOptions } from "../surface.ts";
-import { plain } from "./exact.ts";
+import { givenOf, plain } from "./exact.ts";
 import type { Exchange } from "./exchange.ts";
 import { mutations, queries, subscription } from "./fields.ts";
 import { scalars } from "./scalars.ts";
@@ -33,7 +33,7 @@ export function executableSchema(source: Source) {
 function resolversOf(fields: typeof queries, { dbx }: Source) {
   const resolvers = Object.entries(fields).map(([name, { operation, oneInput, member }]) => {
     const resolve = async (_: unknown, args: Arguments, { exchange }: Context) => {
-      const input = plain(oneInput === true ? args["input"] : args);
+      const input = plain(oneInput === true ? args["input"] : givenOf(args));
       const ask = () => call(dbx, { operation, input, actor: exchange.actorOf() });
       const output = await exchange.inTurn(ask);
       return member === undefined ? output : Object(output)[member];
@@ -48,7 +48,7 @@ const subscriberOf = ({ live, stopping }: Source) => ({
   async subscribe(_: unknown, args: Arguments, { exchange }: Context) {
     const { actorOf, ended, gone } = exchange;
     const signal = AbortSignal.any([ended.signal, gone, stopping]);
-    const batches = follow(live, { input: plain(args), actorOf, signal });
+    const batches = follow(live, { input: plain(givenOf(args)), actorOf, signal });
     const iterator = batches[Symbol.asyncIterator]();
     const first = await iterator.next();
     return eventsOf(iterator, { first, exchange, stopping });
