@@ -36,7 +36,7 @@ type Count = (place: Place) => void;
 /**
  * In: the JSON object of a request's variables. Out: the values of those that the operation
  * declares, as the executor takes them; one that is missing is left for it to name. Throws
- * `invalid_argument` and `too_large` with `details.path`, a JSON pointer into the request.
+ * `invalid_argument` and `too_large` with `details.path`, a JSON pointer into the variable.
  */
 export function variablesOf(
   schema: GraphQLSchema,
@@ -145,10 +145,9 @@ const nameOf = (place: Place): string =>
     )
     .join("");
 
-const pathOf = (place: Place): string =>
-  ["/variables", ...place.map((part) => (typeof part === "number" ? part : pointed(part)))].join(
-    "/",
-  );
+/** Within the variable's value, which is what a body is on REST. */
+const pathOf = ([, ...parts]: Place): string =>
+  parts.map((part) => `/${typeof part === "number" ? part : pointed(part)}`).join("");
 
 /** A client may name a member with megabytes; nobody wants them back. */
 const named = (name: string): string =>
