@@ -3,6 +3,7 @@
 
 import { toWire } from "../api/errors.ts";
 import { fromStrings } from "../api/json.ts";
+import { decode } from "../api/decode.ts";
 import { follow, followLog, streamPath, type LiveBatch } from "../api/live.ts";
 import type { Log } from "../log.ts";
 import { invalidArgument, unavailable } from "../model/error.ts";
@@ -84,6 +85,8 @@ function inputOf({ url, headers: sent }: Request): Record<string, unknown> {
   const given = fromStrings(followLog.input, pairsOf(queryOf(url)));
   const last = sent.get("last-event-id");
   if (last === null) return given;
+  // What the query says is wrong or right whether or not it counts.
+  decode(followLog.input, given);
   const after = /^(?:0|[1-9]\d{0,15})$/.test(last) ? Number(last) : NaN;
   if (Number.isSafeInteger(after)) return { ...given, after };
   throw invalidArgument("the header Last-Event-ID must be a position: the id of an event", {

@@ -97,6 +97,12 @@ describe("a stream that cannot begin is refused as any request is", () => {
     ["?after=x", { token: null }, 401, { code: "unauthenticated" }],
     ["?after=x", {}, 400, { code: "invalid_argument", details: { path: "/after" } }],
     ["?after=-1", {}, 400, { code: "invalid_argument", details: { path: "/after" } }],
+    [
+      "?after=x",
+      { headers: { "Last-Event-ID": "1" } },
+      400,
+      { code: "invalid_argument", details: { path: "/after" } },
+    ],
     ["?take=1", {}, 400, { code: "invalid_argument", details: { path: "/take" } }],
     ["?aggregate_id=p", {}, 400, { code: "invalid_argument", details: { path: "/aggregate_id" } }],
     ["?after=999999", {}, 409, { code: "failed_precondition", details: { after: 999_999 } }],
