@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { limits } from "../../src/model/limits.ts";
 import { connectionsWithin } from "../../src/server/descriptors.ts";
 import { dbx, http, startForeground } from "../support/cli.ts";
-import { connectRaw, requestText } from "../support/server-raw.ts";
+import { connectRaw, requestText, type RawConnection } from "../support/server-raw.ts";
 import { tempDir } from "../support/temp.ts";
 
 describe("the bound on connections", () => {
@@ -47,12 +47,18 @@ test.skipIf(process.platform !== "linux")(
     };
     expect((await ask("/health")).status).toBe(200);
 
-    const silent = await Promise.all(Array.from({ length: 300 }, () => connectRaw(port)));
-    // 41 beside the early one; the others were turned away.
-    let open = silent.length;
-    await new Promise<void>((resolve) => {
-      for (const { closed } of silent) void closed.then(() => --open === 41 && resolve());
-    });
+    // 41 beside the early one; the others are turned away, some before they know they are there.
+    const silent: RawConnection[] = [];
+    const turnedAway = Promise.withResolvers<void>();
+    let away = 0;
+    const leave = () => void (++away === 259 && turnedAway.resolve());
+    const enter = async () => {
+      const connection = await connectRaw(port);
+      silent.push(connection);
+      await connection.closed;
+    };
+    for (let count = 0; count < 300; count++) void enter().then(leave, leave);
+    await turnedAway.promise;
     expect((await ask("/admin/verify")).status).toBe(200);
     const { figures } = JSON.parse((await ask("/admin/status")).body);
     expect(figures).toMatchObject({ connections: 42, connections_refused: 259 });
