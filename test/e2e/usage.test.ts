@@ -38,7 +38,7 @@ const wrong: readonly (readonly [readonly string[], string])[] = [
   [["start", "--port", "1", "--port", "2"], "--port is given twice"],
   [["start", "--restrict=maybe"], "--restrict must be one of: off, default, strict"],
   [["start", "--api", "soap"], "--api must be one of: rest, graphql, grpc, all; it is 'soap'"],
-  [["start", "--api", "rest", "--no-grpc"], "--api and --grpc exclude each other"],
+  [["start", "--api", "rest", "--no-grpc"], "--api and --no-grpc exclude each other"],
   [["start", "--rest", "--no-rest"], "--no-rest contradicts --rest"],
   [["start", "--foreground=yes"], "--foreground takes no value"],
   [["start", "now"], 'unexpected argument "now"'],

@@ -182,7 +182,8 @@ export function givenBy(flags: StartFlags): Given {
   const { port, data_dir, restrict, api } = flags;
   const single = surfaces.filter((surface) => flags[surface] !== undefined);
   if (api !== undefined && single.length > 0) {
-    throw invalidArgument(`--api and --${single[0]} exclude each other`, { flag: "--api" });
+    const other = single.map((name) => (flags[name] === true ? `--${name}` : `--no-${name}`))[0];
+    throw invalidArgument(`--api and ${other} exclude each other`, { flag: "--api" });
   }
   const chosen = api === undefined ? {} : surfacesOf(api);
   if (chosen === undefined) {
