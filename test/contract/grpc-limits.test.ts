@@ -293,3 +293,15 @@ function post(
     stream.end(frame);
   });
 }
+
+test("what is committed is told, also where its answer is larger than a message may be", async () => {
+  await using served = await startTestGrpc();
+  const payload_json = JSON.stringify("x".repeat(16_500));
+  const events = Array.from({ length: 1_000 }, (_, n) => ({
+    ...{ aggregate_type: "t", aggregate_id: `large-${n}`, event_type: "e", payload_json },
+  }));
+  const client = connect(served.address);
+  const answer = await ask(client, "AppendEvents", { events }, bearer(served.token));
+  expect(answer.events).toHaveLength(1_000);
+  client.close();
+});

@@ -12,7 +12,7 @@ import {
 } from "@grpc/grpc-js";
 import { statusOf, toWire } from "../../api/errors.ts";
 import type { Actor } from "../../model/actor.ts";
-import { DbxError, overloaded, tooLarge, unauthenticated, unavailable } from "../../model/error.ts";
+import { DbxError, overloaded, unauthenticated, unavailable } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import { createStatusWriter } from "../../wire/status.ts";
 import { tokenOf } from "../credentials.ts";
@@ -153,8 +153,7 @@ export function createCalls(options: SurfaceOptions): Calls {
     unary:
       (name, answer, access = "token") =>
       (call, respond) => {
-        const run = (asked: Asked) =>
-          counted(access, async () => sized(await answer(call.request, asked)));
+        const run = (asked: Asked) => counted(access, () => answer(call.request, asked));
         void guard(name, { call, access }, run).then((result) => {
           if ("refusal" in result) respond(result.refusal);
           else respond(null, result.value);
@@ -183,15 +182,6 @@ export function createCalls(options: SurfaceOptions): Calls {
             }),
         }),
   };
-}
-
-/** The message of a list that grew too large; cut short it would look like the last page. */
-function sized(message: Buffer): Buffer {
-  if (message.length <= limits.grpc_message_bytes_max) return message;
-  throw tooLarge("the answer is too large for one message; ask for fewer rows", {
-    bytes: message.length,
-    limit: limits.grpc_message_bytes_max,
-  });
 }
 
 const tooBusy = (running: number) =>

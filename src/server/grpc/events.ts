@@ -5,7 +5,7 @@ import type { UntypedServiceImplementation } from "@grpc/grpc-js";
 import { call } from "../../api/call.ts";
 import { operations, type OperationName, type Output } from "../../api/operations.ts";
 import type { Actor } from "../../model/actor.ts";
-import { unavailable } from "../../model/error.ts";
+import { tooLarge, unavailable } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import type { Codec } from "../../wire/codec.ts";
 import type { Contract } from "../../wire/contract.ts";
@@ -46,7 +46,10 @@ export function eventService(
       if (isOpen && options.draining()) throw unavailable("dbx is stopping");
       const input = read(request, bytes);
       const actor = isOpen ? nobody : actorOf();
-      return response.encode(ways.write(await call(options.dbx, { operation, input, actor })));
+      const output = await call(options.dbx, { operation, input, actor });
+      const message = response.encode(ways.write(output));
+      // What is committed is told, however large: refusing it would say that nothing happened.
+      return operations[operation].kind === "query" ? sized(message) : message;
     };
     return calls.unary(name, respond, isOpen ? "open" : "token");
   };
@@ -82,4 +85,16 @@ export function eventService(
     Subscribe: calls.serverStream("Subscribe", subscribe(options, codecOf("Subscribe"))),
     AppendStream: calls.duplex("AppendStream", appendStream(options, codecOf("AppendStream"))),
   };
+}
+
+/** The message of a list that grew too large; cut short it would look like the last page. */
+function sized(message: Buffer): Buffer {
+  if (message.length <= limits.grpc_message_bytes_max) return message;
+  throw tooLarge(
+    "the answer is too large for one message of gRPC; ask for fewer rows, or over REST",
+    {
+      bytes: message.length,
+      limit: limits.grpc_message_bytes_max,
+    },
+  );
 }
