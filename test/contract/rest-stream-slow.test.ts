@@ -69,7 +69,8 @@ test("no more is read than the client takes", async () => {
   const held = asked.batches;
   expect(held).toBeLessThan(events / 2);
   let bytes = 0;
-  while (bytes < (events - 1) * chars) bytes += (await reader?.read())?.value?.length ?? 0;
+  // Bun may keep the last half megabyte of a stream that was held up until more is written to it.
+  while (bytes < (events - 10) * chars) bytes += (await reader?.read())?.value?.length ?? 0;
   expect(asked.batches).toBeGreaterThan(held);
   await reader?.cancel();
   await server.stop(true);
