@@ -69,7 +69,7 @@ export async function openForBench(
     threads,
     reload: null,
   });
-  const issuer: Actor = { group: "admin", user: "bench", grants, token_id: null };
+  const issuer: Actor = { group: "admin", user: "bench", grants, scope: null, token_id: null };
   const { token } = await opened.dbx.issueToken(issuer, { group: "admin", user: "bench" });
   return { opened, actor: opened.authenticate(token), settings };
 }

@@ -31,7 +31,7 @@ async function serveDbx(directory: string, { grpc }: { grpc: boolean }): Promise
     reload: null,
   });
   const server = await startServer({ opened, config, log, version: "bench" });
-  const issuer = { group: "admin", user: "bench", grants, token_id: null };
+  const issuer = { group: "admin", user: "bench", grants, scope: null, token_id: null };
   const { token } = await opened.dbx.issueToken(issuer, { group: "admin", user: "bench" });
   console.log(JSON.stringify({ port: server.port, token }));
   process.on("SIGTERM", async () => {

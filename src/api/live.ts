@@ -16,6 +16,7 @@ export const followLog = operation({
   summary: "Follow the log: what is there after a position, then whatever is appended.",
   kind: "query",
   grant: "read",
+  reach: "listed",
   input: Type.Object(
     {
       after: Type.Optional({

@@ -83,6 +83,13 @@ export const routes: readonly Route[] = [
     surface: "rest",
   },
   {
+    method: "POST",
+    path: "/v1/aggregates/{aggregate_type}/{aggregate_id}/erase",
+    operation: "eraseAggregate",
+    status: 200,
+    surface: "rest",
+  },
+  {
     method: "GET",
     path: "/v1/export",
     operation: "exportAggregates",
@@ -185,6 +192,13 @@ export const routes: readonly Route[] = [
     method: "POST",
     path: "/admin/config/reload",
     operation: "reloadConfig",
+    status: 200,
+    surface: "admin",
+  },
+  {
+    method: "POST",
+    path: "/admin/key/rotate",
+    operation: "rotateKey",
     status: 200,
     surface: "admin",
   },

@@ -113,7 +113,7 @@ const isUnauthenticated = (error: unknown): boolean =>
   error instanceof DbxError && error.code === "unauthenticated";
 
 /** The client has a token of its own; the actor of the interface means nothing to it. */
-const nobody: Actor = { group: "cli", user: "cli", grants: [], token_id: null };
+const nobody: Actor = { group: "cli", user: "cli", grants: [], scope: null, token_id: null };
 
 const askThrough = <Name extends OperationName>(
   dbx: Dbx,

@@ -49,6 +49,7 @@ export function createClient(options: ClientOptions): Client {
     archiveAggregate: on("archiveAggregate"),
     restoreAggregate: on("restoreAggregate"),
     removeAggregate: on("removeAggregate"),
+    eraseAggregate: on("eraseAggregate"),
     stageEvent: on("stageEvent"),
     listStaged: on("listStaged"),
     commitStaged: on("commitStaged"),
@@ -67,6 +68,7 @@ export function createClient(options: ClientOptions): Client {
     refreshToken: on("refreshToken"),
     serverStatus: on("serverStatus"),
     reloadConfig: on("reloadConfig"),
+    rotateKey: on("rotateKey"),
   };
   return { dbx, close: () => agent.destroy() };
 }

@@ -5,7 +5,7 @@ import type { Dbx } from "../api/dbx.ts";
 import type { Output } from "../api/operations.ts";
 import type { Actor } from "../model/actor.ts";
 import { toAggregate } from "../model/aggregate.ts";
-import { alreadyExists } from "../model/error.ts";
+import { alreadyExists, failedPrecondition } from "../model/error.ts";
 import { toRecord, type EventRecord } from "../model/event.ts";
 import { newHead, type Transaction } from "../model/plan.ts";
 import { showKey } from "../model/stream.ts";
@@ -71,6 +71,12 @@ export function createEngine(deps: EngineDeps): Dbx {
     serverStatus: async () => {
       const log = await storage.readLogHead();
       return { ...(await deps.status()), position: log.frontier.size, aggregates: log.streams };
+    },
+    eraseAggregate: async () => {
+      throw failedPrecondition("erasing needs encryption, and nothing here is encrypted");
+    },
+    rotateKey: async () => {
+      throw failedPrecondition("nothing is encrypted, so there is no key to rotate");
     },
     reloadConfig: () => settings.reload(),
   };

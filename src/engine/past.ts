@@ -4,6 +4,7 @@
 import {
   emptyState,
   evolve,
+  fold,
   toAggregate,
   type Aggregate,
   type StreamHead,
@@ -111,7 +112,7 @@ async function aggregateAt(
     if (events.length === 0) throw missing(head, reached + 1);
     for (const event of events) {
       if (event.version !== reached + 1) throw missing(head, reached + 1);
-      changes = evolve(changes, event.payload);
+      changes = fold(changes, event);
       root = event.merkle_root;
       reached = event.version;
       await giveWay(changes.length);

@@ -96,7 +96,7 @@ export function createReads(deps: ReadsDeps): Reads {
       const { head } = await look(storage, key, sightOf(actor, include_hidden));
       const faults = await verifyStream(storage, head);
       if (faults.length > 0) throw faultsError(faults);
-      return { ...key, version: head.version, merkle_root: head.root.toHex() };
+      return { ...key, version: head.version, merkle_root: head.root.toHex(), erased: head.erased };
     },
   };
 }

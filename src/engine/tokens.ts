@@ -8,7 +8,16 @@ import { decode } from "../api/decode.ts";
 import type { Input } from "../api/operations.ts";
 import type { IssuedToken, Token } from "../api/operations/tokens.ts";
 import type { Log } from "../log.ts";
-import { grants, grantsOf, Group, User, type Actor, type TokenId } from "../model/actor.ts";
+import {
+  Grant,
+  grants,
+  grantsOf,
+  Group,
+  ScopeEntry,
+  User,
+  type Actor,
+  type TokenId,
+} from "../model/actor.ts";
 import {
   type DbxError,
   failedPrecondition,
@@ -42,6 +51,10 @@ const Definition = Type.Object({
   keep_alive: Type.Boolean(),
   /** When it was issued or last refreshed: what was noted of an earlier term no longer counts. */
   term: Type.String(),
+  /** Missing: what the group gives. */
+  grants: Type.Optional(Type.Array(Grant)),
+  /** Missing: everything. */
+  aggregates: Type.Optional(Type.Array(ScopeEntry)),
 });
 type Definition = Static<typeof Definition>;
 const Definitions = Type.Array(Definition, { maxItems: limits.tokens_max });
@@ -123,7 +136,8 @@ export async function openTokens(options: {
     return {
       group: definition.group,
       user: definition.user,
-      grants: grantsOf(definition.group),
+      grants: definition.grants ?? grantsOf(definition.group),
+      scope: definition.aggregates ?? null,
       token_id: id,
     };
   }
@@ -328,6 +342,7 @@ export const cliActor = (user: string): Actor => ({
   group: cliGroup,
   user: `cli:${user}`,
   grants,
+  scope: null,
   token_id: null,
 });
 
@@ -361,6 +376,8 @@ function toToken(
     limit,
     remaining_writes: limit === null ? null : Math.max(0, limit - (now.writes - limit_base)),
     keep_alive,
+    grants: [...(definition.grants ?? grantsOf(group))],
+    aggregates: definition.aggregates ?? null,
   };
 }
 

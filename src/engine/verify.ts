@@ -2,7 +2,7 @@
 // the oracle of the tests. It reads in pages and lets others run in between, so it may take long
 // but never holds anything.
 
-import { emptyState, evolve, type StreamHead } from "../model/aggregate.ts";
+import { emptyState, fold, type StreamHead } from "../model/aggregate.ts";
 import { dataCorrupted, DbxError } from "../model/error.ts";
 import type { CommittedEvent } from "../model/event.ts";
 import { limits } from "../model/limits.ts";
@@ -172,7 +172,7 @@ function advance(folded: Folded, event: CommittedEvent): void {
   folded.frontier = growFrontier(folded.frontier, event.hash);
   folded.root = rootOf(folded.frontier);
   try {
-    folded.state = evolve(folded.state, event.payload);
+    folded.state = fold(folded.state, event);
   } catch {
     // A damaged payload may be no JSON any more; its digest has told so already.
   }

@@ -1,12 +1,28 @@
-// Who acts, and what that allows. Tokens become actors in engine/tokens.ts; the gate asks `requireGrant`.
+// Who acts, what that allows and on which aggregates. Tokens become actors in engine/tokens.ts; the
+// gate (api/call.ts) asks `requireGrant` and `requireScope`.
 
 import { Type, type Static } from "@sinclair/typebox";
-import { permissionDenied } from "./error.ts";
+import { aggregateNotFound, permissionDenied } from "./error.ts";
 import { Text } from "./kinds.ts";
 import { limits } from "./limits.ts";
+import { AggregateId, AggregateType, type StreamKey } from "./stream.ts";
 
-export const grants = ["read", "append", "admin"] as const;
-export type Grant = (typeof grants)[number];
+export const Grant = Type.Union(
+  [Type.Literal("read"), Type.Literal("append"), Type.Literal("admin")],
+  { description: "What a token may do: `read`, `append` or `admin`." },
+);
+export type Grant = Static<typeof Grant>;
+export const grants: readonly Grant[] = ["read", "append", "admin"];
+
+/** All aggregates of a type, or one of them. */
+export const ScopeEntry = Type.Object(
+  { aggregate_type: AggregateType, aggregate_id: Type.Optional(AggregateId) },
+  { $id: "ScopeEntry", additionalProperties: false },
+);
+export type ScopeEntry = Static<typeof ScopeEntry>;
+
+/** What can be seen or written: the union of its entries; null for everything. Never empty. */
+export type Scope = readonly ScopeEntry[] | null;
 
 /** The public half of a token's identity: 16 hex digits of its hash. */
 export type TokenId = string;
@@ -26,6 +42,7 @@ export type Issuer = Static<typeof Issuer>;
 
 export interface Actor extends Issuer {
   readonly grants: readonly Grant[];
+  readonly scope: Scope;
   /** The token to charge; null where no token stands behind the actor (this machine's command line). */
   readonly token_id: TokenId | null;
 }
@@ -39,5 +56,39 @@ export function requireGrant(actor: Actor, grant: Grant): void {
   throw permissionDenied(`group ${actor.group} lacks the grant ${grant}`, {
     group: actor.group,
     grant,
+  });
+}
+
+export const covers = ({ scope }: Pick<Actor, "scope">, key: StreamKey): boolean =>
+  scope === null ||
+  scope.some(
+    ({ aggregate_type, aggregate_id }) =>
+      aggregate_type === key.aggregate_type &&
+      (aggregate_id === undefined || aggregate_id === key.aggregate_id),
+  );
+
+/** Whether some aggregate of the type may be covered: a list of others need not be looked at. */
+export const touches = ({ scope }: Pick<Actor, "scope">, aggregate_type: string): boolean =>
+  scope === null || scope.some((entry) => entry.aggregate_type === aggregate_type);
+
+/**
+ * Outside of its scope a token finds nothing and may write nothing. Neither answer looks at the
+ * store, so neither tells what is there.
+ */
+export function requireScope(actor: Actor, key: StreamKey, kind: "command" | "query"): void {
+  if (covers(actor, key)) return;
+  const { aggregate_type, aggregate_id } = key;
+  if (kind === "query") throw aggregateNotFound({ aggregate_type, aggregate_id });
+  throw permissionDenied("the aggregate is outside of the token's scope", {
+    aggregate_type,
+    aggregate_id,
+  });
+}
+
+/** What concerns the whole store is not for those who may see a part of it. */
+export function requireEverything({ scope }: Actor): void {
+  if (scope === null) return;
+  throw permissionDenied("this needs a token whose scope is the whole store", {
+    reason: "scope",
   });
 }

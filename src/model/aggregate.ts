@@ -20,6 +20,8 @@ export interface StreamHead extends StreamKey {
   readonly root: Digest;
   readonly state: State;
   readonly archived: boolean;
+  /** Bodies of versions up to this one are gone for good; 0 for none. */
+  readonly erased: Version;
   /** `created_at` of the last event; empty before the first. */
   readonly updated_at: string;
 }
@@ -46,8 +48,20 @@ export const toAggregate = (head: StreamHead): Aggregate => ({
   archived: head.archived,
 });
 
+/** The type of the event that says what was erased, up to which version and why. */
+export const erasedType = "$erased";
+
 /**
- * The state after one more event. Top-level scalars become strings (null the empty one), objects
+ * The state after one more event. After an erasure it begins anew: what dbx has to say about an
+ * aggregate is no state of it.
+ */
+export const fold = (
+  state: State,
+  event: { readonly event_type: string; readonly payload: Canonical },
+): State => (event.event_type === erasedType ? emptyState : evolve(state, event.payload));
+
+/**
+ * The state with the payload of one more event. Top-level scalars become strings (null the empty one), objects
  * and arrays stay as they are, a payload that is no object counts as its own member `_value`, and
  * later members replace earlier ones.
  */

@@ -2,15 +2,45 @@
 
 import { Type, type Static } from "@sinclair/typebox";
 import { Issuer } from "./actor.ts";
+import { ExactJson, Text } from "./kinds.ts";
+import { limits } from "./limits.ts";
 
 /** What can be done to an aggregate as a whole. */
-export const AuditAction = Type.Union([
+const aggregateActions = [
   Type.Literal("snapshot"),
   Type.Literal("archive"),
   Type.Literal("restore"),
   Type.Literal("remove"),
-]);
+  Type.Literal("erase"),
+] as const;
+
+/** What can be done to something else, which `subject` names. */
+const otherActions = [
+  Type.Literal("token.issue"),
+  Type.Literal("token.revoke"),
+  Type.Literal("token.refresh"),
+  Type.Literal("schema.create"),
+  Type.Literal("schema.change"),
+  Type.Literal("config.change"),
+  Type.Literal("key.encrypt"),
+  Type.Literal("key.rotate"),
+] as const;
+
+export const AggregateAction = Type.Union([...aggregateActions]);
+export type AggregateAction = Static<typeof AggregateAction>;
+export const OtherAction = Type.Union([...otherActions]);
+export type OtherAction = Static<typeof OtherAction>;
+export const AuditAction = Type.Union([...aggregateActions, ...otherActions], {
+  description: "What was done.",
+});
 export type AuditAction = Static<typeof AuditAction>;
+
+export const AuditSubject = Text({
+  description: "The id of a token, the type of a schema, the key of a setting.",
+  minLength: 1,
+  maxLength: limits.name_chars_max,
+  name: false,
+});
 
 export const AuditEntry = Type.Object(
   {
@@ -18,8 +48,11 @@ export const AuditEntry = Type.Object(
     at: Type.String({ description: "UTC, six digits of a second." }),
     issued_by: Type.Union([Issuer, Type.Null()]),
     action: AuditAction,
-    aggregate_type: Type.String(),
-    aggregate_id: Type.String(),
+    aggregate_type: Type.Union([Type.String(), Type.Null()]),
+    aggregate_id: Type.Union([Type.String(), Type.Null()]),
+    subject: Type.Union([Type.String(), Type.Null()]),
+    /** Never a secret. */
+    details: ExactJson("What else there is to tell: an object, or null."),
     comment: Type.Union([Type.String(), Type.Null()]),
   },
   { $id: "AuditEntry" },
@@ -28,3 +61,11 @@ export type AuditEntry = Static<typeof AuditEntry>;
 
 /** Who does it, when and why. */
 export type Change = Pick<AuditEntry, "at" | "issued_by" | "comment">;
+
+/** A change of something that is no aggregate. */
+export interface OtherChange extends Change {
+  readonly action: OtherAction;
+  readonly subject: string | null;
+  /** Plain values, no secret; at most `limits.audit_details_chars_max` as JSON. */
+  readonly details: Readonly<Record<string, unknown>> | null;
+}

@@ -155,7 +155,34 @@ export const Config = Type.Object(
         }),
       ),
     }),
+    tls: Type.Object({
+      cert: Type.Optional(
+        Type.String({ minLength: 1, description: "PEM file of the certificate and its chain." }),
+      ),
+      key: Type.Optional(
+        Type.String({ minLength: 1, description: "PEM file of the certificate's private key." }),
+      ),
+    }),
+    rate_limit: Type.Object({
+      per_token: Type.Optional(
+        Type.Integer({
+          minimum: 1,
+          maximum: 1_000_000,
+          live: true,
+          description: "Requests a second of one token; unlimited when missing.",
+        }),
+      ),
+      per_address: Type.Optional(
+        Type.Integer({
+          minimum: 1,
+          maximum: 1_000_000,
+          live: true,
+          description: "Requests a second from one address; unlimited when missing.",
+        }),
+      ),
+    }),
     socket: Type.Object({
+      enabled: Type.Boolean({ default: true, description: "Serve the control socket." }),
       bind_addr: Type.String({
         ...reserved,
         default: "0.0.0.0:6363",

@@ -52,6 +52,9 @@ const Metadata = Type.Object(
     }),
     issued_by: Type.Union([Issuer, Type.Null()]),
     note: Type.Optional(Note),
+    erased: Type.Optional(
+      Type.Literal(true, { description: "The payload was erased; null stands in its place." }),
+    ),
   },
   { $id: "EventMetadata" },
 );
@@ -84,7 +87,7 @@ export interface UnpositionedEvent {
   readonly event_type: string;
   readonly created_at: string;
   readonly issued_by: Issuer | null;
-  /** Body: payload, note and salt move, and one day are erased, together. */
+  /** Body: payload, note and salt move, and are erased, together. */
   readonly payload: Canonical;
   readonly note: string | null;
   /** 16 random bytes. */
@@ -96,6 +99,8 @@ export interface UnpositionedEvent {
 
 export interface CommittedEvent extends UnpositionedEvent {
   readonly position: Position;
+  /** The body is gone: the payload reads `null`, there is no note, and the salt is empty. */
+  readonly erased?: true;
 }
 
 /** The public view of a committed event. The salt is not part of it. */
@@ -109,6 +114,7 @@ export const toRecord = (event: CommittedEvent): EventRecord => ({
     created_at: event.created_at,
     issued_by: event.issued_by,
     ...(event.note === null ? {} : { note: event.note }),
+    ...(event.erased === undefined ? {} : { erased: true as const }),
   },
   version: event.version,
   hash: event.hash.toHex(),

@@ -168,10 +168,20 @@ export const limits = {
   export_types_max: 16_384,
   /** Tokens in `tokens.json`: every one is kept in memory. */
   tokens_max: 100_000,
+  /** Aggregates and types that one token names: each is compared with what it asks for. */
+  scope_entries_max: 100,
   /** Tokens the command line bought and that have not expired yet. */
   session_tokens_max: 4_096,
   /** Lifetime of a token the command line buys for one call. */
   session_token_ms: 60_000,
+  /** Why an aggregate is erased: it is kept for ever, and is no place for what was erased. */
+  erase_reason_chars_max: 1_024,
+  /** Bodies, states or keys that are sealed anew at a time, between commits of others. */
+  seal_rows_max: 256,
+  /** Data keys kept unwrapped in memory: 32 bytes and what a map takes, each. */
+  data_keys_max: 65_536,
+  /** Details of an entry of the audit trail, as JSON. */
+  audit_details_chars_max: 4_096,
   /** Faults that `verify` lists before it stops counting. */
   verify_faults_max: 100,
   /** Rows that long work reads before it lets others run. */

@@ -2,9 +2,9 @@
 // Pure: ids, salts and the time come in, nothing is read or written. The storage calls it inside
 // its transaction.
 
-import { emptyState, evolve, type StreamHead } from "./aggregate.ts";
+import { emptyState, fold, type StreamHead } from "./aggregate.ts";
 import type { Issuer, TokenId } from "./actor.ts";
-import type { Canonical } from "./canonical.ts";
+import { canonicalOf, type Canonical } from "./canonical.ts";
 import {
   aggregateArchived,
   DbxError,
@@ -41,9 +41,19 @@ export interface PlannedEvent extends StreamKey {
   readonly expected_version: ExpectedVersion;
   /** 16 random bytes. */
   readonly salt: Uint8Array;
+  /** Set: erases what is before it, and takes the payload that the planner gives it. */
+  readonly erasure?: Erasure;
   /** Who asked for it, where that is not whoever appends it now: a staged event keeps its actor. */
   readonly issued_by?: Issuer | null;
 }
+
+export interface Erasure {
+  readonly reason: string;
+}
+
+/** The payload of the event of an erasure. Both members are in canonical order. */
+export const erasedPayload = ({ reason }: Erasure, through: number): Canonical =>
+  canonicalOf({ reason, through });
 
 /** All or nothing; may span streams. At least one event. */
 export interface Transaction {
@@ -239,16 +249,20 @@ function append(
   const key = keyText(event);
   const head = changes.heads.get(key) ?? heads.get(key) ?? known.heads.get(key) ?? newHead(event);
   const { aggregate_type, aggregate_id } = head;
-  if (head.archived) throw aggregateArchived({ aggregate_type, aggregate_id });
+  const { erasure } = event;
+  if (head.archived && erasure === undefined) {
+    throw aggregateArchived({ aggregate_type, aggregate_id });
+  }
   if (!meets(event.expected_version, head.version)) {
     const { expected_version } = event;
     throw versionConflict({ aggregate_type, aggregate_id }, expected_version, head.version);
   }
-  context.checkSchema(event, changes.budget);
-  const { event_id, event_type, payload, note, salt } = event;
+  if (erasure === undefined) context.checkSchema(event, changes.budget);
+  const { event_id, event_type, note, salt } = event;
+  const payload = erasure === undefined ? event.payload : erasedPayload(erasure, head.version);
   const created_at = head.updated_at > context.now ? head.updated_at : context.now;
   const version = head.version + 1;
-  const content_digest = contentDigest(event);
+  const content_digest = contentDigest({ salt, note, payload });
   const hash = eventHash({
     aggregate_type,
     aggregate_id,
@@ -262,7 +276,7 @@ function append(
   });
   const frontier = growFrontier(head.frontier, hash);
   const root = rootOf(frontier);
-  const state = evolve(head.state, payload);
+  const state = fold(head.state, { event_type, payload });
   if (state.length > limits.state_chars_max) throw stateTooLarge(head, state.length);
   changes.heads.set(key, {
     aggregate_type,
@@ -272,9 +286,13 @@ function append(
     root,
     state,
     archived: head.archived,
+    erased: erasure === undefined ? head.erased : head.version,
     updated_at: created_at,
   });
-  if (isSnapshotDue(version, context.snapshotThresholdOf(aggregate_type))) {
+  if (
+    erasure === undefined &&
+    isSnapshotDue(version, context.snapshotThresholdOf(aggregate_type))
+  ) {
     const comment = `auto snapshot v${version}`;
     const of = { aggregate_type, aggregate_id, version };
     changes.snapshots.push({ ...of, state, merkle_root: root, created_at, comment });
@@ -312,6 +330,7 @@ export const newHead = (key: StreamKey): StreamHead => ({
   root: emptyRoot,
   state: emptyState,
   archived: false,
+  erased: 0,
   updated_at: "",
 });
 

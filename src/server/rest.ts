@@ -38,7 +38,7 @@ export interface RestOptions extends SurfaceOptions {
 type Handler = (request: Request, params: PathValues | undefined) => Promise<Response>;
 
 /** Operations that need no grant are open to everybody; nobody in particular asks for them. */
-const nobody: Actor = { group: "", user: "", grants: [], token_id: null };
+const nobody: Actor = { group: "", user: "", grants: [], scope: null, token_id: null };
 
 /**
  * Elysia reads the text of each handler to find out what it has to prepare: whoever takes the

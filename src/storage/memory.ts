@@ -3,8 +3,9 @@
 
 import type { StreamHead } from "../model/aggregate.ts";
 import type { TokenId } from "../model/actor.ts";
-import type { AuditAction, AuditEntry, Change } from "../model/audit.ts";
-import { assert } from "../model/error.ts";
+import type { AggregateAction, AuditEntry, Change } from "../model/audit.ts";
+import { canonicalOf } from "../model/canonical.ts";
+import { assert, failedPrecondition } from "../model/error.ts";
 import type { CommittedEvent, EventId, UnpositionedEvent } from "../model/event.ts";
 import { limits } from "../model/limits.ts";
 import { emptyFrontier, emptyKeys, keysWith, type Digest, type Frontier } from "../model/merkle.ts";
@@ -83,6 +84,19 @@ export function createMemoryStorage(): Storage {
     readAudit: async ({ after, limit }) => page(memory.audit, after, limit, () => 0),
     readTokenUses: async (token_ids) =>
       token_ids.flatMap((token_id) => memory.tokenUses.get(token_id) ?? []),
+    record: async ({ action, subject, details, ...change }) => {
+      memory.audit.push({
+        ...{ entry: memory.audit.length + 1, action, subject, details: canonicalOf(details) },
+        ...{ aggregate_type: null, aggregate_id: null },
+        ...change,
+      });
+    },
+    forgetErased: async () => undefined,
+    sealing: () => "none",
+    vault: null,
+    rotateKey: async () => {
+      throw failedPrecondition("nothing is encrypted, so there is no key to rotate");
+    },
     check: async () => [],
     figures: async () => ({ storage: "memory", events: memory.log.size }),
     close: async () => undefined,
@@ -94,8 +108,14 @@ function changes(
   memory: Memory,
 ): Pick<Storage, "removeStream" | "archiveStream" | "restoreStream" | "keepSnapshot"> {
   const { heads, snapshots, audit } = memory;
-  const note = (action: AuditAction, { aggregate_type, aggregate_id }: StreamKey, change: Change) =>
-    audit.push({ entry: audit.length + 1, action, aggregate_type, aggregate_id, ...change });
+  const note = (
+    action: AggregateAction,
+    { aggregate_type, aggregate_id }: StreamKey,
+    change: Change,
+  ) => {
+    const of = { action, aggregate_type, aggregate_id, subject: null, details: canonicalOf(null) };
+    audit.push({ entry: audit.length + 1, ...of, ...change });
+  };
   const flag = (key: StreamKey, archived: boolean, change: Change): StreamHead | undefined => {
     const head = heads.get(keyText(key));
     if (head === undefined) return undefined;

@@ -4,7 +4,7 @@
 
 import type { TokenId } from "../model/actor.ts";
 import type { StreamHead } from "../model/aggregate.ts";
-import type { AuditEntry, Change } from "../model/audit.ts";
+import type { AuditEntry, Change, OtherChange } from "../model/audit.ts";
 import type { CommittedEvent, EventId } from "../model/event.ts";
 import type { Digest, Frontier } from "../model/merkle.ts";
 import type { Known, Outcome, Plan, TokenUse } from "../model/plan.ts";
@@ -39,6 +39,14 @@ export interface LogHead {
   readonly streams: number;
   /** Over the keys of all streams, those without events included; see `keysWith`. */
   readonly keys: Digest;
+}
+
+/** Text under a key of the store's own. `purpose` is bound in: `tokens.json`, say. */
+export interface Vault {
+  /** Out: one line of text that shows nothing of what went in but its length. */
+  seal(purpose: string, text: string): string;
+  /** Text that was not sealed comes back as it is. Throws `data_corrupted` for a changed one. */
+  unseal(purpose: string, text: string): string;
 }
 
 /**
@@ -88,6 +96,17 @@ export interface Storage {
     change: Change,
   ): Promise<Snapshot | "no_events" | "archived" | undefined>;
 
+  /** Adds an entry to the audit trail: before the change itself is made, so that none is missing. */
+  record(change: OtherChange): Promise<void>;
+
+  /**
+   * Called when a plan has erased a stream (a head whose `erased` has grown: its data key went in
+   * that transaction): deletes the bodies and snapshots that nobody can read any more, and empties
+   * the write-ahead log, so that no copy of the key is left in a file. Rejects with `unavailable`
+   * where another process keeps the log from being emptied.
+   */
+  forgetErased(key: StreamKey): Promise<void>;
+
   /** Events with a version above `after`, ascending, at most `limit`. Unknown stream: none. */
   readStream(key: StreamKey, options: { after: Version; limit: number }): Promise<CommittedEvent[]>;
 
@@ -127,6 +146,22 @@ export interface Storage {
 
   /** Entries of the audit trail after an ordinal, ascending, at most `limit`. */
   readAudit(options: { after: number; limit: number }): Promise<AuditEntry[]>;
+
+  /**
+   * Whether bodies, states and snapshots are sealed: none, all, or none of those written before a
+   * key was given (`partly`); erasing needs `all`.
+   */
+  readonly sealing: () => "none" | "partly" | "all";
+
+  /** Seals small documents beside the database; null where nothing is sealed. */
+  readonly vault: Vault | null;
+
+  /**
+   * Wraps every data key with another data encryption key (32 bytes). From when it resolves
+   * `begun`, the store opens with either key, and once it has resolved with the new one alone.
+   * `failed_precondition` without encryption.
+   */
+  rotateKey(dek: Uint8Array, begun: () => Promise<void>): Promise<{ keys: number }>;
 
   readTokenUses(token_ids: readonly TokenId[]): Promise<TokenUse[]>;
 

@@ -102,6 +102,11 @@ export function verification(check: Check): void {
     const key = { aggregate_type: "verified", aggregate_id: "a-1" };
     await admin.appendEvent(eventOf("verified"));
     const { merkle_root } = await admin.appendEvent(eventOf("verified"));
-    expect(await admin.verifyAggregate(key)).toEqual({ ...key, version: 2, merkle_root });
+    expect(await admin.verifyAggregate(key)).toEqual({
+      ...key,
+      version: 2,
+      merkle_root,
+      erased: 0,
+    });
   });
 }

@@ -13,8 +13,8 @@ import { startTestServer, type TestServer } from "../support/server.ts";
 
 let server: TestServer;
 let client: Client;
-const nobody: Actor = { group: "x", user: "x", grants: [], token_id: null };
-const admin: Actor = { group: "admin", user: "test", grants, token_id: null };
+const nobody: Actor = { group: "x", user: "x", grants: [], scope: null, token_id: null };
+const admin: Actor = { group: "admin", user: "test", grants, scope: null, token_id: null };
 const clientFor = (token: string, port = server.control_port) =>
   createClient({ host: "127.0.0.1", port, token, idle_ms_max: 5_000 });
 

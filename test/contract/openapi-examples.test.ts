@@ -31,7 +31,13 @@ afterAll(async () => {
   place[Symbol.dispose]();
 });
 
-const actor = { group: "admin", user: "desk-1", grants: grantsOf("admin"), token_id: null };
+const actor = {
+  group: "admin",
+  user: "desk-1",
+  grants: grantsOf("admin"),
+  scope: null,
+  token_id: null,
+};
 const patient = { aggregate_type: "patient", aggregate_id: "p-001" };
 
 /** The example of an operation's body and what else its path names; out: the answer as JSON. */

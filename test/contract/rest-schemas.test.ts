@@ -253,7 +253,7 @@ describe("what is wrong is told", () => {
 });
 
 test("the client answers what the engine answers", async () => {
-  const actor: Actor = { group: "admin", user: "test", grants, token_id: null };
+  const actor: Actor = { group: "admin", user: "test", grants, scope: null, token_id: null };
   const engine = server.store.dbx;
   const { control_port: port, token } = server;
   const client = createClient({ host: "127.0.0.1", port, token, idle_ms_max: 5_000 });

@@ -40,7 +40,7 @@ async function serveLarge(stall_ms: number) {
     async fetch(request, { timeout }) {
       timeout.call(server, request, 0);
       const { signal } = new AbortController();
-      const actor = { group: "admin", user: "x", grants: [], token_id: null };
+      const actor = { group: "admin", user: "x", grants: [], scope: null, token_id: null };
       const batches = log.live.followLog(() => actor, { after: 0 }, signal);
       const iterator = batches[Symbol.asyncIterator]();
       const next = async () => {

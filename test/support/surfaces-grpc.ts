@@ -75,10 +75,11 @@ function connect({ port }: Connection): Connected {
         listEvents: async (input) => recordsIn(await ask("ListEvents", input)),
         readLog: async (input) => recordsIn(await ask("ReadLog", input)),
         verifyAggregate: async (input) => {
-          const { merkle_root, version } = await ask("VerifyAggregate", input);
+          const { merkle_root, version, erased } = await ask("VerifyAggregate", input);
           // Of which aggregate is known from the question alone.
           const { aggregate_type, aggregate_id } = input;
-          return { aggregate_type, aggregate_id, version: numberIn(version), merkle_root };
+          const numbers = { version: numberIn(version), erased: numberIn(erased ?? 0) };
+          return { aggregate_type, aggregate_id, merkle_root, ...numbers };
         },
         async *follow(input, signal) {
           const call = client.Subscribe(input, metadata);

@@ -11,7 +11,7 @@ import { eventsIn } from "./surfaces-sse.ts";
 import { withStatus, type Connection, type Connected, type Surface } from "./surfaces.ts";
 
 /** The client ignores it: who acts is known by the token. */
-const nobody: Actor = { group: "x", user: "x", grants: [], token_id: null };
+const nobody: Actor = { group: "x", user: "x", grants: [], scope: null, token_id: null };
 
 export const restSurface: Surface = {
   name: "rest",

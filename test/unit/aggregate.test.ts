@@ -57,6 +57,7 @@ test("an aggregate shows its head with the root its frontier stands for", () => 
     root,
     state: emptyState,
     archived: true,
+    erased: 0,
     updated_at: "2024-12-01T17:22:43.512345Z",
   });
   expect(aggregate).toEqual({

@@ -156,7 +156,7 @@ describe("decode", () => {
 });
 
 describe("call", () => {
-  const anybody = { group: "g", user: "u", grants: [], token_id: null };
+  const anybody = { group: "g", user: "u", grants: [], scope: null, token_id: null };
 
   test("refuses a wrong input before a missing grant, and both as rejections", async () => {
     using dir = tempDir();

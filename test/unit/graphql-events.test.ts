@@ -12,7 +12,7 @@ import { createTurns, type Exchange } from "../../src/server/graphql/exchange.ts
 const exchangeOf = (): Exchange => ({
   ...{ query: "", operationName: null, variables: null, method: "POST", accept: "" },
   request_id: "r-1",
-  actorOf: () => ({ group: "admin", user: "jane", grants: ["read"], token_id: null }),
+  actorOf: () => ({ group: "admin", user: "jane", grants: ["read"], scope: null, token_id: null }),
   gone: new AbortController().signal,
   ended: new AbortController(),
   inTurn: createTurns(),

@@ -8,7 +8,13 @@ import { openStore, root, type TestStore } from "../support/store.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
 
 const key = { aggregate_type: "patient", aggregate_id: "p-001" };
-const clerk: Actor = { group: "ward", user: "w", grants: ["read", "append"], token_id: null };
+const clerk: Actor = {
+  group: "ward",
+  user: "w",
+  grants: ["read", "append"],
+  scope: null,
+  token_id: null,
+};
 
 let dir: TempDir;
 let store: TestStore;

@@ -16,7 +16,13 @@ import { noted, refusalOf } from "../support/staged.ts";
 import { openStore, root } from "../support/store.ts";
 import { tempDir } from "../support/temp.ts";
 
-const reader: Actor = { group: "nurse", user: "jane", grants: ["read"], token_id: null };
+const reader: Actor = {
+  group: "nurse",
+  user: "jane",
+  grants: ["read"],
+  scope: null,
+  token_id: null,
+};
 
 /** Positions 1 to 7, again and again. */
 const round: Name[] = [

@@ -12,7 +12,13 @@ import { runs, runs_ms_max } from "../support/json-texts.ts";
 import { openStore, root, type TestStore } from "../support/store.ts";
 import { tempDir } from "../support/temp.ts";
 
-const reader: Actor = { group: "app", user: "jane", grants: ["read", "append"], token_id: null };
+const reader: Actor = {
+  group: "app",
+  user: "jane",
+  grants: ["read", "append"],
+  scope: null,
+  token_id: null,
+};
 
 /** Stands in everything that is hidden, and nowhere else. */
 const secret = "s3cret";

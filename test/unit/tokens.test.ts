@@ -267,6 +267,7 @@ describe("life and end", () => {
       group: "cli",
       user: "cli:jane",
       grants: ["read", "append", "admin"],
+      scope: null,
       token_id: null,
     });
     expect(await store.dbx.listTokens(root, {})).toEqual([]);

@@ -2,6 +2,7 @@
 
 import { Type, type Static } from "@sinclair/typebox";
 import { Aggregate } from "../../model/aggregate.ts";
+import { EventRecord } from "../../model/event.ts";
 import { ExactJson, Text } from "../../model/kinds.ts";
 import { limits } from "../../model/limits.ts";
 import { Page } from "../../model/page.ts";
@@ -69,6 +70,7 @@ export const aggregateOperations = {
     summary: "List aggregates by type, then id.",
     kind: "query",
     grant: "read",
+    reach: "listed",
     input: Type.Object(
       {
         ...Page.properties,
@@ -84,6 +86,7 @@ export const aggregateOperations = {
     summary: "The state of an aggregate: now, at a version or at an instant.",
     kind: "query",
     grant: "read",
+    reach: "aggregate",
     input: Type.Object(
       {
         ...key,
@@ -105,6 +108,7 @@ export const aggregateOperations = {
     summary: "Aggregates for an export, page by page; an admin gets hidden ones and fields too.",
     kind: "query",
     grant: "read",
+    reach: "listed",
     input: Type.Object(
       {
         take: Page.properties.take,
@@ -120,9 +124,18 @@ export const aggregateOperations = {
     summary: "Recompute an aggregate from its events and compare.",
     kind: "query",
     grant: "read",
+    reach: "aggregate",
     input: Type.Object({ ...key, include_hidden: Type.Optional(IncludeHidden) }, strict),
     output: Type.Object(
-      { ...key, version: Type.Integer(), merkle_root: Root },
+      {
+        ...key,
+        version: Type.Integer(),
+        merkle_root: Root,
+        erased: Type.Integer({
+          minimum: 0,
+          description: "The bodies of versions up to this one were erased; 0 for none.",
+        }),
+      },
       { $id: "VerifyResult" },
     ),
   }),
@@ -130,6 +143,7 @@ export const aggregateOperations = {
     summary: "Keep the current state of an aggregate as a snapshot.",
     kind: "command",
     grant: "append",
+    reach: "aggregate",
     input: Reason,
     output: SnapshotRecord,
   }),
@@ -137,6 +151,7 @@ export const aggregateOperations = {
     summary: "Take no more events for an aggregate and move what it holds to long-term storage.",
     kind: "command",
     grant: "admin",
+    reach: "aggregate",
     input: Reason,
     output: Aggregate,
   }),
@@ -144,13 +159,34 @@ export const aggregateOperations = {
     summary: "Move an archived aggregate back and take events for it again.",
     kind: "command",
     grant: "admin",
+    reach: "aggregate",
     input: Reason,
     output: Aggregate,
+  }),
+  eraseAggregate: operation({
+    summary: "Make what an aggregate's events say unreadable for good; that they happened stays.",
+    kind: "command",
+    grant: "admin",
+    reach: "aggregate",
+    input: Type.Object(
+      {
+        ...key,
+        reason: Text({
+          description: "Why; kept for ever, in the event `$erased` and in the audit trail.",
+          minLength: 1,
+          maxLength: limits.erase_reason_chars_max,
+          name: false,
+        }),
+      },
+      strict,
+    ),
+    output: EventRecord,
   }),
   removeAggregate: operation({
     summary: "Remove an aggregate that has no events.",
     kind: "command",
     grant: "admin",
+    reach: "aggregate",
     input: Reason,
     output: Type.Object(key),
   }),

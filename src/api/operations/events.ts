@@ -27,6 +27,7 @@ export const eventOperations = {
     summary: "Append one event.",
     kind: "command",
     grant: "append",
+    reach: "aggregate",
     input: Event,
     output: EventRecord,
   }),
@@ -34,6 +35,7 @@ export const eventOperations = {
     summary: "Append several events over one or many aggregates, all or nothing.",
     kind: "command",
     grant: "append",
+    reach: "events",
     input: Type.Object(
       { events: Type.Array(Event, { minItems: 1, maxItems: limits.transaction_events_max }) },
       { $id: "AppendEventsInput", ...strict },
@@ -44,6 +46,7 @@ export const eventOperations = {
     summary: "Make an aggregate without events.",
     kind: "command",
     grant: "append",
+    reach: "aggregate",
     input: StreamKey,
     output: Aggregate,
   }),
@@ -51,6 +54,7 @@ export const eventOperations = {
     summary: "The events of an aggregate, oldest first.",
     kind: "query",
     grant: "read",
+    reach: "aggregate",
     input: Type.Object(
       { ...key, ...Page.properties, include_hidden: Type.Optional(IncludeHidden) },
       strict,
@@ -61,6 +65,7 @@ export const eventOperations = {
     summary: "The whole log in order, from after a position.",
     kind: "query",
     grant: "read",
+    reach: "listed",
     input: Type.Object(
       {
         after: Type.Optional(After),

@@ -6,12 +6,20 @@ import { Text } from "../../model/kinds.ts";
 import { limits } from "../../model/limits.ts";
 import { AggregateId, AggregateType } from "../../model/stream.ts";
 
+/**
+ * What a token's scope has to cover: the aggregate that the input names (`aggregate`), that of each
+ * of its `events`, or the whole store. `listed`: the engine leaves out what is not covered. `none`
+ * for what shows nothing of the store.
+ */
+export type Reach = "aggregate" | "events" | "listed" | "store" | "none";
+
 export interface Operation {
   readonly summary: string;
   /** A command changes something, a query does not. */
   readonly kind: "command" | "query";
   /** What the actor must hold; null for those open to everybody. */
   readonly grant: Grant | null;
+  readonly reach: Reach;
   readonly input: TObject;
   readonly output: TSchema;
 }
@@ -20,6 +28,7 @@ export const operation = <Input extends TObject, Output extends TSchema>(row: {
   summary: string;
   kind: "command" | "query";
   grant: Grant | null;
+  reach: Reach;
   input: Input;
   output: Output;
 }) => row satisfies Operation;

@@ -1,16 +1,20 @@
 // The store as a whole: whether it answers, how it does, what it says of itself.
 
 import { Type } from "@sinclair/typebox";
-import { AuditEntry } from "../../model/audit.ts";
+import { User } from "../../model/actor.ts";
+import { AuditAction, AuditEntry, AuditSubject } from "../../model/audit.ts";
+import { dataKeyPattern } from "../../model/config.ts";
 import { Named } from "../../model/kinds.ts";
 import { Page } from "../../model/page.ts";
-import { nothing, operation, Root, strict } from "./operation.ts";
+import { AggregateId, AggregateType } from "../../model/stream.ts";
+import { Instant, nothing, operation, Root, strict } from "./operation.ts";
 
 export const serverOperations = {
   health: operation({
     summary: "Whether dbx answers. Needs no token.",
     kind: "query",
     grant: null,
+    reach: "none",
     input: nothing,
     output: Type.Object({ status: Type.Literal("ok") }),
   }),
@@ -18,6 +22,7 @@ export const serverOperations = {
     summary: "Recompute every aggregate and the tree over the whole log, and compare.",
     kind: "query",
     grant: "admin",
+    reach: "store",
     input: nothing,
     output: Type.Object({
       aggregates: Type.Integer({ description: "How many were recomputed." }),
@@ -29,12 +34,13 @@ export const serverOperations = {
     summary: "What the running server is and does.",
     kind: "query",
     grant: "admin",
+    reach: "store",
     input: nothing,
     output: Type.Object({
       version: Type.String(),
       restrict: Type.String(),
       durability: Type.String(),
-      encrypted: Type.Boolean(),
+      encrypted: Type.Boolean({ description: "Whether all that is kept is encrypted." }),
       position: Type.Integer(),
       aggregates: Type.Integer(),
       figures: Named(Type.Union([Type.Number(), Type.String()])),
@@ -44,16 +50,38 @@ export const serverOperations = {
     summary: "Read the configuration file again and follow what can change while running.",
     kind: "command",
     grant: "admin",
+    reach: "store",
     input: nothing,
     output: Type.Object({
       applied: Type.Array(Type.String({ description: "Keys that hold from now on." })),
       restart: Type.Array(Type.String({ description: "Keys that hold after a restart." })),
     }),
   }),
+  rotateKey: operation({
+    summary:
+      "Wrap every data key with another data encryption key; this machine's command line only.",
+    kind: "command",
+    grant: "admin",
+    reach: "store",
+    input: Type.Object(
+      {
+        data_encryption_key: Type.String({
+          pattern: dataKeyPattern,
+          fault: "must be base64 of exactly 32 bytes",
+          description: "The new key, base64 of 32 bytes.",
+        }),
+      },
+      strict,
+    ),
+    output: Type.Object({
+      keys: Type.Integer({ description: "Data keys there are." }),
+    }),
+  }),
   listAudit: operation({
-    summary: "What was done to aggregates as a whole, by whom and why, oldest first.",
+    summary: "Every change that is no event: what, by whom, when and why, oldest first.",
     kind: "query",
     grant: "admin",
+    reach: "store",
     input: Type.Object(
       {
         after: Type.Optional(
@@ -64,6 +92,13 @@ export const serverOperations = {
           }),
         ),
         take: Page.properties.take,
+        action: Type.Optional(AuditAction),
+        subject: Type.Optional(AuditSubject),
+        aggregate_type: Type.Optional(AggregateType),
+        aggregate_id: Type.Optional(AggregateId),
+        user: Type.Optional(User),
+        since: Type.Optional(Instant),
+        until: Type.Optional(Instant),
       },
       strict,
     ),

@@ -1,7 +1,8 @@
 // Tokens: issued, listed, revoked, refreshed.
 
 import { Type, type Static } from "@sinclair/typebox";
-import { Group, User } from "../../model/actor.ts";
+import { Grant, Group, ScopeEntry, User } from "../../model/actor.ts";
+import { limits } from "../../model/limits.ts";
 import { nothing, operation, strict } from "./operation.ts";
 
 const Expiration = Type.Integer({
@@ -29,6 +30,10 @@ export const Token = Type.Object(
     limit: Type.Union([WriteLimit, Type.Null()]),
     remaining_writes: Type.Union([WriteLimit, Type.Null()]),
     keep_alive: Type.Boolean(),
+    grants: Type.Array(Grant, { description: "What it may do." }),
+    aggregates: Type.Union([Type.Array(ScopeEntry), Type.Null()], {
+      description: "What it may see and write; null for everything.",
+    }),
   },
   { $id: "Token" },
 );
@@ -51,6 +56,7 @@ export const tokenOperations = {
     summary: "Issue a token.",
     kind: "command",
     grant: "admin",
+    reach: "store",
     input: Type.Object(
       {
         group: Group,
@@ -59,6 +65,20 @@ export const tokenOperations = {
         limit: Type.Optional(Type.Union([WriteLimit, Type.Null()])),
         keep_alive: Type.Optional(
           Type.Boolean({ description: "Each use extends the expiry by its original span." }),
+        ),
+        grants: Type.Optional(
+          Type.Array(Grant, {
+            minItems: 1,
+            maxItems: 3,
+            uniqueItems: true,
+            description: "Fewer grants than the group has: it gives no others.",
+          }),
+        ),
+        aggregates: Type.Optional(
+          Type.Union([
+            Type.Array(ScopeEntry, { minItems: 1, maxItems: limits.scope_entries_max }),
+            Type.Null(),
+          ]),
         ),
       },
       strict,
@@ -69,6 +89,7 @@ export const tokenOperations = {
     summary: "List all tokens, without their values.",
     kind: "query",
     grant: "admin",
+    reach: "store",
     input: nothing,
     output: Type.Array(Token),
   }),
@@ -76,6 +97,7 @@ export const tokenOperations = {
     summary: "Revoke a token at once.",
     kind: "command",
     grant: "admin",
+    reach: "store",
     input: Type.Object({ token: TokenRef }, strict),
     output: Type.Null(),
   }),
@@ -83,6 +105,7 @@ export const tokenOperations = {
     summary: "Extend a token's life or write allowance.",
     kind: "command",
     grant: "admin",
+    reach: "store",
     input: Type.Object(
       {
         token: TokenRef,

@@ -17,7 +17,7 @@ import type { Asked, Calls } from "./calls.ts";
 import { subscribe } from "./subscribe.ts";
 
 /** Operations that need no grant are open to everybody; nobody in particular asks for them. */
-const nobody: Actor = { group: "", user: "", grants: [], token_id: null };
+const nobody: Actor = { group: "", user: "", grants: [], scope: null, token_id: null };
 
 export function eventService(
   options: SurfaceOptions,

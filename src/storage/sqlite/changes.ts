@@ -2,7 +2,8 @@
 // and written as one transaction with its entry in the audit trail.
 
 import type { StreamHead } from "../../model/aggregate.ts";
-import type { AuditAction, AuditEntry, Change } from "../../model/audit.ts";
+import type { AggregateAction, AuditEntry, Change } from "../../model/audit.ts";
+import { canonicalOf } from "../../model/canonical.ts";
 import { assert } from "../../model/error.ts";
 import { keysWith } from "../../model/merkle.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
@@ -18,7 +19,7 @@ import { recallHeads, snapshotKey, type Alteration, type Tail } from "./tail.ts"
 
 export interface Changes extends Pick<
   Storage,
-  "removeStream" | "archiveStream" | "restoreStream" | "keepSnapshot"
+  "removeStream" | "archiveStream" | "restoreStream" | "keepSnapshot" | "record"
 > {
   /** Goes on with the moves that were cut short. */
   readonly resume: () => void;
@@ -60,6 +61,15 @@ export function createChanges(parts: ChangesParts): Changes {
       const steps: Step[] = [{ kind: "remove", stream_id, before, after: log }, step];
       await alter({ steps, head: { key: stored.key, stored: null }, log, trail });
       return "removed";
+    },
+    record: async ({ at, issued_by, comment, action, subject, details }) => {
+      if (tail.failed !== null) throw tail.failed;
+      const { trail, step } = chained(tail.trail, {
+        ...{ entry: tail.trail.entries + 1, at, issued_by, action },
+        ...{ aggregate_type: null, aggregate_id: null },
+        ...{ subject, details: canonicalOf(details), comment },
+      });
+      await alter({ steps: [step], trail });
     },
     keepSnapshot: async (key, change) => {
       const stored = recall(key);
@@ -187,14 +197,18 @@ function snapshotOf({ reader, tail }: ChangesParts, head: StreamHead, change: Ch
 
 function noted(
   before: Trail,
-  action: AuditAction,
+  action: AggregateAction,
   { aggregate_type, aggregate_id }: StreamKey,
   { at, issued_by, comment }: Change,
 ): { readonly trail: Trail; readonly step: Step } {
   const entry: AuditEntry = {
     ...{ entry: before.entries + 1, at, issued_by, action },
-    ...{ aggregate_type, aggregate_id, comment },
+    ...{ aggregate_type, aggregate_id, comment, subject: null, details: canonicalOf(null) },
   };
+  return chained(before, entry);
+}
+
+function chained(before: Trail, entry: AuditEntry): { readonly trail: Trail; readonly step: Step } {
   const trail = trailWith(before, entry);
   return { trail, step: { kind: "note", entry, before, after: trail } };
 }

@@ -143,6 +143,58 @@ export const migrations: readonly (readonly string[])[] = [
         WHERE event.position = OLD.position AND event.version <= archive.versions)
       BEGIN SELECT RAISE(ABORT, 'the body of an event is never deleted'); END`,
   ],
+  [
+    // Entries about something that is no stream: their names of streams are empty.
+    `ALTER TABLE audit ADD COLUMN subject TEXT`,
+    `ALTER TABLE audit ADD COLUMN details TEXT`,
+    // Bodies of the versions up to `erased` cannot be read any more, wherever they lie.
+    `ALTER TABLE stream ADD COLUMN erased INTEGER NOT NULL DEFAULT 0`,
+    // Where there is one, 'state' is empty; see seal.ts for what is in it.
+    `ALTER TABLE stream ADD COLUMN sealed BLOB`,
+    `ALTER TABLE snapshot ADD COLUMN sealed BLOB`,
+    // A body is here or in 'body'.
+    `CREATE TABLE sealed_body (
+      position INTEGER PRIMARY KEY,
+      sealed   BLOB NOT NULL
+    ) STRICT`,
+    // One key for each stream, and under 0 that of the vault, wrapped by the data encryption key
+    // of this number.
+    `CREATE TABLE data_key (
+      stream_id INTEGER PRIMARY KEY,
+      dek       INTEGER NOT NULL,
+      wrapped   BLOB NOT NULL
+    ) STRICT`,
+    // The row of an encrypted store. 'pending' is 'encrypt' as long as something older is in clear,
+    // 'rotate' as long as some keys are wrapped by the data encryption key before; then each of
+    // the two is here, wrapped by the other, and the store opens with either.
+    `CREATE TABLE sealing (
+      one     INTEGER PRIMARY KEY CHECK (one = 1),
+      dek     INTEGER NOT NULL,
+      pending TEXT,
+      before  BLOB,
+      after   BLOB
+    ) STRICT`,
+    `DROP TRIGGER body_delete`,
+    `CREATE TRIGGER body_delete BEFORE DELETE ON body
+      WHEN NOT EXISTS (SELECT 1 FROM event JOIN archive ON archive.stream_id = event.stream_id
+        WHERE event.position = OLD.position AND event.version <= archive.versions)
+      AND NOT EXISTS (SELECT 1 FROM sealed_body WHERE sealed_body.position = OLD.position)
+      BEGIN SELECT RAISE(ABORT, 'the body of an event is never deleted'); END`,
+    `CREATE TRIGGER sealed_body_update BEFORE UPDATE ON sealed_body
+      BEGIN SELECT RAISE(ABORT, 'the body of an event never changes'); END`,
+    `CREATE TRIGGER sealed_body_delete BEFORE DELETE ON sealed_body
+      WHEN NOT EXISTS (SELECT 1 FROM event JOIN archive ON archive.stream_id = event.stream_id
+        WHERE event.position = OLD.position AND event.version <= archive.versions)
+      AND NOT EXISTS (SELECT 1 FROM event JOIN stream ON stream.stream_id = event.stream_id
+        WHERE event.position = OLD.position AND event.version <= stream.erased)
+      BEGIN SELECT RAISE(ABORT, 'the body of an event is never deleted'); END`,
+    `CREATE TRIGGER sealed_body_insert BEFORE INSERT ON sealed_body
+      WHEN EXISTS (SELECT 1 FROM sealed_body WHERE position = NEW.position)
+      BEGIN SELECT RAISE(ABORT, 'the body of an event is never replaced'); END`,
+    `CREATE TRIGGER stream_erased BEFORE UPDATE OF erased ON stream
+      WHEN NEW.erased < OLD.erased
+      BEGIN SELECT RAISE(ABORT, 'what is erased stays erased'); END`,
+  ],
 ];
 
 /** "dbx" and a 1, in the file's header: tells a dbx database from any other SQLite file. */

@@ -87,6 +87,7 @@ function openForReading(directory: string): SqliteStorage {
       ...createMemoryStorage(),
       ...{ commit: refuseWrite, createStream: refuseWrite, removeStream: refuseWrite },
       ...{ archiveStream: refuseWrite, restoreStream: refuseWrite, keepSnapshot: refuseWrite },
+      ...{ record: refuseWrite },
       failure: Promise.withResolvers<DbxError>().promise,
       settings: {},
     };

@@ -44,6 +44,7 @@ export interface StreamRow {
   readonly aggregate_id: string;
   readonly version: number;
   readonly archived: number;
+  readonly erased: number;
   readonly updated_at: string;
   readonly frontier: Uint8Array;
   readonly positions: Uint8Array;
@@ -76,6 +77,8 @@ export interface AuditRow {
   readonly aggregate_type: string;
   readonly aggregate_id: string;
   readonly comment: string | null;
+  readonly subject: string | null;
+  readonly details: string | null;
   readonly hash: Uint8Array;
 }
 
@@ -172,6 +175,7 @@ export function toHead(row: StreamRow): StreamHead {
     root: rootOf(tree),
     state: row.state as State,
     archived: row.archived !== 0,
+    erased: row.erased,
     updated_at: row.updated_at,
   };
 }
@@ -214,12 +218,18 @@ export function toAuditEntry(row: AuditRow): AuditEntry {
   const { entry, at, action, aggregate_type, aggregate_id, comment } = row;
   const shapely =
     areTexts([at, action, aggregate_type, aggregate_id]) &&
-    areTextsOrNull([row.issued_group, row.issued_user, comment]) &&
+    areTextsOrNull([row.issued_group, row.issued_user, comment, row.subject, row.details]) &&
     areBytes([row.hash], digestBytes);
   if (!shapely) throw dataCorrupted(`entry ${entry} of the audit trail is malformed`, { entry });
   const issued_by = issuerOf(row);
-  return { entry, at, issued_by, action, aggregate_type, aggregate_id, comment };
+  const { subject } = row;
+  // No stream's name is empty.
+  const key = aggregate_type === "" ? nameless : { aggregate_type, aggregate_id };
+  const details = (row.details ?? "null") as Canonical;
+  return { entry, at, issued_by, action, ...key, subject, details, comment };
 }
+
+const nameless = { aggregate_type: null, aggregate_id: null };
 
 export function toTrail({ entries, removed, hash }: TrailRow): Trail {
   const shapely = areCounts([entries, removed]) && areBytes([hash], digestBytes);

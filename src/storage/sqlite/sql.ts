@@ -41,15 +41,15 @@ export const returnSnapshot = `
       AND created_at IS ?5 AND comment IS ?6)`;
 
 export const insertStream = `
-  INSERT INTO stream (stream_id, aggregate_type, aggregate_id, version, archived, updated_at,
-    frontier, positions, state)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+  INSERT INTO stream (stream_id, aggregate_type, aggregate_id, version, archived, erased,
+    updated_at, frontier, positions, state)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
 export const insertRun = `INSERT INTO run (stream_id, run, positions) VALUES (?, ?, ?)`;
 
 export const updateStream = `
   UPDATE stream SET
-    version = ?, archived = ?, updated_at = ?, frontier = ?, positions = ?, state = ?
+    version = ?, archived = ?, erased = ?, updated_at = ?, frontier = ?, positions = ?, state = ?
   WHERE stream_id = ?`;
 
 export const insertSnapshot = `
@@ -84,8 +84,8 @@ export const keepSnapshot = `${insertSnapshot}
 
 export const insertAudit = `
   INSERT INTO audit (entry, at, issued_group, issued_user, action, aggregate_type, aggregate_id,
-    comment, hash)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+    comment, subject, details, hash)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
 /** The old count in the condition, as with the log. */
 export const updateTrail = `
@@ -94,7 +94,8 @@ export const updateTrail = `
 export const readTrailRow = `SELECT entries, removed, hash FROM trail WHERE one = 1`;
 
 export const readAuditPage = `
-  SELECT entry, at, issued_group, issued_user, action, aggregate_type, aggregate_id, comment, hash
+  SELECT entry, at, issued_group, issued_user, action, aggregate_type, aggregate_id, comment,
+    subject, details, hash
   FROM audit WHERE entry > ? ORDER BY entry LIMIT ?`;
 
 /** The move begins, or turns round. */
@@ -156,7 +157,7 @@ export const readRun = `SELECT positions FROM run WHERE stream_id = ? AND run = 
 export const readEventById = `${eventColumns} WHERE event.event_id = ?`;
 
 const headColumns = `
-  SELECT stream_id, aggregate_type, aggregate_id, version, archived, updated_at, frontier,
+  SELECT stream_id, aggregate_type, aggregate_id, version, archived, erased, updated_at, frontier,
     positions, state
   FROM stream`;
 

@@ -82,9 +82,11 @@ function snapshotValues(stream_id: number, snapshot: Snapshot) {
 }
 
 function note(database: Database, { entry, before, after }: Of<"note">): void {
-  const { at, issued_by, action, aggregate_type, aggregate_id, comment } = entry;
+  const { at, issued_by, action, aggregate_type, aggregate_id, comment, subject } = entry;
   const issuer = [issued_by?.group ?? null, issued_by?.user ?? null];
-  const what = [action, aggregate_type, aggregate_id, comment];
+  const details = entry.details === "null" ? null : entry.details;
+  const key = [aggregate_type ?? "", aggregate_id ?? ""];
+  const what = [action, ...key, comment, subject, details];
   database.run(sql.insertAudit, [entry.entry, at, ...issuer, ...what, after.hash]);
   const end = [after.entries, after.removed, after.hash, before.entries];
   const { changes } = database.run(sql.updateTrail, end);

@@ -38,6 +38,13 @@ export function createSqliteStorage(parts: Parts): SqliteStorage {
     archiveStream: core?.archiveStream ?? refuseWrite,
     restoreStream: core?.restoreStream ?? refuseWrite,
     keepSnapshot: core?.keepSnapshot ?? refuseWrite,
+    record: core?.record ?? refuseWrite,
+    forgetErased: async () => undefined,
+    sealing: () => "none",
+    vault: null,
+    rotateKey: async () => {
+      throw failedPrecondition("nothing is encrypted, so there is no key to rotate");
+    },
     readStream: (key, { after, limit }) =>
       read("read events", () => reader.streamPage(key, { after, limit })),
     readLog: ({ after, limit }) => read("read the log", () => reader.logPage(after, limit)),

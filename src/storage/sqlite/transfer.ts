@@ -30,7 +30,7 @@ export function pack(batch: Batch): Packed {
   for (const heads of [batch.created, batch.changed]) {
     out.list(heads, ({ stream_id, head, positions }) => {
       out.cells.push(stream_id, head.aggregate_type, head.aggregate_id, head.version);
-      out.cells.push(Number(head.archived), head.updated_at, head.state);
+      out.cells.push(Number(head.archived), head.erased, head.updated_at, head.state);
       out.sizedBlob(head.frontier.nodes);
       out.sizedBlob(positions);
     });
@@ -60,9 +60,11 @@ export function unpack(packed: Packed): Batch {
   const headRow = (): HeadRow => {
     const stream_id = count();
     const [aggregate_type, aggregate_id, version] = [text(), text(), count()];
-    const [archived, updated_at, state] = [count() !== 0, text(), text() as State];
+    const [archived, erased] = [count() !== 0, count()];
+    const [updated_at, state] = [text(), text() as State];
     const frontier = { size: version, nodes: blob(count()) };
-    const head = { aggregate_type, aggregate_id, version, frontier, state, archived, updated_at };
+    const key = { aggregate_type, aggregate_id };
+    const head = { ...key, version, frontier, state, archived, erased, updated_at };
     return { stream_id, head, positions: blob(count()) };
   };
   const logTail = (): LogTail => {

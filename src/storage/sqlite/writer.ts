@@ -87,6 +87,7 @@ export function createWriter(database: Database): Writer {
         aggregate_id,
         version,
         archived,
+        head.erased,
         updated_at,
         frontier.nodes,
         positions,
@@ -117,6 +118,7 @@ export function createWriter(database: Database): Writer {
       const { changes } = statements.updateStream.run(
         version,
         archived,
+        head.erased,
         updated_at,
         nodes,
         positions,
