@@ -12,6 +12,7 @@ import { showKey } from "../model/stream.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { System } from "../system.ts";
 import type { Committer } from "./committer.ts";
+import { createErasure } from "./erasure.ts";
 import { createLifecycle } from "./lifecycle.ts";
 import { prepareEvent, prepareEvents } from "./prepare.ts";
 import { createReads } from "./reads.ts";
@@ -41,6 +42,7 @@ export function createEngine(deps: EngineDeps): Dbx {
   return {
     ...createReads(deps),
     ...createLifecycle(deps),
+    ...createErasure(deps),
     ...schemas.operations,
     ...staging.operations,
     health: async () => ({ status: "ok" }),
@@ -71,9 +73,6 @@ export function createEngine(deps: EngineDeps): Dbx {
     serverStatus: async () => {
       const log = await storage.readLogHead();
       return { ...(await deps.status()), position: log.frontier.size, aggregates: log.streams };
-    },
-    eraseAggregate: async () => {
-      throw failedPrecondition("erasing needs encryption, and nothing here is encrypted");
     },
     rotateKey: async () => {
       throw failedPrecondition("nothing is encrypted, so there is no key to rotate");

@@ -1,8 +1,9 @@
 // The latest events of the log in memory, for followers that keep up. Bounded: whatever is older is
 // read from the storage. It holds what is durable, and nothing else.
 
-import type { CommittedEvent } from "../model/event.ts";
-import type { Position } from "../model/stream.ts";
+import { erasedType } from "../model/aggregate.ts";
+import { withoutBody, type CommittedEvent } from "../model/event.ts";
+import { keyText, type Position } from "../model/stream.ts";
 
 export interface LiveTail {
   /** The last position that is known to be durable. */
@@ -32,6 +33,16 @@ export function createLiveTail(options: {
     chars = 0;
   }
 
+  /** What came before it cannot be read any more, here as little as on the disk. */
+  function erase(by: CommittedEvent): void {
+    events = events.map((event) => {
+      if (keyText(event) !== keyText(by)) return event;
+      const rest = withoutBody(event);
+      chars += rest.payload.length - event.payload.length;
+      return rest;
+    });
+  }
+
   function shrink(): void {
     let gone = 0;
     while (events.length - gone > options.events_max || chars > options.chars_max) {
@@ -54,6 +65,7 @@ export function createLiveTail(options: {
         return null;
       }
       for (const event of fresh) {
+        if (event.event_type === erasedType) erase(event);
         events.push(event);
         chars += event.payload.length;
       }

@@ -9,7 +9,7 @@ import {
   type Aggregate,
   type StreamHead,
 } from "../model/aggregate.ts";
-import { dataCorrupted, invalidArgument, notFound } from "../model/error.ts";
+import { dataCorrupted, failedPrecondition, invalidArgument, notFound } from "../model/error.ts";
 import { parseInstant } from "../model/instant.ts";
 import { limits } from "../model/limits.ts";
 import { emptyRoot } from "../model/merkle.ts";
@@ -57,21 +57,24 @@ export async function aggregateOf(
       );
     }
     case "instant": {
-      const aggregate = await aggregateAtInstant(storage, head, moment.instant);
-      if (aggregate !== undefined) return aggregate;
+      const version = await versionAt(storage, head, moment.instant);
+      if (version > 0) return aggregateAt(storage, head, version);
       throw notFound("aggregate not found", { aggregate_type, aggregate_id, at: moment.at });
     }
   }
 }
 
-/** The aggregate as it was at an instant; undefined where it had no event by then. */
+/**
+ * The aggregate as it was at an instant; undefined where it had no event by then, and where what it
+ * was then is erased.
+ */
 export async function aggregateAtInstant(
   storage: Storage,
   head: StreamHead,
   instant: string,
 ): Promise<Aggregate | undefined> {
   const version = await versionAt(storage, head, instant);
-  return version === 0 ? undefined : aggregateAt(storage, head, version);
+  return version === 0 || isErased(head, version) ? undefined : aggregateAt(storage, head, version);
 }
 
 /**
@@ -99,9 +102,11 @@ async function aggregateAt(
   version: Version,
 ): Promise<Aggregate> {
   if (version === head.version) return toAggregate(head);
+  if (isErased(head, version)) throw erased(head, version);
   const nearest = await storage.readSnapshot(head, { version_max: version });
   const giveWay = createTurns();
-  let reached = nearest?.version ?? 0;
+  // The event of the erasure is the first that can be read, and begins the state anew.
+  let reached = nearest?.version ?? (version > head.erased ? head.erased : 0);
   let root = nearest?.merkle_root ?? emptyRoot;
   // Later members replace earlier ones, so the changes can be folded by themselves: a large state
   // is written once, and not with each of its events.
@@ -122,6 +127,18 @@ async function aggregateAt(
   const state = nearest === undefined ? changes : evolve(nearest.state, changes);
   return { ...toAggregate(head), version, state, merkle_root: root.toHex() };
 }
+
+const isErased = (head: StreamHead, version: Version): boolean =>
+  version > 0 && version <= head.erased;
+
+const erased = ({ aggregate_type, aggregate_id, erased: through }: StreamHead, version: Version) =>
+  failedPrecondition(`what ${aggregate_type}/${aggregate_id} was at version ${version} is erased`, {
+    aggregate_type,
+    aggregate_id,
+    version,
+    erased: true,
+    through,
+  });
 
 /** Not the caller's fault, and not to be covered up: a state without the event would be wrong. */
 const missing = (key: StreamKey, version: Version) =>

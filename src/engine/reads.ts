@@ -16,7 +16,8 @@ import { readPage } from "./reader.ts";
 import type { Schemas } from "./schemas.ts";
 import type { LiveSettings } from "./settings.ts";
 import { createSight, recordOf } from "./sight.ts";
-import { faultsError, verifyStream } from "./verify.ts";
+import { verifyStream } from "./verify-stream.ts";
+import { faultsError } from "./verify.ts";
 
 export type Reads = Pick<
   Dbx,

@@ -26,7 +26,7 @@ import {
 } from "../model/plan.ts";
 import { isSameEvent } from "../model/repetition.ts";
 import type { StagedEvent } from "../model/staged.ts";
-import { keyText } from "../model/stream.ts";
+import { keyText, type StreamKey } from "../model/stream.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { System } from "../system.ts";
 import { askOf, type Committer } from "./committer.ts";
@@ -39,6 +39,8 @@ import { createSteps } from "./steps.ts";
 
 export interface Staging {
   readonly operations: Pick<Dbx, "stageEvent" | "listStaged" | "commitStaged" | "discardStaged">;
+  /** Takes what is staged for an aggregate out of the queue, because it is erased. */
+  readonly forget: (key: StreamKey) => Promise<void>;
   /** Waits for the step that is under way; those that wait for their turn are refused. */
   readonly close: () => Promise<void>;
 }
@@ -107,6 +109,15 @@ export function createStaging(options: StagingOptions): Staging {
       discardStaged: (actor, input) =>
         inTurn(actor, async () => tellStaged(sight(actor), await discard(deps, input))),
     },
+    forget: (key) =>
+      steps.inTurn({
+        bytes: 0,
+        run: async () => {
+          const queue = await takeUp(deps);
+          const rest = queue.filter((event) => keyText(event) !== keyText(key));
+          if (rest.length < queue.length) await deps.file.write(rest);
+        },
+      }),
     close: steps.close,
   };
 }
@@ -279,6 +290,8 @@ async function look({ file, storage, system, context }: StagingDeps): Promise<Qu
     // An id is written down before its event is committed, so whoever has this one is another.
     if (derived.has(event.event_id)) return first === undefined ? event : renamed(event, system);
     if (first === undefined) return event;
+    // Its body cannot be compared any more; that it has this id and aggregate is all there is.
+    if (first.erased === true && keyText(first) === keyText(event)) return [];
     return isSameEvent({ first, again: event }, hidesSomething) ? [] : event;
   });
   return { events: left, isAsWritten: left.length === events.length && derived.size === 0 };

@@ -4,6 +4,7 @@ import { Type, type Static } from "@sinclair/typebox";
 import { Issuer } from "./actor.ts";
 import { ExactJson, Text } from "./kinds.ts";
 import { limits } from "./limits.ts";
+import type { StreamKey } from "./stream.ts";
 
 /** What can be done to an aggregate as a whole. */
 const aggregateActions = [
@@ -62,9 +63,11 @@ export type AuditEntry = Static<typeof AuditEntry>;
 /** Who does it, when and why. */
 export type Change = Pick<AuditEntry, "at" | "issued_by" | "comment">;
 
-/** A change of something that is no aggregate. */
+/** A change that the storage does not make itself. */
 export interface OtherChange extends Change {
-  readonly action: OtherAction;
+  readonly action: OtherAction | "erase";
+  /** The aggregate, if it is one that is changed. */
+  readonly aggregate: StreamKey | null;
   readonly subject: string | null;
   /** Plain values, no secret; at most `limits.audit_details_chars_max` as JSON. */
   readonly details: Readonly<Record<string, unknown>> | null;

@@ -2,7 +2,7 @@
 
 import { Type, type Static } from "@sinclair/typebox";
 import { Issuer } from "./actor.ts";
-import type { Canonical } from "./canonical.ts";
+import { canonicalOf, type Canonical } from "./canonical.ts";
 import { ExactJson, Text } from "./kinds.ts";
 import { limits } from "./limits.ts";
 import type { Digest } from "./merkle.ts";
@@ -102,6 +102,18 @@ export interface CommittedEvent extends UnpositionedEvent {
   /** The body is gone: the payload reads `null`, there is no note, and the salt is empty. */
   readonly erased?: true;
 }
+
+/** What is left of an event once its body is erased. */
+export const withoutBody = (event: CommittedEvent): CommittedEvent => ({
+  ...event,
+  payload: nothing,
+  note: null,
+  salt: noSalt,
+  erased: true,
+});
+
+const nothing = canonicalOf(null);
+const noSalt = new Uint8Array(0);
 
 /** The public view of a committed event. The salt is not part of it. */
 export const toRecord = (event: CommittedEvent): EventRecord => ({

@@ -5,7 +5,7 @@ import type { Issuer } from "./actor.ts";
 import { alreadyExists } from "./error.ts";
 import type { CommittedEvent, EventId } from "./event.ts";
 import type { PlanContext, PlannedEvent, Transaction } from "./plan.ts";
-import type { StreamKey } from "./stream.ts";
+import { keyText, type StreamKey } from "./stream.ts";
 
 /** What makes an event the same when its id comes again; expectation and time may differ. */
 interface Issued extends StreamKey, Pick<PlannedEvent, "event_type" | "note" | "payload"> {
@@ -54,6 +54,11 @@ export function repetition(
   events.forEach(({ issued_by = issuer, ...event }, index) => {
     const first = found[index];
     const again = { ...event, issued_by };
+    if (first?.erased === true && keyText(first) === keyText(event)) {
+      const { event_id } = event;
+      const details = { ...at(index), event_id, erased: true };
+      throw alreadyExists(`event ${event_id} is committed already, and erased since`, details);
+    }
     if (first === undefined || isSameEvent({ first, again }, known.hidesSomething)) return;
     const { event_id } = event;
     const details = { ...at(index), event_id };

@@ -6,7 +6,12 @@ import type { TokenId } from "../model/actor.ts";
 import type { AggregateAction, AuditEntry, Change } from "../model/audit.ts";
 import { canonicalOf } from "../model/canonical.ts";
 import { assert, failedPrecondition } from "../model/error.ts";
-import type { CommittedEvent, EventId, UnpositionedEvent } from "../model/event.ts";
+import {
+  withoutBody,
+  type CommittedEvent,
+  type EventId,
+  type UnpositionedEvent,
+} from "../model/event.ts";
 import { limits } from "../model/limits.ts";
 import { emptyFrontier, emptyKeys, keysWith, type Digest, type Frontier } from "../model/merkle.ts";
 import { newHead, type Known, type Plan, type TokenUse } from "../model/plan.ts";
@@ -27,7 +32,8 @@ interface Memory {
   readonly audit: AuditEntry[];
 }
 
-export function createMemoryStorage(): Storage {
+/** `sealing`: whether it passes for a store that is encrypted, where erasing is allowed. */
+export function createMemoryStorage({ sealing }: { sealing: "none" | "all" }): Storage {
   const memory: Memory = {
     log: emptyFrontier,
     keys: emptyKeys,
@@ -84,15 +90,16 @@ export function createMemoryStorage(): Storage {
     readAudit: async ({ after, limit }) => page(memory.audit, after, limit, () => 0),
     readTokenUses: async (token_ids) =>
       token_ids.flatMap((token_id) => memory.tokenUses.get(token_id) ?? []),
-    record: async ({ action, subject, details, ...change }) => {
+    record: async ({ action, subject, details, aggregate, ...change }) => {
       memory.audit.push({
         ...{ entry: memory.audit.length + 1, action, subject, details: canonicalOf(details) },
-        ...{ aggregate_type: null, aggregate_id: null },
+        aggregate_type: aggregate?.aggregate_type ?? null,
+        aggregate_id: aggregate?.aggregate_id ?? null,
         ...change,
       });
     },
     forgetErased: async () => undefined,
-    sealing: () => "none",
+    sealing: () => sealing,
     vault: null,
     rotateKey: async () => {
       throw failedPrecondition("nothing is encrypted, so there is no key to rotate");
@@ -209,8 +216,24 @@ function keepHeads(memory: Memory, plan: Plan): void {
 
 function keepHead(memory: Memory, head: StreamHead): void {
   const key = keyText(head);
-  if (!memory.heads.has(key)) memory.keys = keysWith(memory.keys, head);
+  const before = memory.heads.get(key);
+  if (before === undefined) memory.keys = keysWith(memory.keys, head);
+  if (head.erased > (before?.erased ?? 0)) erase(memory, key, head.erased);
   memory.heads.set(key, head);
+}
+
+function erase(memory: Memory, key: string, through: number): void {
+  const { streams, snapshots, events, eventsById } = memory;
+  const rest = (snapshots.get(key) ?? []).filter(({ version }) => version > through);
+  snapshots.set(key, rest);
+  const stream = (streams.get(key) ?? []).map((event) =>
+    event.version > through ? event : withoutBody(event),
+  );
+  streams.set(key, stream);
+  for (const event of stream) {
+    events[event.position - 1] = event;
+    eventsById.set(event.event_id, event);
+  }
 }
 
 const sizeOfEvent = (event: CommittedEvent): number => event.payload.length;

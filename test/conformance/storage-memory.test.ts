@@ -3,4 +3,6 @@
 import { createMemoryStorage } from "../../src/storage/memory.ts";
 import { storageConformance } from "./storage.ts";
 
-storageConformance("memory", (use) => use({ storage: createMemoryStorage(), reopen: null }));
+storageConformance("memory", (use) =>
+  use({ storage: createMemoryStorage({ sealing: "none" }), reopen: null }),
+);

@@ -162,7 +162,7 @@ for (const threads of [false, "copier", "both"] as const) {
 
 async function agree(commands: readonly Command[], options: Partial<OpenOptions>): Promise<void> {
   await withDirectory(async (directory) => {
-    const memory = createMemoryStorage();
+    const memory = createMemoryStorage({ sealing: "none" });
     let sqlite = await openWriting(directory, options);
     try {
       for (const command of commands) {

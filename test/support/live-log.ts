@@ -35,7 +35,7 @@ export interface TestLog {
 const never_ms = 3_600_000;
 
 export function openLiveLog(bounds: Partial<LiveBounds> = {}): TestLog {
-  const memory = createMemoryStorage();
+  const memory = createMemoryStorage({ sealing: "none" });
   let reads = 0;
   const storage: Storage = {
     ...memory,

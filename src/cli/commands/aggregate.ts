@@ -18,6 +18,7 @@ export const aggregate: Group = {
     snapshot: async () => (await import("./archive.ts")).snapshot,
     archive: async () => (await import("./archive.ts")).archive,
     restore: async () => (await import("./archive.ts")).restore,
+    erase: async () => (await import("./erase.ts")).erase,
     remove: async () => (await import("./archive.ts")).remove,
   },
 };

@@ -52,10 +52,11 @@ export const verify = command({
         }),
       ),
     );
-    const { version, merkle_root } = proof;
+    const { version, merkle_root, erased } = proof;
     if (output.json)
-      return output.jsonValue({ aggregate_id, aggregate_type, merkle_root, version });
-    return output.data(pairs({ aggregate_type, aggregate_id, version, merkle_root }));
+      return output.jsonValue({ aggregate_id, aggregate_type, erased, merkle_root, version });
+    const told = { aggregate_type, aggregate_id, version, merkle_root };
+    return output.data(pairs(erased === 0 ? told : { ...told, erased_through: erased }));
   },
 });
 

@@ -62,11 +62,12 @@ export function createChanges(parts: ChangesParts): Changes {
       await alter({ steps, head: { key: stored.key, stored: null }, log, trail });
       return "removed";
     },
-    record: async ({ at, issued_by, comment, action, subject, details }) => {
+    record: async ({ at, issued_by, comment, action, subject, details, aggregate }) => {
       if (tail.failed !== null) throw tail.failed;
       const { trail, step } = chained(tail.trail, {
         ...{ entry: tail.trail.entries + 1, at, issued_by, action },
-        ...{ aggregate_type: null, aggregate_id: null },
+        aggregate_type: aggregate?.aggregate_type ?? null,
+        aggregate_id: aggregate?.aggregate_id ?? null,
         ...{ subject, details: canonicalOf(details), comment },
       });
       await alter({ steps: [step], trail });

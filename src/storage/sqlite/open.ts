@@ -84,7 +84,7 @@ function openForReading(directory: string): SqliteStorage {
   const connection = existsSync(path) ? connectReader(path, mainFormat) : undefined;
   if (connection === undefined) {
     return {
-      ...createMemoryStorage(),
+      ...createMemoryStorage({ sealing: "none" }),
       ...{ commit: refuseWrite, createStream: refuseWrite, removeStream: refuseWrite },
       ...{ archiveStream: refuseWrite, restoreStream: refuseWrite, keepSnapshot: refuseWrite },
       ...{ record: refuseWrite },
