@@ -1,5 +1,5 @@
-// Recomputes one aggregate from its events and compares it with what is stored. Bodies may be missing
-// where an event that can be read says that they were erased, and nowhere else.
+// Recomputes one aggregate from its events and compares it with what is stored. Bodies may be
+// missing where an event that can be read says that they were erased, and nowhere else.
 
 import { emptyState, erasedType, fold, type StreamHead } from "../model/aggregate.ts";
 import { splitMembers } from "../model/canonical.ts";

@@ -1,6 +1,6 @@
-// Recomputes the whole store from its events and compares it with what is stored: operation, command
-// and the oracle of the tests. It reads in pages and lets others run in between, so it may take long
-// but never holds anything.
+// Recomputes the whole store from its events and compares it with what is stored: operation,
+// command and the oracle of the tests. It reads in pages and lets others run in between, so it may
+// take long but never holds anything.
 
 import type { StreamHead } from "../model/aggregate.ts";
 import { dataCorrupted, DbxError } from "../model/error.ts";

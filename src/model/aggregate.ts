@@ -61,9 +61,9 @@ export const fold = (
 ): State => (event.event_type === erasedType ? emptyState : evolve(state, event.payload));
 
 /**
- * The state with the payload of one more event. Top-level scalars become strings (null the empty one), objects
- * and arrays stay as they are, a payload that is no object counts as its own member `_value`, and
- * later members replace earlier ones.
+ * The state with the payload of one more event. Top-level scalars become strings (null the empty
+ * one), objects and arrays stay as they are, a payload that is no object counts as its own member
+ * `_value`, and later members replace earlier ones.
  */
 export function evolve(state: State, payload: Canonical): State {
   const added = payload.startsWith("{") ? payload : `{"_value":${payload}}`;

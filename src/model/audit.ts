@@ -27,10 +27,10 @@ const otherActions = [
   Type.Literal("key.rotate"),
 ] as const;
 
-export const AggregateAction = Type.Union([...aggregateActions]);
+const AggregateAction = Type.Union([...aggregateActions]);
 export type AggregateAction = Static<typeof AggregateAction>;
-export const OtherAction = Type.Union([...otherActions]);
-export type OtherAction = Static<typeof OtherAction>;
+const OtherAction = Type.Union([...otherActions]);
+type OtherAction = Static<typeof OtherAction>;
 export const AuditAction = Type.Union([...aggregateActions, ...otherActions], {
   description: "What was done.",
 });

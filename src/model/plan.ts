@@ -52,7 +52,7 @@ export interface Erasure {
 }
 
 /** The payload of the event of an erasure. Both members are in canonical order. */
-export const erasedPayload = ({ reason }: Erasure, through: number): Canonical =>
+const erasedPayload = ({ reason }: Erasure, through: number): Canonical =>
   canonicalOf({ reason, through });
 
 /** All or nothing; may span streams. At least one event. */

@@ -72,7 +72,7 @@ const roots = {
   },
   verifyAggregate: {
     ...{ kind: "query", field: "verifyAggregate" },
-    selection: "{ aggregate_type aggregate_id version merkle_root }",
+    selection: "{ aggregate_type aggregate_id version merkle_root erased }",
     args: { ...key, include_hidden },
   },
   follow: {

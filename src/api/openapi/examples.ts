@@ -37,6 +37,7 @@ export const bodyExamples: Readonly<Partial<Record<OperationName, unknown>>> = {
   createSnapshot: { comment: "before the audit" },
   archiveAggregate: { comment: "discharged" },
   restoreAggregate: { comment: "readmitted" },
+  eraseAggregate: { reason: "request 17 of 3 May" },
   removeAggregate: { comment: "made by mistake" },
   stageEvent: {
     aggregate_type: "patient",
@@ -53,6 +54,7 @@ export const bodyExamples: Readonly<Partial<Record<OperationName, unknown>>> = {
   validateEvent: { event: "patient-updated", payload: { ward: 9 } },
   issueToken: { group: "app", user: "web-1", expiration_secs: 86_400, limit: 1_000 },
   refreshToken: { limit: 5_000 },
+  rotateKey: { data_encryption_key: "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=" },
 };
 
 const at = "2024-12-01T17:22:43.512345Z";
@@ -71,6 +73,8 @@ const token = {
   limit: 1_000,
   remaining_writes: 1_000,
   keep_alive: false,
+  grants: ["read", "append"],
+  aggregates: null,
 } as const;
 
 /** Records, by the names of their schemas. */
@@ -116,7 +120,10 @@ export const recordExamples: Readonly<Record<string, unknown>> = {
     created_at: at,
     updated_at: at,
   },
-  AuditEntry: { entry: 1, at, issued_by, action: "snapshot", ...key, comment: "before the audit" },
+  AuditEntry: {
+    ...{ entry: 1, at, issued_by, action: "snapshot", ...key },
+    ...{ subject: null, details: null, comment: "before the audit" },
+  },
   IssuedToken: {
     token: "EVT-50d858e0985ecc7f60418aaf0cc5ab587f42c2570a884095a9e8ccacd0f6545c",
     ...token,

@@ -1,5 +1,5 @@
-// `dbx aggregate erase`: makes what an aggregate's events say unreadable for good, once somebody has
-// said that he means it.
+// `dbx aggregate erase`: makes what an aggregate's events say unreadable for good, once somebody
+// has said that he means it.
 
 import { Type } from "@sinclair/typebox";
 import { toJson } from "../../api/json.ts";
