@@ -38,6 +38,8 @@ export interface OpenOptions {
   readonly threads: boolean;
   /** Reads the configuration again, for `reloadConfig`; null where nobody may ask. */
   readonly reload: (() => Promise<Config>) | null;
+  /** Keeps another data encryption key in the configuration; null where nobody may rotate it. */
+  readonly keepKey: ((data_encryption_key: string) => Promise<void>) | null;
 }
 
 export interface Opened {
@@ -69,6 +71,7 @@ export async function open(options: OpenOptions): Promise<Opened> {
     heads_max: config.memory_threshold,
     lock_wait_ms: options.lock_wait_ms,
     threads: options.threads,
+    dek: dekOf(config),
   });
   try {
     log.info("storage open", { directory: config.data_dir, access, ...storage.settings });
@@ -81,6 +84,9 @@ export async function open(options: OpenOptions): Promise<Opened> {
     throw error;
   }
 }
+
+const dekOf = ({ data_encryption_key }: Config): Uint8Array | null =>
+  data_encryption_key === undefined ? null : Uint8Array.fromBase64(data_encryption_key);
 
 /** Reading makes nothing: a mistyped directory must not verify as an empty store. */
 async function requireDirectory(data_dir: string): Promise<void> {
@@ -148,7 +154,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
     version,
     restrict: settings.current().restrict,
     durability: config.storage.durability,
-    encrypted: false,
+    encrypted: storage.sealing() === "all",
     figures: {
       ...committer.figures(),
       ...live.figures(),
@@ -171,6 +177,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
   return {
     dbx: createEngine({
       ...{ storage, committer, tokens, schemas, staging, system, now, settings, status },
+      keepKey: options.keepKey,
     }),
     live,
     authenticate: tokens.authenticate,

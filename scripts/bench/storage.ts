@@ -22,7 +22,9 @@ import {
 } from "../../src/storage/sqlite/connect.ts";
 import { createWriter, type Batch } from "../../src/storage/sqlite/writer.ts";
 import { createCore } from "../../src/storage/sqlite/core.ts";
+import { createKeyring } from "../../src/storage/sqlite/keyring.ts";
 import { createReader } from "../../src/storage/sqlite/reader.ts";
+import { createOpener } from "../../src/storage/sqlite/sealed.ts";
 import { archivePathOf, createArchive } from "../../src/storage/sqlite/archive.ts";
 import { mainFormat } from "../../src/storage/sqlite/migrations.ts";
 import { createMoves } from "../../src/storage/sqlite/moves.ts";
@@ -151,11 +153,15 @@ const raw = (batch: number): Promise<Row> =>
     const options = { durability: "full", autocheckpoint: pagesPerCheckpoint } as const;
     const path = join(directory, "dbx.db");
     await Bun.write(path, "");
-    const { database } = connectWriter(path, { format: mainFormat, ...options });
-    const writer = createWriter(database);
+    const { database } = connectWriter(path, {
+      ...{ format: mainFormat, ...options, secure_delete: false },
+    });
+    const writer = createWriter(database, null);
     const reading = connectReader(path, mainFormat);
     if (reading === undefined) throw new Error("the database is empty");
-    const reader = createReader(reading.database, createArchive(archivePathOf(path)));
+    const opener = createOpener(createKeyring(reading.database, null));
+    const archive = createArchive(archivePathOf(path), opener);
+    const reader = createReader(reading.database, archive, opener);
     const batches: Batch[] = [];
     const sink = {
       write: async (each: Batch) => void batches.push(each),
@@ -165,7 +171,7 @@ const raw = (batch: number): Promise<Row> =>
       check: async () => [],
       close: async () => undefined,
     };
-    const moves = createMoves({ path, threads: false, read: reader.move });
+    const moves = createMoves({ path, dek: null, threads: false, read: reader.move });
     const core = createCore({ reader, moves, sink, heads_max: streams });
     for (let index = 0; index < Math.ceil(events / batch); index++) await commit(core, batch);
     let next = 0;
@@ -193,6 +199,7 @@ const sqlite = (threads: false | ThreadUse) => (batch: number) =>
       heads_max: 100_000,
       lock_wait_ms: 0,
       threads,
+      dek: null,
     });
     for (let index = 0; index < Number(values.preload); index += 512) await commit(storage, 512);
     const row = await measure(`sqlite, threads: ${threads}`, {

@@ -10,7 +10,9 @@ import { connectReader, connectWriter } from "../../src/storage/sqlite/connect.t
 import { createCore } from "../../src/storage/sqlite/core.ts";
 import { mainFormat } from "../../src/storage/sqlite/migrations.ts";
 import { createMoves } from "../../src/storage/sqlite/moves.ts";
+import { createKeyring } from "../../src/storage/sqlite/keyring.ts";
 import { createReader } from "../../src/storage/sqlite/reader.ts";
+import { createOpener } from "../../src/storage/sqlite/sealed.ts";
 import {
   createCopiedSink,
   createInlineSink,
@@ -47,25 +49,31 @@ async function archived(directory: string): Promise<void> {
 
 /** The storage from its parts, with a main file that may have so many pages more than it has. */
 async function openSmall(path: string, mode: "inline" | "copier", pagesMore: number) {
-  const options = { format: mainFormat, durability: "full", autocheckpoint: 0 } as const;
+  const file = { format: mainFormat, durability: "full", autocheckpoint: 0 } as const;
+  const options = { ...file, secure_delete: false };
   const { database } = connectWriter(path, options);
   const reading = connectReader(path, mainFormat)?.database;
   if (reading === undefined) throw new Error("nothing to read");
   const pages = database.query<{ page_count: number }, []>("PRAGMA page_count").get()?.page_count;
   const limit = (count: number) => database.run(`PRAGMA max_page_count = ${count}`);
   limit((pages ?? 0) + pagesMore);
-  const archive = createArchive(archivePathOf(path));
-  const reader = createReader(reading, archive);
+  const keyring = createKeyring(reading, null);
+  const opener = createOpener(keyring);
+  const archive = createArchive(archivePathOf(path), opener);
+  const reader = createReader(reading, archive, opener);
   const sink =
     mode === "inline"
-      ? createInlineSink(database, path)
-      : await createCopiedSink(createLocalWriter(database), { path, durability: "full" });
-  const moves = createMoves({ path, threads: mode === "copier", read: reader.move });
+      ? createInlineSink(database, { path, dek: null })
+      : await createCopiedSink(createLocalWriter(database, null), {
+          ...{ path, durability: "full", dek: null },
+        });
+  const moves = createMoves({ path, dek: null, threads: mode === "copier", read: reader.move });
   const core = createCore({ reader, moves, sink, heads_max: 100 });
   const close = async (): Promise<void> => {
     await moves.close();
     reader.close();
     archive.close();
+    keyring.close();
     reading.close();
     await sink.close();
     database.close();

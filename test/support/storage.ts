@@ -51,6 +51,7 @@ export const openOptions = (
   heads_max: 1_000,
   lock_wait_ms: 0,
   threads: false,
+  dek: null,
   ...changes,
 });
 
@@ -61,8 +62,8 @@ export const threadsOf = (mode: string): false | ThreadUse =>
 export const openWriting = (directory: string, changes: Partial<OpenOptions> = {}) =>
   openSqliteStorage(openOptions(directory, changes));
 
-export const openReading = (directory: string) =>
-  openSqliteStorage(openOptions(directory, { access: "read" }));
+export const openReading = (directory: string, changes: Partial<OpenOptions> = {}) =>
+  openSqliteStorage(openOptions(directory, { access: "read", ...changes }));
 
 export const jane = { aggregate_type: "patient", aggregate_id: "p-001" };
 export const john = { aggregate_type: "patient", aggregate_id: "p-002" };

@@ -8,7 +8,9 @@ import { connectReader, connectWriter } from "../../src/storage/sqlite/connect.t
 import { createCore } from "../../src/storage/sqlite/core.ts";
 import { mainFormat } from "../../src/storage/sqlite/migrations.ts";
 import { createMoves } from "../../src/storage/sqlite/moves.ts";
+import { createKeyring } from "../../src/storage/sqlite/keyring.ts";
 import { createReader } from "../../src/storage/sqlite/reader.ts";
+import { createOpener } from "../../src/storage/sqlite/sealed.ts";
 import { createCopiedSink, createLocalWriter } from "../../src/storage/sqlite/sinks.ts";
 import {
   append,
@@ -30,14 +32,17 @@ test("a commit that is durable is answered so, also if its log cannot be looked 
     await first.close();
     const path = join(directory, "dbx.db");
     const { database } = connectWriter(path, {
-      ...{ format: mainFormat, durability: "full", autocheckpoint: 0 },
+      ...{ format: mainFormat, durability: "full", autocheckpoint: 0, secure_delete: false },
     });
     const reading = connectReader(path, mainFormat);
     if (reading === undefined) throw new Error("nothing to read");
-    const reader = createReader(reading.database, createArchive(archivePathOf(path)));
-    const moves = createMoves({ path, threads: true, read: reader.move });
-    const writer = createLocalWriter(database);
-    const sink = await createCopiedSink(writer, { path, durability: "full" });
+    const keyring = createKeyring(reading.database, null);
+    const opener = createOpener(keyring);
+    const archive = createArchive(archivePathOf(path), opener);
+    const reader = createReader(reading.database, archive, opener);
+    const moves = createMoves({ path, dek: null, threads: true, read: reader.move });
+    const writer = createLocalWriter(database, null);
+    const sink = await createCopiedSink(writer, { path, durability: "full", dek: null });
     const core = createCore({ reader, moves, sink, heads_max: 10 });
     const appendOne = () => {
       const transactions = [transaction([event(jane)])];
@@ -57,6 +62,7 @@ test("a commit that is durable is answered so, also if its log cannot be looked 
     await expect(appendOne()).rejects.toMatchObject({ code: "unavailable" });
     unfinished.return?.();
     reader.close();
+    keyring.close();
     reading.database.close();
     await sink.close();
     const again = await openWriting(directory);

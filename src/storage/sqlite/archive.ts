@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { dataCorrupted } from "../../model/error.ts";
 import { toBlock, toKept, type Block, type BlockRow, type KeptSnapshotRow } from "./blocks.ts";
 import { connectReader } from "./connect.ts";
+import type { Opener, StreamRef } from "./sealed.ts";
 import {
   archiveFormat,
   readArchivedSnapshotBefore,
@@ -30,41 +31,43 @@ export interface Archive {
   /** Throws `data_corrupted` where there is none. */
   open(): void;
   /** The block that has this version, or would have it. */
-  block(stream_id: number, version: number): Block | undefined;
+  block(stream: StreamRef, version: number): Block | undefined;
   /** Versions above `after`, up to `last`, ascending. Read one by one as they are asked for. */
-  snapshots(stream_id: number, after: number, last: number): Iterable<KeptSnapshot>;
+  snapshots(stream: StreamRef, after: number, last: number): Iterable<KeptSnapshot>;
   /** The latest snapshot with a version up to this one. */
-  snapshotBefore(stream_id: number, version: number): KeptSnapshot | undefined;
+  snapshotBefore(stream: StreamRef, version: number): KeptSnapshot | undefined;
   close(): void;
 }
 
-export function createArchive(path: string): Archive {
+/** `opener` opens what is sealed. */
+export function createArchive(path: string, opener: Opener): Archive {
   let opened: ReturnType<typeof openArchive> | undefined;
   const open = () => (opened ??= openArchive(path));
   const blocks = createBlocks();
 
-  const block = (stream_id: number, version: number): Block | undefined => {
+  const block = (stream: StreamRef, version: number): Block | undefined => {
+    const { stream_id } = stream;
     const { statements } = open();
     const now = statements.dataVersion.get()?.data_version;
     const known = blocks.find(stream_id, version, now);
     if (known !== undefined) return known;
     const row = statements.block.get(stream_id, version);
     if (row === null) return undefined;
-    const read = toBlock(row);
+    const read = toBlock(row, stream, opener);
     blocks.keep(stream_id, read);
     return read;
   };
   return {
     open: () => void open(),
     block,
-    *snapshots(stream_id, after, last) {
-      for (const row of open().statements.snapshots.iterate(stream_id, after, last)) {
-        yield toKept(row);
+    *snapshots(stream, after, last) {
+      for (const row of open().statements.snapshots.iterate(stream.stream_id, after, last)) {
+        yield toKept(row, stream, opener);
       }
     },
-    snapshotBefore: (stream_id, version) => {
-      const row = open().statements.snapshotBefore.get(stream_id, version);
-      return row === null ? undefined : toKept(row);
+    snapshotBefore: (stream, version) => {
+      const row = open().statements.snapshotBefore.get(stream.stream_id, version);
+      return row === null ? undefined : toKept(row, stream, opener);
     },
     close: () => opened?.close(),
   };

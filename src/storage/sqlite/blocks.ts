@@ -1,12 +1,17 @@
 // What a row of archive.db holds: the bodies of some successive versions as canonical JSON text,
 // compressed, and snapshots, their states compressed. Every row has a digest over all of it, so
-// that a changed byte is told before anything is decompressed.
+// that a changed byte is told before anything is decompressed. In an encrypted store the compressed
+// bytes are sealed, behind a byte that no compressed ones begin with.
 
 import type { State } from "../../model/aggregate.ts";
 import { splitElements, splitMembers, type Canonical } from "../../model/canonical.ts";
 import { dataCorrupted } from "../../model/error.ts";
 import { sha256, type Digest } from "../../model/merkle.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
+import { showKey } from "../../model/stream.ts";
+import { seal, type Identity } from "../seal.ts";
+import { notOpened } from "./failure.ts";
+import type { Opener, StreamRef } from "./sealed.ts";
 
 /** What moves of an event. */
 export interface Body {
@@ -42,27 +47,36 @@ export interface Block {
   readonly chars: number;
 }
 
+/** `key` of the stream; undefined where it has none. */
 export function toBlockRow(
-  stream_id: number,
+  stream: StreamRef,
+  key: Uint8Array | undefined,
   events: readonly (Body & { readonly version: number })[],
 ): BlockRow {
   const text = events.map(({ salt, note, payload, version }) => {
     const numbers = `"salt":"${salt.toHex()}","version":${version}`;
     return `{"note":${JSON.stringify(note)},"payload":${payload},${numbers}}`;
   });
-  const bodies = Bun.zstdCompressSync(`[${text.join()}]`);
+  const { stream_id } = stream;
   const range = { stream_id, first: events[0]?.version ?? 0, last: events.at(-1)?.version ?? 0 };
+  const compressed = Bun.zstdCompressSync(`[${text.join()}]`);
+  const bodies = sealedBytes(key, blockIdentity(stream, range), compressed);
   return { ...range, bodies, digest: blockDigest({ ...range, bodies }) };
 }
 
 /** Throws `data_corrupted` where the row is not as it was written. */
-export function toBlock(row: BlockRow): Block {
+export function toBlock(row: BlockRow, stream: StreamRef, opener: Opener): Block {
   const { first, last } = row;
   if (!isWhole(row, [row.bodies], () => blockDigest(row))) {
     const what = `the block of versions ${first} to ${last} of stream ${row.stream_id} `;
     throw dataCorrupted(`${what}in archive.db is damaged`, { first, last });
   }
-  const text = decompressed(row.bodies);
+  const bytes = openedBytes(row.bodies, stream, blockIdentity(stream, row), opener);
+  if (bytes === null) {
+    const what = `versions ${first} to ${last} of ${showKey(stream)} in archive.db`;
+    throw notOpened(`the block of ${what}`, { ...stream, version: first });
+  }
+  const text = decompressed(bytes);
   return { first, last, elements: splitElements(text), chars: text.length };
 }
 
@@ -77,24 +91,43 @@ export function bodyOf(block: Block, version: number): Body | undefined {
   const [note, payload, salt] = [members.get("note"), members.get("payload"), members.get("salt")];
   if (note === undefined || payload === undefined || salt === undefined) return undefined;
   const copy = Buffer.from(payload).toString() as Canonical;
-  return { salt: Uint8Array.fromHex(salt.slice(1, -1)), note: JSON.parse(note), payload: copy };
+  return { salt: Uint8Array.fromHex(salt.slice(1, -1)), note: noteOf(note), payload: copy };
 }
 
-export function toKeptRow(stream_id: number, snapshot: Snapshot): KeptSnapshotRow {
+/** Of an archived or sealed body. */
+export const noteOf = (json: string): string | null => JSON.parse(json);
+
+/** `key` of the stream; undefined where it has none. */
+export function toKeptRow(
+  stream: StreamRef,
+  key: Uint8Array | undefined,
+  snapshot: Snapshot,
+): KeptSnapshotRow {
   const { version, merkle_root, created_at, comment } = snapshot;
-  const state = Bun.zstdCompressSync(snapshot.state);
+  const { stream_id } = stream;
+  const compressed = Bun.zstdCompressSync(snapshot.state);
+  const state = sealedBytes(key, snapshotIdentity(stream, version), compressed);
   const row = { stream_id, version, state, merkle_root, created_at, comment };
   return { ...row, digest: snapshotDigest(row) };
 }
 
 /** Throws `data_corrupted` where the row is not as it was written. */
-export function toKept(row: KeptSnapshotRow): Omit<Snapshot, "aggregate_type" | "aggregate_id"> {
+export function toKept(
+  row: KeptSnapshotRow,
+  stream: StreamRef,
+  opener: Opener,
+): Omit<Snapshot, "aggregate_type" | "aggregate_id"> {
   const { version, merkle_root, created_at, comment } = row;
   if (!isWhole(row, [row.state, merkle_root], () => snapshotDigest(row))) {
     const what = `the snapshot of stream ${row.stream_id} at version ${version} `;
     throw dataCorrupted(`${what}in archive.db is damaged`, { version });
   }
-  const state = decompressed(row.state) as State;
+  const bytes = openedBytes(row.state, stream, snapshotIdentity(stream, version), opener);
+  if (bytes === null) {
+    const what = `${showKey(stream)} at version ${version} in archive.db`;
+    throw notOpened(`the snapshot of ${what}`, { ...stream, version });
+  }
+  const state = decompressed(bytes) as State;
   return { version, state, merkle_root, created_at, comment };
 }
 
@@ -107,6 +140,33 @@ const isWhole = (
   [digest, ...blobs].every((blob) => blob instanceof Uint8Array) &&
   digest instanceof Uint8Array &&
   Buffer.compare(digest, digestOf()) === 0;
+
+/** No zstd frame begins with it: theirs is 0x28. Part of the format. */
+const sealedMark = 1;
+
+const blockIdentity = (
+  { aggregate_type, aggregate_id }: StreamRef,
+  { first, last }: { readonly first: number; readonly last: number },
+): Identity => ["block", aggregate_type, aggregate_id, first, last];
+
+/** Another purpose than in the main file: what is sealed there is not compressed. */
+const snapshotIdentity = (
+  { aggregate_type, aggregate_id }: StreamRef,
+  version: number,
+): Identity => ["archived_snapshot", aggregate_type, aggregate_id, version];
+
+const sealedBytes = (key: Uint8Array | undefined, identity: Identity, bytes: Uint8Array) =>
+  key === undefined
+    ? bytes
+    : Buffer.concat([Uint8Array.of(sealedMark), seal(key, identity, bytes)]);
+
+const openedBytes = (
+  bytes: Uint8Array,
+  { stream_id }: StreamRef,
+  identity: Identity,
+  opener: Opener,
+): Uint8Array | null =>
+  bytes[0] === sealedMark ? opener.bytes(stream_id, identity, bytes.subarray(1)) : bytes;
 
 const decompressed = (bytes: Uint8Array): Canonical =>
   new TextDecoder().decode(Bun.zstdDecompressSync(bytes)) as Canonical;

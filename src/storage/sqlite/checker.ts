@@ -22,7 +22,7 @@ export function createChecker(options: { path: string; durability: Durability })
     const own = startThread();
     thread = own;
     try {
-      await own.ask({ kind: "open", role: "checker", ...options });
+      await own.ask({ kind: "open", role: "checker", ...options, dek: null });
       const reply = await own.ask({ kind: "check", limit });
       assert(reply.kind === "checked", "the checker answers what it was asked");
       return reply.faults;

@@ -67,8 +67,8 @@ export interface LogWriter {
   close(): void;
 }
 
-export function createLogWriter(database: Database): LogWriter {
-  const writer = createWriter(database);
+export function createLogWriter(database: Database, dek: Uint8Array | null): LogWriter {
+  const writer = createWriter(database, dek);
   const log = createLog(database);
   let forcedAt = forcedBytes;
   let failure: { readonly cause: unknown } | null = null;

@@ -50,13 +50,18 @@ const commonPragmas = ({ cache_kib }: Format): readonly Pragma[] => [
   ["temp_store", 2],
 ];
 
-const writerPragmas = (durability: Durability, autocheckpoint: number): readonly Pragma[] => [
+const writerPragmas = ({
+  durability,
+  autocheckpoint,
+  secure_delete,
+}: WriterOptions): readonly Pragma[] => [
   ["journal_mode", "wal"],
   ["synchronous", durability === "full" ? 2 : 1],
   ["fullfsync", process.platform === "darwin" ? 1 : 0],
   ["checkpoint_fullfsync", process.platform === "darwin" ? 1 : 0],
   ["recursive_triggers", 1],
   ["foreign_keys", 0],
+  ["secure_delete", Number(secure_delete)],
   ["wal_autocheckpoint", autocheckpoint],
   ["journal_size_limit", journalBytesMax],
 ];
@@ -73,22 +78,24 @@ export interface Connection {
  */
 export const pagesPerCheckpoint = 16_384;
 
-/** `autocheckpoint` in pages; 0 where threads.ts decides. */
-export function connectWriter(
-  path: string,
-  options: { format: Format; durability: Durability; autocheckpoint: number },
-): Connection {
-  const { format, durability, autocheckpoint } = options;
+export interface WriterOptions {
+  readonly format: Format;
+  readonly durability: Durability;
+  /** In pages; 0 where threads.ts decides. */
+  readonly autocheckpoint: number;
+  /** Overwrites what is deleted: where keys and what was in clear must not stay in free space. */
+  readonly secure_delete: boolean;
+}
+
+export function connectWriter(path: string, options: WriterOptions): Connection {
+  const { format } = options;
   const database = new Database(path, { readwrite: true, create: false });
   try {
     requireVersion();
     // Takes effect only while the file is empty.
     database.run(`PRAGMA page_size = ${format.page_bytes}`);
     requireOurs(database, path, format);
-    const settings = setPragmas(database, [
-      ...commonPragmas(format),
-      ...writerPragmas(durability, autocheckpoint),
-    ]);
+    const settings = setPragmas(database, [...commonPragmas(format), ...writerPragmas(options)]);
     migrate(database, path, format.migrations);
     return { database, settings };
   } catch (error) {

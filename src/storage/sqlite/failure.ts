@@ -3,6 +3,7 @@
 
 import { SQLiteError } from "bun:sqlite";
 import { type DbxError, dataCorrupted, unavailable } from "../../model/error.ts";
+import type { StreamKey } from "../../model/stream.ts";
 
 const damaged = /^SQLITE_(CORRUPT|NOTADB)/;
 const machine = /^SQLITE_(IOERR|FULL|BUSY|LOCKED|CANTOPEN|READONLY|PERM|AUTH|NOMEM|NOLFS|PROTOCOL)/;
@@ -57,3 +58,12 @@ export const stopped = (cause: unknown): DbxError =>
     { reason: cause instanceof Error ? cause.message : String(cause) },
     { cause },
   );
+
+/** What is sealed was changed, or moved here from another place, or its key was exchanged. */
+export const notOpened = (
+  what: string,
+  { aggregate_type, aggregate_id, version }: StreamKey & { readonly version: number },
+) =>
+  dataCorrupted(`${what} does not open with the key of its aggregate`, {
+    ...{ aggregate_type, aggregate_id, version },
+  });

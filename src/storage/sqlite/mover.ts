@@ -11,8 +11,10 @@ import { showKey, type StreamKey } from "../../model/stream.ts";
 import { archivePathOf, createArchive, type Archive } from "./archive.ts";
 import { bodyOf, toBlockRow, toKeptRow, type Body } from "./blocks.ts";
 import { connectReader, connectWriter } from "./connect.ts";
+import { createKeyring } from "./keyring.ts";
 import { createReader, type Reader } from "./reader.ts";
 import { mainFormat } from "./migrations.ts";
+import { createOpener } from "./sealed.ts";
 import { begin, commit, rollback } from "./sql.ts";
 import {
   archiveFormat,
@@ -39,36 +41,52 @@ export interface Stowed {
   readonly snapshots: number;
 }
 
+/** None for what is erased. */
+export interface ReturnedBody extends Body {
+  readonly position: number;
+  readonly version: number;
+}
+
 /** The last block, as it will be in the main file again. */
 export interface Fetched {
   readonly versions: number;
-  readonly bodies: readonly (Body & { readonly position: number })[];
+  readonly bodies: readonly ReturnedBody[];
   readonly snapshots: readonly Snapshot[];
 }
 
 export type Mover = ReturnType<typeof createMover>;
 
-/** `path` of the main file; archive.db MUST be there beside it, if empty. */
-export function createMover(path: string) {
+/** Of the main file; archive.db MUST be there beside it, if empty. */
+export interface MoverOptions {
+  readonly path: string;
+  readonly dek: Uint8Array | null;
+}
+
+export function createMover({ path, dek }: MoverOptions) {
   const archive_path = archivePathOf(path);
   const archiving = connectWriter(archive_path, {
-    ...{ format: archiveFormat, durability: "full" },
+    ...{ format: archiveFormat, durability: "full", secure_delete: dek !== null },
     autocheckpoint: archivePagesPerCheckpoint,
   }).database;
-  // What was written is read back as everybody will read it.
-  const archive = createArchive(archive_path);
   const main = connectReader(path, mainFormat)?.database;
   assert(main !== undefined, "a database that is written to has its tables");
-  const reader = createReader(main, archive);
+  const keyring = createKeyring(main, dek);
+  const opener = createOpener(keyring);
+  // What was written is read back as everybody will read it.
+  const archive = createArchive(archive_path, opener);
+  const reader = createReader(main, archive, opener);
   return {
     stow: (place: Place): Stowed => {
       const { events, snapshots } = nextBlock(reader, place);
       for (const event of events) requireSame(event, event);
+      // Anew each time: an erasure has another one. The writer has made it when the move began.
+      const key = keyring.seals() ? keyring.keyAgain(place.stream_id) : undefined;
+      assert(key !== undefined || !keyring.seals(), "a stream that moves has a key");
       transact(archiving, () => {
-        const { stream_id, first, last, bodies, digest } = toBlockRow(place.stream_id, events);
+        const { stream_id, first, last, bodies, digest } = toBlockRow(place, key, events);
         archiving.run(insertBlock, [stream_id, first, last, bodies, digest]);
         for (const snapshot of snapshots) {
-          const { version, state, ...rest } = toKeptRow(stream_id, snapshot);
+          const { version, state, ...rest } = toKeptRow(place, key, snapshot);
           const { merkle_root, created_at, comment, digest: own } = rest;
           const values = [version, state, merkle_root, created_at, comment, own];
           archiving.run(insertArchivedSnapshot, [stream_id, ...values]);
@@ -76,23 +94,24 @@ export function createMover(path: string) {
       });
       const versions = events.at(-1)?.version ?? 0;
       requireStowed(archive, place, { events, snapshots });
-      const positions = events.map(({ position }) => position);
+      const positions = withBody(events).map(({ position }) => position);
       return { versions, positions, snapshots: snapshots.length };
     },
 
     fetch: (place: Place): Fetched => {
-      const block = archive.block(place.stream_id, place.versions);
+      const block = archive.block(place, place.versions);
       if (block?.last !== place.versions) throw notArchived(place, place.versions);
       const after = block.first - 1;
       const limit = place.versions - after;
       const events = reader.streamPage(place, { after, limit, chars_max: Infinity });
+      assert(events.length === limit, "a block has each of its versions");
       for (const event of events) requireSame(event, event);
-      const snapshots = [...archive.snapshots(place.stream_id, after, place.versions)];
+      const snapshots = [...archive.snapshots(place, after, place.versions)];
       const { aggregate_type, aggregate_id } = place;
       return {
         versions: after,
-        bodies: events.map(({ position, salt, note, payload }) => ({
-          ...{ position, salt, note, payload },
+        bodies: withBody(events).map(({ position, version, salt, note, payload }) => ({
+          ...{ position, version, salt, note, payload },
         })),
         snapshots: snapshots.map((kept) => ({ aggregate_type, aggregate_id, ...kept })),
       };
@@ -110,6 +129,7 @@ export function createMover(path: string) {
     close: (): void => {
       reader.close();
       archive.close();
+      keyring.close();
       main.close();
       archiving.close();
     },
@@ -154,19 +174,23 @@ function requireStowed(
   { events, snapshots }: ReturnType<typeof nextBlock>,
 ): void {
   for (const event of events) {
-    const block = archive.block(place.stream_id, event.version);
+    const block = archive.block(place, event.version);
     const body = block === undefined ? undefined : bodyOf(block, event.version);
     if (body === undefined) throw notArchived(place, event.version);
     requireSame(event, body);
   }
   const last = events.at(-1)?.version ?? 0;
-  const kept = [...archive.snapshots(place.stream_id, place.versions, last)];
+  const kept = [...archive.snapshots(place, place.versions, last)];
   const same = kept.every((each, index) => each.state === snapshots[index]?.state);
   if (kept.length !== snapshots.length || !same) throw notArchived(place, last);
 }
 
+const withBody = (events: readonly CommittedEvent[]): CommittedEvent[] =>
+  events.filter(({ erased }) => erased !== true);
+
 /** What does not match its digest is not moved: verify tells it, and a person decides. */
 function requireSame(event: CommittedEvent, body: Body): void {
+  if (event.erased === true) return;
   if (Buffer.compare(contentDigest(body), event.content_digest) === 0) return;
   const { version, position } = event;
   const what = `the body of ${showKey(event)} version ${version}`;

@@ -7,7 +7,7 @@ import { assert, unavailable } from "../../model/error.ts";
 import { syncDirectory } from "../documents.ts";
 import { archivePathOf } from "./archive.ts";
 import { translate } from "./failure.ts";
-import { createMover, type Fetched, type Place, type Stowed } from "./mover.ts";
+import { createMover, type Fetched, type MoverOptions, type Place, type Stowed } from "./mover.ts";
 import type { MoveRow } from "./rows.ts";
 import type { Step } from "./steps.ts";
 import { closeThread, openThread, startThread } from "./threads.ts";
@@ -23,6 +23,7 @@ export interface MoverPort {
 export interface MovesParts {
   /** Of the main file. */
   readonly path: string;
+  readonly dek: Uint8Array | null;
   /** Whether archive.db is worked on in a thread; then others commit meanwhile. */
   readonly threads: boolean;
   readonly read: (stream_id: number) => MoveRow | undefined;
@@ -145,18 +146,20 @@ async function stowBlock(mover: MoverPort, place: Place, effects: MoveEffects): 
 async function fetchBlock(mover: MoverPort, place: Place, effects: MoveEffects): Promise<Place> {
   const { stream_id, versions: before } = place;
   const { versions, bodies, snapshots } = await mover.fetch(place);
-  assert(versions + bodies.length === before, "a block has a body for each of its versions");
+  assert(versions < before, "a block has at least one version");
   const counted = { before, after: versions };
-  await effects.alter([{ kind: "fetch", stream_id, versions: counted, bodies, snapshots }]);
+  const { aggregate_type, aggregate_id } = place;
+  const stream = { stream_id, aggregate_type, aggregate_id };
+  await effects.alter([{ kind: "fetch", stream, versions: counted, bodies, snapshots }]);
   await mover.release({ ...place, versions });
   return { ...place, versions };
 }
 
-async function openMover({ path, threads }: MovesParts): Promise<MoverPort> {
+async function openMover({ path, dek, threads }: MovesParts): Promise<MoverPort> {
   const archive_path = archivePathOf(path);
   if (createFile(archive_path)) await syncDirectory(dirname(archive_path));
-  if (threads) return await openMoverThread(path);
-  const mover = createMover(path);
+  if (threads) return await openMoverThread({ path, dek });
+  const mover = createMover({ path, dek });
   return {
     stow: async (place) => mover.stow(place),
     fetch: async (place) => mover.fetch(place),
@@ -165,9 +168,9 @@ async function openMover({ path, threads }: MovesParts): Promise<MoverPort> {
   };
 }
 
-async function openMoverThread(path: string): Promise<MoverPort> {
+async function openMoverThread(options: MoverOptions): Promise<MoverPort> {
   const thread = startThread();
-  await openThread(thread, { role: "mover", path, durability: "full" });
+  await openThread(thread, { ...options, role: "mover", durability: "full" });
   return {
     stow: async (place) => {
       const reply = await thread.ask({ kind: "stow", place });

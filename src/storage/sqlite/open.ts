@@ -12,7 +12,7 @@ import { dirname, join, resolve } from "node:path";
 import { dataCorrupted, unavailable, type DbxError } from "../../model/error.ts";
 import { syncDirectory } from "../documents.ts";
 import { createMemoryStorage } from "../memory.ts";
-import { archivePathOf, createArchive, type Archive } from "./archive.ts";
+import { archivePathOf, createArchive } from "./archive.ts";
 import {
   connectReader,
   connectWriter,
@@ -26,9 +26,11 @@ import { checkDatabase } from "./check.ts";
 import { truncateLog } from "./checkpoint.ts";
 import { createCore, type BatchSink } from "./core.ts";
 import { translate, translated } from "./failure.ts";
+import { beginSealing, createKeyring, requireKey } from "./keyring.ts";
 import { lockName, takeLock } from "./lock.ts";
 import { createFile, createMoves } from "./moves.ts";
 import { createReader } from "./reader.ts";
+import { createOpener } from "./sealed.ts";
 import {
   createCopiedSink,
   createInlineSink,
@@ -67,19 +69,21 @@ export interface OpenOptions {
    * takes what suits the machine; the names are for tests and benchmarks.
    */
   readonly threads: boolean | ThreadUse;
+  /** The data encryption key, 32 bytes; null: nothing is encrypted. */
+  readonly dek: Uint8Array | null;
 }
 
 export async function openSqliteStorage(options: OpenOptions): Promise<SqliteStorage> {
   const directory = resolve(options.directory);
   try {
-    if (options.access === "read") return openForReading(directory);
+    if (options.access === "read") return openForReading({ directory, dek: options.dek });
     return await openForWriting({ ...options, directory });
   } catch (cause) {
     throw translateOpen(directory, cause);
   }
 }
 
-function openForReading(directory: string): SqliteStorage {
+function openForReading({ directory, dek }: Pick<OpenOptions, "directory" | "dek">): SqliteStorage {
   const path = join(directory, databaseName);
   const connection = existsSync(path) ? connectReader(path, mainFormat) : undefined;
   if (connection === undefined) {
@@ -93,25 +97,49 @@ function openForReading(directory: string): SqliteStorage {
     };
   }
   const { database, settings } = connection;
-  const archive = openArchive(path, database);
-  const reader = createReader(database, archive);
+  const { reader, keyring, close } = openReader(path, { database, dek });
   return createSqliteStorage({
-    reader,
+    ...{ reader, keyring },
     core: null,
     settings,
     check: async (limit) =>
       translated("check the database", () => checkDatabase(database, { path, limit })),
     figures: () => ({ ...fileFigures(path), moves_pending: reader.pendingMoves().length }),
-    close: async () => {
-      reader.close();
-      archive.close();
-      database.close();
-    },
+    close: async () => close(),
   });
 }
 
+/**
+ * What all reading needs, of the main file and the archive. Throws `failed_precondition` where the
+ * store is encrypted and `dek` is not its key; whenever it throws, the connection is closed.
+ */
+function openReader(
+  path: string,
+  { database, dek }: { readonly database: Database; readonly dek: Uint8Array | null },
+) {
+  try {
+    requireKey(database, dek);
+    const keyring = createKeyring(database, dek);
+    const opener = createOpener(keyring);
+    const archive = createArchive(archivePathOf(path), opener);
+    // Bodies that should be in an archive that is not there are no surprise for later.
+    if (readOne<{ found: number }>(database, anyArchived)?.found === 1) archive.open();
+    const reader = createReader(database, archive, opener);
+    const close = (): void => {
+      reader.close();
+      archive.close();
+      keyring.close();
+      database.close();
+    };
+    return { reader, keyring, close };
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
 async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
-  const { directory, durability, heads_max, lock_wait_ms } = options;
+  const { directory, durability, heads_max, lock_wait_ms, dek } = options;
   const path = join(directory, databaseName);
   await createDirectory(directory);
   createFile(join(directory, lockName));
@@ -121,13 +149,15 @@ async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
   try {
     if (createFile(path)) await syncDirectory(directory);
     const autocheckpoint = threads === null ? pagesPerCheckpoint : 0;
-    writing = connectWriter(path, { format: mainFormat, durability, autocheckpoint });
+    const file = { format: mainFormat, durability, autocheckpoint };
+    writing = connectWriter(path, { ...file, secure_delete: dek !== null });
+    requireKey(writing.database, dek);
+    if (dek !== null) beginSealing(writing.database, dek);
     const reading = connectReader(path, mainFormat);
     if (reading === undefined) throw unavailable(`${path} stays empty after migration`);
-    const archive = openArchive(path, reading.database);
-    const reader = createReader(reading.database, archive);
-    const sink = await openSink(writing.database, { path, durability, threads });
-    const moves = createMoves({ path, threads: threads !== null, read: reader.move });
+    const { reader, keyring, close } = openReader(path, { database: reading.database, dek });
+    const sink = await openSink(writing.database, { path, durability, threads, dek });
+    const moves = createMoves({ path, dek, threads: threads !== null, read: reader.move });
     const core = createCore({ reader, moves, sink, heads_max });
     core.resume();
     const finish = async (): Promise<void> => {
@@ -136,16 +166,14 @@ async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
       ends.defer(release);
       ends.defer(() => writing?.database.close());
       ends.defer(sink.close);
-      ends.defer(() => reading.database.close());
+      // What reads of the archive is closed by then, so that its log can go.
       ends.defer(() => closeArchive(path));
-      ends.defer(archive.close);
-      ends.defer(reader.close);
+      ends.defer(close);
       ends.defer(moves.close);
     };
     let finished: Promise<void> | null = null;
     return createSqliteStorage({
-      reader,
-      core,
+      ...{ reader, keyring, core },
       settings: writing.settings,
       check: sink.check,
       figures: () => ({
@@ -171,10 +199,14 @@ function threadUse(asked: boolean | ThreadUse): ThreadUse | null {
 
 async function openSink(
   database: Database,
-  { threads, ...file }: { path: string; durability: Durability; threads: ThreadUse | null },
+  {
+    threads,
+    ...file
+  }: Pick<OpenOptions, "durability" | "dek"> & { path: string; threads: ThreadUse | null },
 ): Promise<BatchSink> {
-  if (threads === null) return createInlineSink(database, file.path);
-  if (threads === "copier") return await createCopiedSink(createLocalWriter(database), file);
+  if (threads === null) return createInlineSink(database, file);
+  if (threads === "copier")
+    return await createCopiedSink(createLocalWriter(database, file.dek), file);
   // The writing thread has a connection of its own; this one has brought the file up to date.
   database.close();
   return await createCopiedSink(await createThreadWriter(file), file);
@@ -192,21 +224,6 @@ function fileFigures(path: string): Record<string, number | string> {
 }
 
 /**
- * Throws `data_corrupted` where bodies should be in an archive that is not there, or is not as dbx
- * made it; then `main` is closed.
- */
-function openArchive(path: string, main: Database): Archive {
-  const archive = createArchive(archivePathOf(path));
-  try {
-    if (readOne<{ found: number }>(main, anyArchived)?.found === 1) archive.open();
-    return archive;
-  } catch (error) {
-    main.close();
-    throw error;
-  }
-}
-
-/**
  * Connections that only read leave the log of archive.db behind. Whoever still reads keeps it, and
  * so does a full disk: what is in it is durable there, too.
  */
@@ -215,7 +232,7 @@ function closeArchive(path: string): void {
   if (!existsSync(`${archive_path}-wal`)) return;
   try {
     const options = { format: archiveFormat, durability: "full", autocheckpoint: 0 } as const;
-    const { database } = connectWriter(archive_path, options);
+    const { database } = connectWriter(archive_path, { ...options, secure_delete: false });
     truncateLog(database);
     database.close();
   } catch (error) {

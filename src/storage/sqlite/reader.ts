@@ -8,10 +8,11 @@ import { dataCorrupted } from "../../model/error.ts";
 import type { CommittedEvent } from "../../model/event.ts";
 import type { TokenUse } from "../../model/plan.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
-import { compareKeys, type StreamKey } from "../../model/stream.ts";
+import { compareKeys, showKey, type StreamKey } from "../../model/stream.ts";
 import type { Leaf } from "../storage.ts";
 import type { Archive } from "./archive.ts";
 import type { Trail } from "./audit.ts";
+import { notOpened } from "./failure.ts";
 import type { StoredHead } from "./heads.ts";
 import { positionBytes, readPositions, runVersions } from "./positions.ts";
 import {
@@ -32,21 +33,26 @@ import {
   type StreamRow,
   type TrailRow,
 } from "./rows.ts";
+import type { Opener } from "./sealed.ts";
 import * as sql from "./sql.ts";
 import { page, settledRead, wholeEvents, type StreamPlace } from "./whole.ts";
 import type { LogTail } from "./writer.ts";
 
 export type Reader = ReturnType<typeof createReader>;
 
-/** `archive` gives the bodies and snapshots that the main file says are there. */
-export function createReader(database: Database, archive: Archive) {
+/**
+ * `archive` gives the bodies and snapshots that the main file says are there, `opener` opens what
+ * is sealed.
+ */
+export function createReader(database: Database, archive: Archive, opener: Opener) {
   const statements = prepare(database);
+  const opened = createHeadOpener(statements, opener);
   return {
-    ...createEventReader(statements, archive),
-    ...createSnapshotReader(statements, archive),
+    ...createEventReader({ statements, archive, opener }),
+    ...createSnapshotReader({ statements, archive, opener }),
     head: (key: StreamKey): StoredHead | undefined => {
       const row = statements.head.get(key.aggregate_type, key.aggregate_id);
-      return row === null ? undefined : toStoredHead(row);
+      return row === null ? undefined : toStoredHead(opened(row));
     },
 
     leaves: (after: number, limit: number): Leaf[] =>
@@ -63,7 +69,7 @@ export function createReader(database: Database, archive: Archive) {
       if (from === null) return [];
       const { aggregate_type: type, aggregate_id: id } = from;
       const rows = statements[statement].iterate(type, id, limit, skip);
-      return page(rows, { sizeOf: stateSize }).map(toHead);
+      return page(rows, { sizeOf: stateSize }).map((row) => toHead(opened(row)));
     },
 
     /** How far the stream is on its way to or from the archive; undefined: all of it is here. */
@@ -113,9 +119,7 @@ function prepare(database: Database) {
     snapshotBefore: database.prepare<SnapshotRow, [string, string, number]>(sql.readSnapshotBefore),
     auditPage: database.prepare<AuditRow, [number, number]>(sql.readAuditPage),
     trailRow: database.prepare<TrailRow, []>(sql.readTrailRow),
-    place: database.prepare<{ stream_id: number; versions: number }, [string, string]>(
-      sql.readPlace,
-    ),
+    place: database.prepare<StreamPlace, [string, string]>(sql.readPlace),
     archived: database.prepare<{ versions: number }, [number]>(sql.readArchived),
     move: database.prepare<MoveRow, [number]>(sql.readMove),
     pendingMoves: database.prepare<{ stream_id: number }, []>(sql.readPendingMoves),
@@ -127,12 +131,32 @@ function prepare(database: Database) {
 
 type Statements = ReturnType<typeof prepare>;
 
-function createEventReader(statements: Statements, archive: Archive) {
+interface Parts {
+  readonly statements: Statements;
+  readonly archive: Archive;
+  readonly opener: Opener;
+}
+
+/** Gives the row with its state in clear. */
+function createHeadOpener(statements: Statements, opener: Opener) {
+  return (row: StreamRow): StreamRow => {
+    const state = opener.state("state", row);
+    if (state !== null) return { ...row, state };
+    // The stream may have grown into another key between the looks at the row and at the key.
+    const again = statements.head.get(row.aggregate_type, row.aggregate_id);
+    const stateNow = again === null ? null : opener.state("state", again);
+    if (again === null || stateNow === null) throw notOpened(`the state of ${showKey(row)}`, row);
+    return { ...again, state: stateNow };
+  };
+}
+
+function createEventReader({ statements, archive, opener }: Parts) {
+  const open = (row: EventRow): CommittedEvent => toEvent(opener.event(row));
   const events = (rows: () => Iterable<EventRow>, chars_max?: number): EventRow[] =>
     wholeEvents({ rows, chars_max, archive, archivedOf: statements.archived });
   return {
     logPage: (after: number, limit: number): CommittedEvent[] =>
-      events(() => statements.logPage.iterate(after, limit)).map(toEvent),
+      events(() => statements.logPage.iterate(after, limit)).map(open),
 
     streamPage: (
       key: StreamKey,
@@ -140,6 +164,7 @@ function createEventReader(statements: Statements, archive: Archive) {
     ): CommittedEvent[] => {
       const row = statements.head.get(key.aggregate_type, key.aggregate_id);
       if (row === null) return [];
+      // Its state may stay sealed.
       const { stream_id, head, positions } = toStoredHead(row);
       const runOf = (run: number): Uint8Array =>
         run === Math.floor(head.version / runVersions)
@@ -156,51 +181,70 @@ function createEventReader(statements: Statements, archive: Archive) {
       if (next !== undefined && statements.eventsAt.get(JSON.stringify([next])) === null) {
         throw misplaced(key, after + rows.length + 1);
       }
-      return rows.map(toEvent);
+      return rows.map(open);
     },
 
     eventById: (event_id: Uint8Array): CommittedEvent | undefined => {
       const [row] = events(() => statements.eventById.iterate(event_id));
-      return row === undefined ? undefined : toEvent(row);
+      return row === undefined ? undefined : open(row);
     },
   };
 }
 
-function createSnapshotReader(statements: Statements, archive: Archive) {
+function createSnapshotReader({ statements, archive, opener }: Parts) {
   const settled = <T>(key: StreamKey, read: (place: StreamPlace) => T): T => {
     const { aggregate_type, aggregate_id } = key;
     const placeOf = () =>
-      statements.place.get(aggregate_type, aggregate_id) ?? { stream_id: 0, versions: 0 };
+      statements.place.get(aggregate_type, aggregate_id) ?? {
+        stream_id: 0,
+        versions: 0,
+        erased: 0,
+      };
     return settledRead({ key, placeOf, read });
+  };
+  /** Undefined for one that was erased a moment ago. */
+  const open = (row: SnapshotRow): Snapshot | undefined => {
+    const state = opener.state("snapshot", row);
+    if (state !== null) return toSnapshot({ ...row, state });
+    if (row.version <= opener.erasedOf(row.stream_id)) return undefined;
+    throw notOpened(`the snapshot of ${showKey(row)} at version ${row.version}`, row);
   };
   return {
     snapshotPage: (
       key: StreamKey,
       { after, limit, chars_max }: { after: number; limit: number; chars_max?: number },
     ): Snapshot[] =>
-      settled(key, ({ stream_id, versions }) => {
+      settled(key, ({ stream_id, versions, erased }) => {
         const { aggregate_type, aggregate_id } = key;
         // What is in the archive lies before what is not.
-        const all = function* (): Iterable<SnapshotRow> {
-          if (versions > after) {
-            for (const kept of archive.snapshots(stream_id, after, versions)) {
+        const all = function* (): Iterable<Snapshot> {
+          const first = Math.max(after, erased);
+          if (versions > first) {
+            const stream = { stream_id, aggregate_type, aggregate_id };
+            for (const kept of archive.snapshots(stream, first, versions)) {
               yield { aggregate_type, aggregate_id, ...kept };
             }
           }
           const from = Math.max(after, versions);
-          yield* statements.snapshotPage.iterate(aggregate_type, aggregate_id, from, limit);
+          const rows = statements.snapshotPage.iterate(aggregate_type, aggregate_id, from, limit);
+          for (const row of rows) {
+            const snapshot = open(row);
+            if (snapshot !== undefined) yield snapshot;
+          }
         };
-        return page(all(), { limit, chars_max, sizeOf: stateSize }).map(toSnapshot);
+        return page(all(), { limit, chars_max, sizeOf: snapshotSize });
       }),
 
     snapshotBefore: (key: StreamKey, version_max: number): Snapshot | undefined =>
-      settled(key, ({ stream_id, versions }) => {
+      settled(key, ({ stream_id, versions, erased }) => {
         const { aggregate_type, aggregate_id } = key;
         const row = statements.snapshotBefore.get(aggregate_type, aggregate_id, version_max);
-        if (row !== null) return toSnapshot(row);
-        if (versions === 0) return undefined;
-        const kept = archive.snapshotBefore(stream_id, Math.min(version_max, versions));
-        return kept === undefined ? undefined : { aggregate_type, aggregate_id, ...kept };
+        if (row !== null) return open(row);
+        if (versions <= erased) return undefined;
+        const stream = { stream_id, aggregate_type, aggregate_id };
+        const kept = archive.snapshotBefore(stream, Math.min(version_max, versions));
+        if (kept === undefined || kept.version <= erased) return undefined;
+        return { aggregate_type, aggregate_id, ...kept };
       }),
   };
 }
@@ -241,4 +285,5 @@ const misplaced = (key: StreamKey, version: number) =>
     { aggregate_type: key.aggregate_type, aggregate_id: key.aggregate_id, version },
   );
 
-const stateSize = (row: { state: string }): number => row.state.length;
+const stateSize = (row: StreamRow): number => row.sealed?.length ?? row.state.length;
+const snapshotSize = ({ state }: Snapshot): number => state.length;

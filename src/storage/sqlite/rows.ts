@@ -4,7 +4,7 @@
 import type { State, StreamHead } from "../../model/aggregate.ts";
 import type { Issuer } from "../../model/actor.ts";
 import type { AuditEntry } from "../../model/audit.ts";
-import type { Canonical } from "../../model/canonical.ts";
+import { canonicalOf, type Canonical } from "../../model/canonical.ts";
 import { dataCorrupted } from "../../model/error.ts";
 import type { CommittedEvent } from "../../model/event.ts";
 import { digestBytes, rootOf } from "../../model/merkle.ts";
@@ -12,6 +12,7 @@ import { keyText, type StreamKey } from "../../model/stream.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { Leaf } from "../storage.ts";
 import type { Trail } from "./audit.ts";
+import type { Body } from "./blocks.ts";
 import type { StoredHead } from "./heads.ts";
 import { restBytes } from "./positions.ts";
 import type { Direction } from "./steps.ts";
@@ -30,6 +31,10 @@ export interface EventRow {
   readonly payload: string | null;
   readonly note: string | null;
   readonly salt: Uint8Array | null;
+  /** All three, where they are sealed. */
+  readonly sealed: Uint8Array | null;
+  /** Of the stream: what is not after it has no body. */
+  readonly erased: number | null;
   readonly content_digest: Uint8Array;
   readonly hash: Uint8Array;
   readonly merkle_root: Uint8Array;
@@ -48,14 +53,19 @@ export interface StreamRow {
   readonly updated_at: string;
   readonly frontier: Uint8Array;
   readonly positions: Uint8Array;
+  /** Empty where it is sealed. */
   readonly state: string;
+  readonly sealed: Uint8Array | null;
 }
 
 export interface SnapshotRow {
   readonly aggregate_type: string;
   readonly aggregate_id: string;
+  readonly stream_id: number;
   readonly version: number;
+  /** Empty where it is sealed. */
   readonly state: string;
+  readonly sealed: Uint8Array | null;
   readonly merkle_root: Uint8Array;
   readonly created_at: string;
   readonly comment: string | null;
@@ -113,22 +123,25 @@ const areTextsOrNull = (values: readonly unknown[]): boolean =>
 const areCounts = (values: readonly unknown[]): boolean =>
   values.every((value) => Number.isSafeInteger(value) && Number(value) >= 0);
 
+/** Whether its body is gone for good, wherever it lay. */
+export const isErased = ({ version, erased }: Pick<EventRow, "version" | "erased">): boolean =>
+  version <= (erased ?? 0);
+
+/** What was sealed MUST be open by now. */
 export function toEvent(row: EventRow): CommittedEvent {
   const where = { position: row.position };
-  const { aggregate_type, aggregate_id, payload, salt, issued_group, issued_user } = row;
+  const { aggregate_type, aggregate_id, issued_group, issued_user } = row;
   if (aggregate_type === null || aggregate_id === null) {
     throw dataCorrupted(`event ${row.position} belongs to no stream`, where);
   }
-  if (payload === null || salt === null) {
-    throw dataCorrupted(`event ${row.position} has no body`, where);
-  }
+  const body = isErased(row) ? null : bodyOf(row, where);
   const shapely =
-    areBytes([row.event_id, salt], idBytes) &&
+    areBytes([row.event_id], idBytes) &&
     areBytes([row.content_digest, row.hash, row.merkle_root], digestBytes) &&
-    areTexts([aggregate_type, aggregate_id, payload, row.event_type, row.created_at]) &&
-    areTextsOrNull([issued_group, issued_user, row.note]) &&
+    areTexts([aggregate_type, aggregate_id, row.event_type, row.created_at]) &&
+    areTextsOrNull([issued_group, issued_user]) &&
     areCounts([row.position, row.version]);
-  if (!shapely) throw dataCorrupted(`event ${row.position} is malformed`, where);
+  if (!shapely) throw malformed(row);
   return {
     aggregate_type,
     aggregate_id,
@@ -137,27 +150,40 @@ export function toEvent(row: EventRow): CommittedEvent {
     event_type: row.event_type,
     created_at: row.created_at,
     issued_by: issuerOf(row),
-    // Stored text is canonical: it was decoded at the gate, and verify would notice a change.
-    payload: payload as Canonical,
-    note: row.note,
-    salt,
+    ...(body ?? { payload: canonicalOf(null), note: null, salt: new Uint8Array(0) }),
     content_digest: row.content_digest,
     hash: row.hash,
     merkle_root: row.merkle_root,
     position: row.position,
+    ...(body === null ? { erased: true } : {}),
   };
 }
 
+function bodyOf(row: EventRow, where: { position: number }): Body {
+  const { payload, note, salt } = row;
+  if (payload === null || salt === null) {
+    throw dataCorrupted(`event ${row.position} has no body`, where);
+  }
+  if (!areBytes([salt], saltBytes) || !areTexts([payload]) || !areTextsOrNull([note])) {
+    throw malformed(row);
+  }
+  // Stored text is canonical: it was decoded at the gate, and verify would notice a change.
+  return { payload: payload as Canonical, note, salt };
+}
+
+const malformed = ({ position }: { position: number }) =>
+  dataCorrupted(`event ${position} is malformed`, { position });
+
 export function toLeaf({ position, hash }: LeafRow): Leaf {
   if (areBytes([hash], digestBytes) && areCounts([position])) return { position, hash };
-  throw dataCorrupted(`event ${position} is malformed`, { position });
+  throw malformed({ position });
 }
 
 export function toHead(row: StreamRow): StreamHead {
   const { aggregate_type, aggregate_id, version, frontier, positions } = row;
   const shapely =
     areTexts([aggregate_type, aggregate_id, row.state, row.updated_at]) &&
-    areCounts([row.stream_id, version, row.archived]) &&
+    areCounts([row.stream_id, version, row.archived, row.erased]) &&
     areBytes([frontier], bitsOf(version) * digestBytes) &&
     areBytes([positions], restBytes(version));
   if (!shapely) {
@@ -198,7 +224,9 @@ export function toSnapshot(row: SnapshotRow): Snapshot {
     const what = `the snapshot of ${aggregate_type}/${aggregate_id} at version ${version}`;
     throw dataCorrupted(`${what} is malformed`, { aggregate_type, aggregate_id, version });
   }
-  return { ...row, state: row.state as State };
+  const { state, created_at, comment, merkle_root } = row;
+  const of = { aggregate_type, aggregate_id, version };
+  return { ...of, state: state as State, merkle_root, created_at, comment };
 }
 
 export function toLogTail(row: LogRow): LogTail {

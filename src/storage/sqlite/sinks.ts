@@ -15,8 +15,11 @@ import { closeThread, fromWire, openThread, startThread } from "./threads.ts";
 import { pack } from "./transfer.ts";
 import { createWriter, type Batch } from "./writer.ts";
 
-export function createInlineSink(database: Database, path: string): BatchSink {
-  const writer = createWriter(database);
+export function createInlineSink(
+  database: Database,
+  { path, dek }: Pick<FileOptions, "path" | "dek">,
+): BatchSink {
+  const writer = createWriter(database, dek);
   let commits = 0;
   let failed = false;
   const noting = <T>(work: () => T): T => {
@@ -66,6 +69,7 @@ export interface SinkWriter {
 interface FileOptions {
   readonly path: string;
   readonly durability: Durability;
+  readonly dek: Uint8Array | null;
 }
 
 /** Writes in a thread of its own: the main one answers and plans meanwhile. Wants a core for it. */
@@ -96,8 +100,8 @@ export async function createThreadWriter(options: FileOptions): Promise<SinkWrit
 }
 
 /** Writes here. */
-export function createLocalWriter(database: Database): SinkWriter {
-  const writer = createLogWriter(database);
+export function createLocalWriter(database: Database, dek: Uint8Array | null): SinkWriter {
+  const writer = createLogWriter(database, dek);
   // Callers that commit again at once would otherwise keep the copier's answers from coming in.
   // Always, so that commits resolve in their order.
   const turn = () => new Promise<void>((resolve) => setImmediate(resolve));

@@ -1,5 +1,5 @@
-// Every statement on the main file, and the pragmas. Its tables are in migrations.ts; archive.db
-// has both in sql-archive.ts. Nothing else in dbx knows SQL.
+// The statements on the main file, and the pragmas. Its tables are in migrations.ts, keys are in
+// sql-sealing.ts; archive.db has both in sql-archive.ts. Nothing else in dbx knows SQL.
 
 export const busyTimeout = (ms: number): string => `PRAGMA busy_timeout = ${ms}`;
 export const readApplicationId = `PRAGMA application_id`;
@@ -34,27 +34,28 @@ export const returnBody = `
   WHERE NOT EXISTS (SELECT 1 FROM body
     WHERE position = ?1 AND salt IS ?2 AND note IS ?3 AND payload IS ?4)`;
 export const returnSnapshot = `
-  INSERT INTO snapshot (stream_id, version, state, merkle_root, created_at, comment)
-  SELECT ?1, ?2, ?3, ?4, ?5, ?6
+  INSERT INTO snapshot (stream_id, version, state, sealed, merkle_root, created_at, comment)
+  SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
   WHERE NOT EXISTS (SELECT 1 FROM snapshot
-    WHERE stream_id = ?1 AND version = ?2 AND state IS ?3 AND merkle_root IS ?4
-      AND created_at IS ?5 AND comment IS ?6)`;
+    WHERE stream_id = ?1 AND version = ?2 AND state IS ?3 AND merkle_root IS ?5
+      AND created_at IS ?6 AND comment IS ?7)`;
 
 export const insertStream = `
   INSERT INTO stream (stream_id, aggregate_type, aggregate_id, version, archived, erased,
-    updated_at, frontier, positions, state)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+    updated_at, frontier, positions, state, sealed)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
 export const insertRun = `INSERT INTO run (stream_id, run, positions) VALUES (?, ?, ?)`;
 
 export const updateStream = `
   UPDATE stream SET
-    version = ?, archived = ?, erased = ?, updated_at = ?, frontier = ?, positions = ?, state = ?
+    version = ?, archived = ?, erased = ?, updated_at = ?, frontier = ?, positions = ?, state = ?,
+    sealed = ?
   WHERE stream_id = ?`;
 
 export const insertSnapshot = `
-  INSERT INTO snapshot (stream_id, version, state, merkle_root, created_at, comment)
-  VALUES (?, ?, ?, ?, ?, ?)`;
+  INSERT INTO snapshot (stream_id, version, state, sealed, merkle_root, created_at, comment)
+  VALUES (?, ?, ?, ?, ?, ?, ?)`;
 
 export const writeTokenUse = `
   INSERT INTO token_use (token_id, writes, expires_at, term) VALUES (?, ?, ?, ?)
@@ -125,7 +126,7 @@ export const readArchivedStreams = `
 export const anyArchived = `SELECT EXISTS (SELECT 1 FROM archive WHERE versions > 0) AS found`;
 /** Which stream it is, and how much of it is in the archive. */
 export const readPlace = `
-  SELECT stream.stream_id, coalesce(archive.versions, 0) AS versions
+  SELECT stream.stream_id, stream.erased, coalesce(archive.versions, 0) AS versions
   FROM stream LEFT JOIN archive ON archive.stream_id = stream.stream_id
   WHERE stream.aggregate_type = ? AND stream.aggregate_id = ?`;
 
@@ -137,10 +138,12 @@ export const readLogRow = `SELECT size, frontier, streams, keys FROM log WHERE o
 const eventColumns = `
   SELECT event.position, stream.aggregate_type, stream.aggregate_id, event.version, event.event_id,
     event.event_type, event.created_at, event.issued_group, event.issued_user, body.payload,
-    body.note, body.salt, event.content_digest, event.hash, event.merkle_root, event.stream_id
+    body.note, body.salt, sealed_body.sealed, stream.erased, event.content_digest, event.hash,
+    event.merkle_root, event.stream_id
   FROM event
   LEFT JOIN stream ON stream.stream_id = event.stream_id
-  LEFT JOIN body ON body.position = event.position`;
+  LEFT JOIN body ON body.position = event.position
+  LEFT JOIN sealed_body ON sealed_body.position = event.position`;
 
 export const readLogPage = `${eventColumns}
   WHERE event.position > ? ORDER BY event.position LIMIT ?`;
@@ -158,7 +161,7 @@ export const readEventById = `${eventColumns} WHERE event.event_id = ?`;
 
 const headColumns = `
   SELECT stream_id, aggregate_type, aggregate_id, version, archived, erased, updated_at, frontier,
-    positions, state
+    positions, state, sealed
   FROM stream`;
 
 export const readHead = `${headColumns} WHERE aggregate_type = ? AND aggregate_id = ?`;
@@ -173,16 +176,18 @@ export const readHeadsPageOf = `${headColumns}
   ORDER BY aggregate_id LIMIT ? OFFSET ?`;
 
 export const readSnapshotPage = `
-  SELECT stream.aggregate_type, stream.aggregate_id, snapshot.version, snapshot.state,
-    snapshot.merkle_root, snapshot.created_at, snapshot.comment
+  SELECT stream.aggregate_type, stream.aggregate_id, snapshot.stream_id, snapshot.version,
+    snapshot.state, snapshot.sealed, snapshot.merkle_root, snapshot.created_at, snapshot.comment
   FROM stream JOIN snapshot ON snapshot.stream_id = stream.stream_id
+    AND snapshot.version > stream.erased
   WHERE stream.aggregate_type = ? AND stream.aggregate_id = ? AND snapshot.version > ?
   ORDER BY snapshot.version LIMIT ?`;
 
 export const readSnapshotBefore = `
-  SELECT stream.aggregate_type, stream.aggregate_id, snapshot.version, snapshot.state,
-    snapshot.merkle_root, snapshot.created_at, snapshot.comment
+  SELECT stream.aggregate_type, stream.aggregate_id, snapshot.stream_id, snapshot.version,
+    snapshot.state, snapshot.sealed, snapshot.merkle_root, snapshot.created_at, snapshot.comment
   FROM stream JOIN snapshot ON snapshot.stream_id = stream.stream_id
+    AND snapshot.version > stream.erased
   WHERE stream.aggregate_type = ? AND stream.aggregate_id = ? AND snapshot.version <= ?
   ORDER BY snapshot.version DESC LIMIT 1`;
 
@@ -206,6 +211,9 @@ export const tableChecks: readonly string[] = [
   `PRAGMA integrity_check(event)`,
   `PRAGMA integrity_check(run)`,
   `PRAGMA integrity_check(body)`,
+  `PRAGMA integrity_check(sealed_body)`,
+  `PRAGMA integrity_check(data_key)`,
+  `PRAGMA integrity_check(sealing)`,
   `PRAGMA integrity_check(snapshot)`,
   `PRAGMA integrity_check(token_use)`,
   `PRAGMA integrity_check(log)`,
@@ -218,8 +226,29 @@ export const tableChecks: readonly string[] = [
 export const orphanChecks: readonly string[] = [
   `SELECT 'event ' || position || ' has no body' AS fault FROM event
     WHERE NOT EXISTS (SELECT 1 FROM body WHERE body.position = event.position)
+      AND NOT EXISTS (SELECT 1 FROM sealed_body WHERE sealed_body.position = event.position)
       AND NOT EXISTS (SELECT 1 FROM archive WHERE archive.stream_id = event.stream_id
-        AND archive.versions >= event.version) LIMIT ?`,
+        AND archive.versions >= event.version)
+      AND NOT EXISTS (SELECT 1 FROM stream WHERE stream.stream_id = event.stream_id
+        AND stream.erased >= event.version) LIMIT ?`,
+  `SELECT 'sealed body ' || position || ' has no event' AS fault FROM sealed_body
+    WHERE NOT EXISTS (SELECT 1 FROM event WHERE event.position = sealed_body.position) LIMIT ?`,
+  `SELECT 'body ' || position || ' is there in clear and sealed' AS fault
+    FROM body JOIN sealed_body USING (position) LIMIT ?`,
+  `SELECT 'body ' || position || ' is in clear, but the store is encrypted' AS fault
+    FROM body, sealing WHERE pending IS NOT 'encrypt' LIMIT ?`,
+  `SELECT 'the state of stream ' || stream_id || ' is in clear and sealed, or neither' AS fault
+    FROM stream WHERE (state = '') <> (sealed IS NOT NULL) LIMIT ?`,
+  `SELECT 'the snapshot at version ' || version || ' of stream ' || stream_id
+      || ' is in clear and sealed, or neither' AS fault
+    FROM snapshot WHERE (state = '') <> (sealed IS NOT NULL) LIMIT ?`,
+  `SELECT 'stream ' || stream_id || ' has something sealed, but no key' AS fault
+    FROM stream WHERE sealed IS NOT NULL
+      AND NOT EXISTS (SELECT 1 FROM data_key WHERE data_key.stream_id = stream.stream_id)
+    LIMIT ?`,
+  `SELECT 'the data key ' || stream_id || ' belongs to nothing' AS fault FROM data_key
+    WHERE NOT EXISTS (SELECT 1 FROM stream WHERE stream.stream_id = data_key.stream_id)
+      AND (stream_id <> 0 OR NOT EXISTS (SELECT 1 FROM sealing)) LIMIT ?`,
   `SELECT 'body ' || position || ' has no event' AS fault FROM body
     WHERE NOT EXISTS (SELECT 1 FROM event WHERE event.position = body.position) LIMIT ?`,
   `SELECT 'event ' || position || ' has no stream' AS fault FROM event
@@ -261,8 +290,10 @@ export const orphanChecks: readonly string[] = [
         ELSE pending NOT IN ('archive', 'restore') END LIMIT ?`,
   `SELECT 'body ' || event.position || ' is in the archive, too' AS fault
     FROM event JOIN archive ON archive.stream_id = event.stream_id
-      JOIN body ON body.position = event.position
-    WHERE archive.pending IS NULL AND event.version <= archive.versions LIMIT ?`,
+      LEFT JOIN body ON body.position = event.position
+      LEFT JOIN sealed_body ON sealed_body.position = event.position
+    WHERE archive.pending IS NULL AND event.version <= archive.versions
+      AND coalesce(body.position, sealed_body.position) IS NOT NULL LIMIT ?`,
   `SELECT 'the row of the log is missing' AS fault WHERE NOT EXISTS (SELECT 1 FROM log) LIMIT ?`,
 ];
 

@@ -7,7 +7,10 @@ import { assert } from "../../model/error.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { Trail } from "./audit.ts";
 import type { Fetched } from "./mover.ts";
+import type { Keyring } from "./keyring.ts";
+import { sealBody, stateColumns, type StreamRef } from "./sealed.ts";
 import * as sql from "./sql.ts";
+import { deleteSealedBodies, insertSealedBody } from "./sql-sealing.ts";
 import type { LogTail } from "./writer.ts";
 
 export type Direction = "archive" | "restore";
@@ -41,7 +44,7 @@ export type Step =
   /** A block comes back. */
   | {
       readonly kind: "fetch";
-      readonly stream_id: number;
+      readonly stream: StreamRef;
       readonly versions: { readonly before: number; readonly after: number };
       readonly bodies: Fetched["bodies"];
       readonly snapshots: readonly Snapshot[];
@@ -54,16 +57,19 @@ export const standsAlone = ({ kind }: Step): boolean =>
 type Of<Kind> = Extract<Step, { kind: Kind }>;
 
 /** Inside a transaction. Throws where a row is not as this process left it. */
-export function takeStep(database: Database, step: Step): void {
+export function takeStep(database: Database, step: Step, keyring: Keyring): void {
   switch (step.kind) {
     case "note":
       return note(database, step);
     case "keep":
-      database.run(sql.keepSnapshot, snapshotValues(step.stream_id, step.snapshot));
+      database.run(sql.keepSnapshot, snapshotValues(keyring, step));
       return;
     case "remove":
+      keyring.dropKey(step.stream_id);
       return remove(database, step);
     case "begin":
+      // The mover only reads, and seals under this one. A stream may be older than the encryption.
+      if (keyring.seals()) keyring.keyFor(step.stream_id);
       database.run(sql.beginMove, [step.stream_id, step.direction]);
       database.run(sql.flagStream, [1, step.stream_id]);
       return;
@@ -72,13 +78,17 @@ export function takeStep(database: Database, step: Step): void {
     case "stow":
       return stow(database, step);
     case "fetch":
-      return fetch(database, step);
+      return fetch(database, step, keyring);
   }
 }
 
-function snapshotValues(stream_id: number, snapshot: Snapshot) {
-  const { version, state, merkle_root, created_at, comment } = snapshot;
-  return [stream_id, version, state, merkle_root, created_at, comment];
+function snapshotValues(
+  keyring: Keyring,
+  { stream_id, snapshot }: { readonly stream_id: number; readonly snapshot: Snapshot },
+) {
+  const { version, merkle_root, created_at, comment } = snapshot;
+  const { state, sealed } = stateColumns(keyring, "snapshot", { ...snapshot, stream_id });
+  return [stream_id, version, state, sealed, merkle_root, created_at, comment];
 }
 
 function note(database: Database, { entry, before, after }: Of<"note">): void {
@@ -115,23 +125,31 @@ function stow(
 ): void {
   const counted = database.run(sql.countMoved, [after, stream_id, before, "archive"]);
   assert(counted.changes === 1, "the move is where this process left it");
-  const { changes } = database.run(sql.deleteBodies, [JSON.stringify(positions)]);
-  assert(changes === positions.length, "every body that moves was here");
+  const list = JSON.stringify(positions);
+  const plain = database.run(sql.deleteBodies, [list]).changes;
+  const { changes } = database.run(deleteSealedBodies, [list]);
+  assert(plain + changes === positions.length, "every body that moves was here");
   const deleted = database.run(sql.deleteSnapshots, [stream_id, before, after]);
   assert(deleted.changes === snapshots, "every snapshot that moves was here, and no other");
 }
 
 function fetch(
   database: Database,
-  { stream_id, versions: { before, after }, bodies, snapshots }: Of<"fetch">,
+  { stream, versions: { before, after }, bodies, snapshots }: Of<"fetch">,
+  keyring: Keyring,
 ): void {
+  const { stream_id, aggregate_type, aggregate_id } = stream;
   const counted = database.run(sql.countMoved, [after, stream_id, before, "restore"]);
   assert(counted.changes === 1, "the move is where this process left it");
-  using statement = database.prepare(sql.returnBody);
-  for (const { position, salt, note, payload } of bodies) {
-    statement.run(position, salt, note, payload);
+  const seals = keyring.seals();
+  using statement = database.prepare(seals ? insertSealedBody : sql.returnBody);
+  for (const body of bodies) {
+    const { position, salt, note, payload } = body;
+    const event = { aggregate_type, aggregate_id, ...body };
+    if (seals) statement.run(position, sealBody(keyring.keyFor(stream_id), event));
+    else statement.run(position, salt, note, payload);
   }
   for (const snapshot of snapshots) {
-    database.run(sql.returnSnapshot, snapshotValues(stream_id, snapshot));
+    database.run(sql.returnSnapshot, snapshotValues(keyring, { stream_id, snapshot }));
   }
 }

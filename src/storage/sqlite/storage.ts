@@ -5,6 +5,7 @@ import { failedPrecondition, type DbxError } from "../../model/error.ts";
 import type { Storage } from "../storage.ts";
 import type { Core } from "./core.ts";
 import { translated } from "./failure.ts";
+import type { Keyring } from "./keyring.ts";
 import type { Reader } from "./reader.ts";
 import { fromUuid } from "./rows.ts";
 
@@ -20,6 +21,8 @@ export interface SqliteStorage extends Storage {
 
 export interface Parts {
   readonly reader: Reader;
+  /** Of the connection that reads. */
+  readonly keyring: Keyring;
   /** Null: opened for reading. */
   readonly core: Core | null;
   readonly settings: Readonly<Record<string, string | number>>;
@@ -40,8 +43,8 @@ export function createSqliteStorage(parts: Parts): SqliteStorage {
     keepSnapshot: core?.keepSnapshot ?? refuseWrite,
     record: core?.record ?? refuseWrite,
     forgetErased: async () => undefined,
-    sealing: () => "none",
-    vault: null,
+    sealing: parts.keyring.sealing,
+    vault: parts.keyring.vault(),
     rotateKey: async () => {
       throw failedPrecondition("nothing is encrypted, so there is no key to rotate");
     },

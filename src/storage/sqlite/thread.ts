@@ -20,6 +20,8 @@ export type Request =
       readonly role: "writer" | "copier" | "checker" | "mover";
       readonly path: string;
       readonly durability: Durability;
+      /** Null for those who neither seal nor open, too. */
+      readonly dek: Uint8Array | null;
     }
   | { readonly kind: "write"; readonly packed: Packed }
   | { readonly kind: "alter"; readonly steps: readonly Step[] }
@@ -60,8 +62,8 @@ export interface WireError {
 
 type Handler = (request: Request) => Reply;
 
-function writing(database: Database): Handler {
-  const writer = createLogWriter(database);
+function writing(database: Database, dek: Uint8Array | null): Handler {
+  const writer = createLogWriter(database, dek);
   const told = ({ logBytes, fault, refused }: Written): Reply => ({
     ...{ kind: "written", logBytes },
     fault: fault === null ? null : toWire(fault),
@@ -109,16 +111,16 @@ function moving(mover: Mover): Handler {
   };
 }
 
-function opened({ role, path, durability }: Extract<Request, { kind: "open" }>): Handler {
-  if (role === "mover") return moving(createMover(path));
+function opened({ role, path, durability, dek }: Extract<Request, { kind: "open" }>): Handler {
+  if (role === "mover") return moving(createMover({ path, dek }));
   if (role === "checker") {
     const reading = connectReader(path, mainFormat);
     assert(reading !== undefined, "a database that is written to has its tables");
     return checking(reading.database, path);
   }
   const options = { format: mainFormat, durability, autocheckpoint: 0 };
-  const { database } = connectWriter(path, options);
-  return role === "writer" ? writing(database) : copying(database);
+  const { database } = connectWriter(path, { ...options, secure_delete: dek !== null });
+  return role === "writer" ? writing(database, dek) : copying(database);
 }
 
 function toWire(error: unknown): WireError {

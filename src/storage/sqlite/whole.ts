@@ -7,7 +7,7 @@ import { limits } from "../../model/limits.ts";
 import { showKey, type StreamKey } from "../../model/stream.ts";
 import type { Archive } from "./archive.ts";
 import { bodyOf, type Body } from "./blocks.ts";
-import type { EventRow } from "./rows.ts";
+import { isErased, type EventRow } from "./rows.ts";
 
 /** How often something that moves meanwhile is looked at. */
 const attemptsMax = 5;
@@ -54,8 +54,10 @@ export function wholeEvents({
   }
 }
 
-const isHere = (row: EventRow): boolean => row.payload !== null || row.salt !== null;
-const sizeOf = (row: EventRow): number => row.payload?.length ?? 0;
+/** Or nowhere, because it is erased. */
+const isHere = (row: EventRow): boolean =>
+  row.payload !== null || row.salt !== null || row.sealed !== null || isErased(row);
+const sizeOf = (row: EventRow): number => row.payload?.length ?? row.sealed?.length ?? 0;
 
 /** As many rows without body as are worth a look ahead. */
 function* upTo(rows: Iterable<EventRow>): Iterable<EventRow> {
@@ -83,7 +85,10 @@ function openBlocks(listed: readonly EventRow[], { archive, archivedOf }: Archiv
     const versions = archivedOf.get(row.stream_id)?.versions ?? 0;
     if (row.version > versions) return undefined;
     if (chars > blockCharsMax) return "later";
-    const block = archive.block(row.stream_id, row.version);
+    const { stream_id, aggregate_type, aggregate_id } = row;
+    // Without a stream it is no event, and whoever makes one of it says so.
+    if (aggregate_type === null || aggregate_id === null) return undefined;
+    const block = archive.block({ stream_id, aggregate_type, aggregate_id }, row.version);
     if (block === undefined) return undefined;
     chars += block.chars;
     for (const each of wanted.get(row.stream_id) ?? []) {
@@ -95,13 +100,14 @@ function openBlocks(listed: readonly EventRow[], { archive, archivedOf }: Archiv
   };
 }
 
-/** Which stream, and how many of its versions are in the archive. */
+/** Which stream, how many of its versions are in the archive, and how many are erased. */
 export interface StreamPlace {
   readonly stream_id: number;
   readonly versions: number;
+  readonly erased: number;
 }
 
-/** What `read` gives while the stream does not move. */
+/** What `read` gives while the stream does not move, and nothing of it is erased. */
 export function settledRead<T>({
   key,
   placeOf,
@@ -114,7 +120,8 @@ export function settledRead<T>({
   for (let attempt = 1; ; attempt++) {
     const place = placeOf();
     const value = read(place);
-    if (placeOf().versions === place.versions) return value;
+    const { versions, erased } = placeOf();
+    if (versions === place.versions && erased === place.erased) return value;
     if (attempt === attemptsMax) {
       throw unavailable(`${showKey(key)} is on its way to or from the archive; try again`);
     }
