@@ -8,7 +8,8 @@ import { canonicalize, canonicalOf } from "../model/canonical.ts";
 import { dataCorrupted, DbxError } from "../model/error.ts";
 import { sha256 } from "../model/merkle.ts";
 import { StagedEntries, type StagedEntry, type StagedEvent } from "../model/staged.ts";
-import { readDocument, replaceDocument } from "../storage/documents.ts";
+import { sealedDocument, type SealedDocument } from "../storage/documents.ts";
+import type { Vault } from "../storage/storage.ts";
 
 /** What the file holds, in its order. */
 export interface StagedContents {
@@ -31,7 +32,8 @@ export interface StagedFile {
  * Its contents stay in memory as long as the file looks unchanged, whoever wrote it: parsing takes
  * too long to be done for every step. Steps come one after the other.
  */
-export function openStaged(path: string): StagedFile {
+export function openStaged(path: string, vault: Vault | null): StagedFile {
+  const file = sealedDocument(path, vault);
   let seen: { readonly stamp: string; readonly contents: StagedContents } | null = null;
   return {
     async read() {
@@ -39,14 +41,14 @@ export function openStaged(path: string): StagedFile {
       const stamp = await stampOf(path);
       if (seen !== null && seen.stamp === stamp) return seen.contents;
       seen = null;
-      const contents = await readStaged(path);
+      const contents = await readStaged(file);
       if (stamp !== null) seen = { stamp, contents };
       return contents;
     },
     async write(events) {
       // Even a write that fails may have replaced the file.
       seen = null;
-      await writeStaged(path, events);
+      await writeStaged(file, events);
       const stamp = await stampOf(path);
       if (stamp !== null) seen = { stamp, contents: { events, derived: new Set() } };
     },
@@ -64,8 +66,8 @@ async function stampOf(path: string): Promise<string | null> {
 const envelope = levelsAround(StagedEntries);
 const empty = canonicalOf(null);
 
-async function readStaged(path: string): Promise<StagedContents> {
-  const text = (await readDocument(path)) ?? "";
+async function readStaged({ path, read }: SealedDocument): Promise<StagedContents> {
+  const text = (await read()) ?? "";
   if (text.trim() === "") return { events: [], derived: new Set() };
   const derived = new Set<string>();
   const events = parse(path, text).map((entry, index): StagedEvent => {
@@ -86,12 +88,12 @@ async function readStaged(path: string): Promise<StagedContents> {
   return { events, derived };
 }
 
-function writeStaged(path: string, events: readonly StagedEvent[]): Promise<void> {
+function writeStaged(file: SealedDocument, events: readonly StagedEvent[]): Promise<void> {
   const entries = events.map(({ aggregate_type, event_type, ...event }) =>
     textOf({ aggregate: aggregate_type, event: event_type, ...event }),
   );
   const text = entries.length === 0 ? "[]\n" : `[\n${entries.join(",\n")}\n]\n`;
-  return replaceDocument(path, text, { mode: 0o600 });
+  return file.replace(text);
 }
 
 /** One member on a line; a payload laid out over many lines could be a hundred times as long. */

@@ -71,7 +71,7 @@ interface StagingDeps extends StagingOptions {
  * left out of the list, and only counted in the answers of commit and discard.
  */
 export function createStaging(options: StagingOptions): Staging {
-  const deps = { ...options, file: openStaged(options.path) };
+  const deps = { ...options, file: openStaged(options.path, options.storage.vault) };
   const steps = createSteps({
     what: "steps of staging",
     steps_max: limits.staging_steps_max,

@@ -29,7 +29,7 @@ import {
 import { limits } from "../model/limits.ts";
 import { sha256 } from "../model/merkle.ts";
 import type { Allowance } from "../model/plan.ts";
-import { readDocument, replaceDocument } from "../storage/documents.ts";
+import { sealedDocument, type SealedDocument } from "../storage/documents.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { System } from "../system.ts";
 
@@ -89,9 +89,12 @@ export async function openTokens(options: {
   /** Where nothing can be written, keep-alive moves expiries in memory alone. */
   writable: boolean;
 }): Promise<Tokens> {
-  const { path, storage, system } = options;
+  const { storage, system } = options;
+  const file = sealedDocument(options.path, storage.vault);
   const definitions = new Map<TokenId, Definition>();
-  for (const definition of await readDefinitions(path)) definitions.set(definition.id, definition);
+  for (const definition of await readDefinitions(file)) definitions.set(definition.id, definition);
+  // It may be older than the encryption.
+  if (options.writable) await file.sealPlain();
   /** Where keep-alive has moved the end of a token's life, and which part of that is on disk. */
   const alive = new Map<TokenId, { expires_at: string; saved: string }>();
   const sessions = new Map<TokenId, { hash: Uint8Array; actor: Actor; expires_at: string }>();
@@ -204,9 +207,7 @@ export async function openTokens(options: {
 
   async function put(definition: Definition): Promise<void> {
     const next = new Map(definitions).set(definition.id, definition);
-    await replaceDocument(path, `${JSON.stringify([...next.values()], null, 2)}\n`, {
-      mode: 0o600,
-    });
+    await file.replace(`${JSON.stringify([...next.values()], null, 2)}\n`);
     // A new term: what keep-alive had moved in the one before no longer counts.
     if (definitions.get(definition.id)?.term !== definition.term) alive.delete(definition.id);
     definitions.set(definition.id, definition);
@@ -335,7 +336,7 @@ export async function openTokens(options: {
 }
 
 /** What the command line's events are issued by: no token may look like it. */
-const cliGroup = "cli";
+export const cliGroup = "cli";
 
 /** This machine's command line: it can read the data directory, so it may do everything. */
 export const cliActor = (user: string): Actor => ({
@@ -381,8 +382,8 @@ function toToken(
   };
 }
 
-async function readDefinitions(path: string): Promise<Definition[]> {
-  const text = await readDocument(path);
+async function readDefinitions({ path, read }: SealedDocument): Promise<Definition[]> {
+  const text = await read();
   if (text === null) return [];
   try {
     return decode(Definitions, JSON.parse(text));

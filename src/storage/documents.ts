@@ -6,6 +6,8 @@ import { randomBytes } from "node:crypto";
 import { open, readFile, realpath, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { dataCorrupted, unavailable } from "../model/error.ts";
+import { isSealed } from "./seal.ts";
+import type { Vault } from "./storage.ts";
 
 /** The text of the file without byte-order mark, or null where there is none. */
 export async function readDocument(path: string): Promise<string | null> {
@@ -51,6 +53,41 @@ export async function replaceDocument(
   } catch (cause) {
     throw unavailable(`cannot write ${path}`, { path, reason: codeOf(cause) }, { cause });
   }
+}
+
+/** A document that nobody reads without the key of the store, if that has one. */
+export interface SealedDocument {
+  readonly path: string;
+  /** Like `readDocument`. In clear is read, too: somebody may have put it there. */
+  read(): Promise<string | null>;
+  /** Like `replaceDocument`, readable for its owner alone. */
+  replace(text: string): Promise<void>;
+  /** Seals what is there in clear. */
+  sealPlain(): Promise<void>;
+}
+
+/** `vault` null: nothing is sealed. */
+export function sealedDocument(path: string, vault: Vault | null): SealedDocument {
+  // Bound in, so that one document does not open in the place of another.
+  const purpose = basename(path);
+  const replace = (text: string): Promise<void> =>
+    replaceDocument(path, vault?.seal(purpose, text) ?? text, { mode: 0o600 });
+  return {
+    path,
+    replace,
+    read: async () => {
+      const text = await readDocument(path);
+      if (text === null || !isSealed(text)) return text;
+      if (vault !== null) return vault.unseal(purpose, text);
+      throw dataCorrupted(`${path} is encrypted, but this store is not; it is of another one`, {
+        path,
+      });
+    },
+    sealPlain: async () => {
+      const text = vault === null ? null : await readDocument(path);
+      if (text !== null && !isSealed(text)) await replace(text);
+    },
+  };
 }
 
 /** Makes the names in a directory durable. Windows has no such call and needs none. */

@@ -216,7 +216,7 @@ test("a store opened for reading lists and changes nothing", async () => {
 test("what the file holds is parsed once, until somebody changes it", async () => {
   using dir = tempDir();
   const path = stagedPath(dir.path);
-  const file = openStaged(path);
+  const file = openStaged(path, null);
   expect((await file.read()).events).toEqual([]);
   writeFileSync(path, '[{"aggregate":"a","aggregate_id":"1","event":"noted"}]');
   const first = await file.read();
@@ -226,7 +226,7 @@ test("what the file holds is parsed once, until somebody changes it", async () =
   const written = await file.read();
   expect(written.events).toBe(first.events);
   expect(written.derived.size).toBe(0);
-  expect((await openStaged(path).read()).events).toEqual(first.events);
+  expect((await openStaged(path, null).read()).events).toEqual(first.events);
   writeFileSync(path, "[]");
   expect((await file.read()).events).toEqual([]);
   writeFileSync(path, "no");

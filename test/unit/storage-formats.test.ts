@@ -41,7 +41,12 @@ async function makeFirstFormat(directory: string): Promise<void> {
   old.run(`ATTACH '${path}' AS now`);
   old.run("DELETE FROM log");
   for (const table of ["stream", "event", "run", "body", "snapshot", "token_use", "log"]) {
-    old.run(`INSERT INTO ${table} SELECT * FROM now.${table}`);
+    // Later formats have added columns.
+    const columns = old
+      .query<{ name: string }, []>(`SELECT name FROM pragma_table_info('${table}', 'main')`)
+      .all()
+      .map(({ name }) => name);
+    old.run(`INSERT INTO ${table} SELECT ${columns.join()} FROM now.${table}`);
   }
   old.run("DETACH now");
   rmSync(path);
