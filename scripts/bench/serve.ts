@@ -30,7 +30,7 @@ async function serveDbx(directory: string, { grpc }: { grpc: boolean }): Promise
     threads: true,
     reload: null,
   });
-  const server = await startServer({ opened, config, log, version: "bench" });
+  const server = await startServer({ opened, config, log, system: realSystem, version: "bench" });
   const issuer = { group: "admin", user: "bench", grants, scope: null, token_id: null };
   const { token } = await opened.dbx.issueToken(issuer, { group: "admin", user: "bench" });
   console.log(JSON.stringify({ port: server.port, token }));

@@ -119,6 +119,11 @@ function assembleFrom(options: {
   const config = assemble(values);
   const base = values.get("data_dir")?.origin === "file" ? dirname(path) : shell.cwd;
   config.data_dir = expandHome(config.data_dir, { home: shell.home, base });
+  for (const name of ["cert", "key"] as const) {
+    const file = config.tls[name];
+    if (file === undefined) continue;
+    config.tls[name] = expandHome(file, { home: shell.home, base: dirname(path) });
+  }
   const origins = new Map([...values].map(([name, { origin }]) => [name, origin]));
   return { path, config: deepFreeze(config), warnings, origins };
 }

@@ -20,6 +20,11 @@ export const PidRecord = Type.Object({
   surfaces: Type.Optional(Type.Array(Type.String())),
   /** Where gRPC is served; the same as `port` where they share it. */
   grpc_port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535 })),
+  /** The address of HTTP, and that of gRPC where it is another one. */
+  bind_addr: Type.Optional(Type.String()),
+  grpc_bind_addr: Type.Optional(Type.String()),
+  /** Whether both are reached with TLS only; what runs on loopback for the command line is not. */
+  tls: Type.Optional(Type.Boolean()),
 });
 export type PidRecord = Static<typeof PidRecord>;
 

@@ -13,6 +13,7 @@ import { version } from "../version.ts";
 import { keepInFile, loadConfiguration, type Configuration, type Given } from "./configuration.ts";
 import { removePidFile, writePidFile } from "./daemon.ts";
 import { openLogFile } from "./log-file.ts";
+import { createReload } from "./reload.ts";
 import type { Shell } from "./shell.ts";
 
 export interface ServeOptions {
@@ -78,7 +79,7 @@ async function begin(options: ServeOptions, log: Log): Promise<Running> {
   });
   let server: Server;
   try {
-    server = await startServer({ opened, config, log, version });
+    server = await startServer({ opened, config, log, system: realSystem, version });
   } catch (error) {
     await opened.close();
     throw error;
@@ -90,6 +91,8 @@ async function begin(options: ServeOptions, log: Log): Promise<Running> {
       ...{ pid: process.pid, started_at: realSystem.now(), port, control_port },
       surfaces: surfacesOn(config.api),
       ...(grpc_port === null ? {} : { grpc_port }),
+      ...addressesOf(config),
+      tls: config.tls.cert !== undefined,
     });
     log.info("ready", { pid: process.pid, port, restrict: config.restrict });
   } catch (error) {
@@ -104,13 +107,23 @@ async function runToEnd(
   running: Running,
   { log, signals }: { log: Log; signals: Signals },
 ): Promise<number> {
-  const { opened } = running;
+  const { opened, server } = running;
+  const reload = createReload({ server, opened, log });
+  signals.onHangup(reload.ask);
   const failed = await Promise.race([opened.failure, signals.next("stopping", log)]);
+  await reload.close();
   if (failed instanceof DbxError) log.error("storage failed", { reason: failed.message });
   const ended = shutDown(running, () => log.info("stopped", {}));
   const forced = await Promise.race([ended, signals.next("forced to stop", log)]);
   if (forced === "signal") return interrupted;
   return failed instanceof DbxError ? statusOf.unavailable.exit : 0;
+}
+
+/** Where it is listened, for `dbx status`. */
+function addressesOf(config: Config): { bind_addr: string; grpc_bind_addr?: string } {
+  const { hostname } = httpEndpointOf(config);
+  const own = grpcEndpointOf(config);
+  return { bind_addr: hostname, ...(own === null ? {} : { grpc_bind_addr: own.hostname }) };
 }
 
 /**
@@ -141,14 +154,16 @@ async function shutDown(
 }
 
 interface Signals {
-  /** Resolves at the next SIGTERM, SIGINT or SIGHUP that nobody has waited for yet. */
+  /** Resolves at the next SIGTERM or SIGINT that nobody has waited for yet. */
   readonly next: (phrase: string, log: Log) => Promise<"signal">;
+  /** Calls at each SIGHUP from now on, and at once where one has come before. */
+  readonly onHangup: (ask: () => void) => void;
   readonly close: () => void;
 }
 
 /** Signals are taken from the first moment, so that one that comes during the start is not lost. */
 function watchSignals(): Signals {
-  const names = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+  const names = ["SIGTERM", "SIGINT"] as const;
   const arrived: string[] = [];
   let wake: ((name: string) => void) | null = null;
   const listener = (name: string) => {
@@ -157,23 +172,31 @@ function watchSignals(): Signals {
     wake = null;
   };
   for (const name of names) process.on(name, listener);
+  let hungUp = false;
+  let hangup = () => {
+    hungUp = true;
+  };
+  const onHangup = () => hangup();
+  process.on("SIGHUP", onHangup);
   return {
     next: async (phrase, log) => {
       const name = arrived.shift() ?? (await new Promise<string>((done) => (wake = done)));
       log.info(phrase, { signal: name });
       return "signal";
     },
-    close: () => names.forEach((name) => process.off(name, listener)),
+    onHangup(ask) {
+      hangup = ask;
+      if (hungUp) ask();
+    },
+    close() {
+      for (const name of names) process.off(name, listener);
+      process.off("SIGHUP", onHangup);
+    },
   };
 }
 
 function warnAtStart({ config, warnings }: Configuration, log: Log): void {
   for (const problem of warnings) log.warn("configuration", { problem });
-  if (config.data_encryption_key !== undefined) {
-    log.warn("encryption is off", {
-      reason: "a key is set, but this version does not encrypt yet",
-    });
-  }
   if (config.storage.durability === "normal") {
     log.warn("durability is normal", { risk: "a power cut may take the last commits" });
   }
@@ -182,6 +205,7 @@ function warnAtStart({ config, warnings }: Configuration, log: Log): void {
   if (shares && asked !== undefined && !asked.startsWith(`${config.bind_addr}:`)) {
     log.warn("gRPC shares the port of HTTP", { asked, address: config.bind_addr });
   }
+  if (config.tls.cert !== undefined) return;
   const risk = "tokens and data can be read on the way";
   const endpoints = [httpEndpointOf(config), grpcEndpointOf(config)];
   const open = endpoints.flatMap((endpoint) => endpoint?.hostname ?? []).filter(isReachable);

@@ -52,8 +52,12 @@ export const limits = {
   idle_seconds_max: 30,
   /** Connections to the shared port at a time; each takes three descriptors and its buffers. */
   connections_max: 8_192,
-  /** How long a connection may take to show which protocol it speaks. */
+  /** How long a connection may take to show which protocol it speaks, with TLS from its first byte. */
   preface_ms: 10_000,
+  /** How often the certificate's files are looked at; they hold once they are still for so long. */
+  tls_look_ms: 1_000,
+  /** A certificate with its chain, or its key: some kilobytes each. */
+  tls_file_bytes_max: 1_048_576,
   /** How long a browser may keep the answer to a preflight: most keep none for longer. */
   preflight_seconds: 7_200,
   /** Bytes that one side of a shared connection may be ahead of the other before it is paused. */

@@ -1,11 +1,12 @@
-// The shared port: HTTP/1.1 and cleartext HTTP/2 on one listener, told apart by their first bytes
-// and handed on, as they are, to the server behind that speaks them. It understands nothing of
-// either protocol beyond that. TLS belongs here: ALPN then tells what the preface tells now.
+// The shared port: HTTP/1.1 and HTTP/2 on one listener, told apart by ALPN or by their first bytes
+// and handed on, in clear, to the server behind that speaks them. It understands nothing of either
+// protocol beyond that. TLS ends here, where it is on.
 
 import { existsSync } from "node:fs";
 import type { Socket, SocketHandler } from "bun";
 import type { Log } from "../log.ts";
 import { createEnd, finish, join, send, sendMore, type End, type SpliceBounds } from "./splice.ts";
+import { beneath, protocolNamed, secure, type PortTls } from "./tls-socket.ts";
 
 /** Where a server listens. */
 export type Address =
@@ -17,13 +18,20 @@ export interface SharedPortOptions {
   /** The servers behind it. */
   readonly http1: Address;
   readonly http2: Address;
+  /** Null for none: then everything is in clear. */
+  readonly tls: PortTls | null;
   readonly log: Log;
   readonly bounds: SpliceBounds & { readonly connections_max: number; readonly preface_ms: number };
 }
 
 export interface SharedPort {
   readonly port: number;
-  readonly figures: () => { readonly connections: number; readonly connections_refused: number };
+  readonly figures: () => {
+    readonly connections: number;
+    readonly connections_refused: number;
+    /** Only with TLS. */
+    readonly tls_handshakes_failed?: number;
+  };
   /**
    * Takes no more connections and ends those that have not said what they want. Resolves when the
    * others have ended, which is the servers' business, or were cut off.
@@ -36,6 +44,8 @@ export interface SharedPort {
 interface Newcomer {
   /** What it has sent. The socket is paused once that tells the protocol, so it stays small. */
   early: Uint8Array;
+  /** What it has agreed to in its handshake; null where the first bytes tell. */
+  agreed: "http1" | "http2" | null;
   /** Ends it when it takes too long; null when the protocol is known. */
   deadline: Timer | null;
   /** It has shut down its writing half. */
@@ -44,7 +54,7 @@ interface Newcomer {
 
 /** Listens when it returns. Throws what `Bun.listen` throws. */
 export function listenShared(options: SharedPortOptions): SharedPort {
-  const { hostname, port, log, bounds } = options;
+  const { hostname, port, log, bounds, tls } = options;
   // A server may take its time, and tells its clients itself when they wait in vain.
   const patient = { ...bounds, stall_seconds_max: 0 };
   const clients = new Set<End>();
@@ -55,6 +65,7 @@ export function listenShared(options: SharedPortOptions): SharedPort {
   const unserved = countThem((count, reason) => {
     log.warn("no server behind the port", { reason, unserved: count });
   });
+  let handshakes_failed = 0;
   let lost = false;
   const emptied = Promise.withResolvers<void>();
   let closing = false;
@@ -63,8 +74,10 @@ export function listenShared(options: SharedPortOptions): SharedPort {
     const { early } = newcomer;
     newcomer.early = early.length === 0 ? piece : Buffer.concat([early, piece]);
     if (newcomer.deadline === null) return;
-    const protocol = protocolOf(newcomer.early);
-    if (protocol === null) return;
+    const shown = protocolOf(newcomer.early);
+    // ALPN alone would let somebody who says nothing more stay.
+    if (shown === null && newcomer.agreed !== "http1") return;
+    const protocol = newcomer.agreed ?? shown ?? "http1";
     clearTimeout(newcomer.deadline);
     newcomer.deadline = null;
     // Whatever else it sends waits in the kernel until there is somebody to take it.
@@ -99,53 +112,72 @@ export function listenShared(options: SharedPortOptions): SharedPort {
     });
   }
 
+  const handlers: SocketHandler<End> = {
+    handshake(socket, success) {
+      if (!success) {
+        handshakes_failed++;
+        log.debug("handshake failed", { address: socket.remoteAddress });
+        return;
+      }
+      const newcomer = newcomers.get(socket.data);
+      if (newcomer !== undefined) newcomer.agreed = protocolNamed(socket.alpnProtocol);
+    },
+    data({ data: client }, piece) {
+      if (client.other !== null) return send(client.other, piece);
+      const newcomer = newcomers.get(client);
+      if (newcomer !== undefined) hear(client, newcomer, piece);
+    },
+    drain: ({ data: client }) => sendMore(client),
+    end({ data: client }) {
+      const newcomer = newcomers.get(client);
+      if (client.other !== null) finish(client.other, "half");
+      else if (newcomer?.deadline === null) newcomer.ended = true;
+      else client.socket.end();
+    },
+    close({ data: client }) {
+      clearTimeout(newcomers.get(client)?.deadline ?? undefined);
+      newcomers.delete(client);
+      clients.delete(client);
+      const server = client.other;
+      if (server !== null) {
+        server.other = null;
+        server.socket.terminate();
+      }
+      if (closing && clients.size === 0) emptied.resolve();
+    },
+    timeout: (socket) => socket.terminate(),
+    error: (socket) => socket.terminate(),
+  };
+
   const listener = Bun.listen<End>({
     hostname,
     port,
     allowHalfOpen: true,
     socket: {
-      open(socket) {
-        const client = createEnd(socket, bounds);
-        socket.data = client;
+      ...(tls === null ? handlers : beneath),
+      open(accepted) {
+        accepted.data = createEnd(accepted, bounds);
         if (clients.size >= bounds.connections_max) {
-          refusals.count(socket.remoteAddress);
-          return socket.terminate();
+          refusals.count(accepted.remoteAddress);
+          return accepted.terminate();
         }
+        const socket = tls === null ? accepted : secure(accepted, { ...tls, socket: handlers });
+        const client = tls === null ? accepted.data : createEnd(socket, bounds);
+        socket.data = client;
         clients.add(client);
         const deadline = setTimeout(() => socket.end(), bounds.preface_ms);
-        newcomers.set(client, { early: nothing, deadline, ended: false });
+        newcomers.set(client, { early: nothing, agreed: null, deadline, ended: false });
       },
-      data({ data: client }, piece) {
-        if (client.other !== null) return send(client.other, piece);
-        const newcomer = newcomers.get(client);
-        if (newcomer !== undefined) hear(client, newcomer, piece);
-      },
-      drain: ({ data: client }) => sendMore(client),
-      end({ data: client }) {
-        const newcomer = newcomers.get(client);
-        if (client.other !== null) finish(client.other, "half");
-        else if (newcomer?.deadline === null) newcomer.ended = true;
-        else client.socket.end();
-      },
-      close({ data: client }) {
-        clearTimeout(newcomers.get(client)?.deadline ?? undefined);
-        newcomers.delete(client);
-        clients.delete(client);
-        const server = client.other;
-        if (server !== null) {
-          server.other = null;
-          server.socket.terminate();
-        }
-        if (closing && clients.size === 0) emptied.resolve();
-      },
-      timeout: (socket) => socket.terminate(),
-      error: (socket) => socket.terminate(),
     },
   });
 
   return {
     port: listener.port,
-    figures: () => ({ connections: clients.size, connections_refused: refusals.total() }),
+    figures: () => ({
+      connections: clients.size,
+      connections_refused: refusals.total(),
+      ...(tls === null ? {} : { tls_handshakes_failed: handshakes_failed }),
+    }),
     close() {
       if (!closing) listener.stop();
       closing = true;

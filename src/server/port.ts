@@ -5,16 +5,20 @@ import { grpcEndpointOf, httpEndpointOf, type Config, type Endpoint } from "../m
 import { limits } from "../model/limits.ts";
 import { connectionsWithin, readProcessLimits } from "./descriptors.ts";
 import type { Grpc } from "./grpc/grpc.ts";
+import { assert } from "../model/error.ts";
 import { cannotListen, listenHttp, portOf, type HttpListener } from "./http.ts";
 import { listenShared, type Address, type SharedPort, type SharedPortOptions } from "./listener.ts";
 import { makePlaces } from "./places.ts";
 import type { RestOptions } from "./rest.ts";
+import type { AlpnName, PortTls } from "./tls-socket.ts";
 
 export interface PortOptions {
   readonly config: Pick<Config, "port" | "bind_addr" | "api" | "grpc">;
   readonly http: RestOptions;
   /** Null where gRPC is off. */
   readonly grpc: Grpc | null;
+  /** The certificate for the next connection; null without TLS. */
+  readonly pair: PortTls["pair"] | null;
   readonly log: Log;
 }
 
@@ -34,11 +38,13 @@ export interface PublicPort {
  * cannot; nothing is left listening then.
  */
 export function openPort(options: PortOptions): Promise<PublicPort> {
-  const { grpc, config } = options;
+  const { grpc, config, pair } = options;
   const own = grpcEndpointOf(config);
-  return grpc === null || own !== null
+  const apart = grpc === null || own !== null;
+  // TLS ends in the front, so whoever wants it has one.
+  return apart && pair === null
     ? openApart(options, own ?? httpEndpointOf(config))
-    : openShared(options, grpc);
+    : openBehind(options);
 }
 
 /** Each where it was asked for, with nothing between it and its clients. */
@@ -63,35 +69,73 @@ async function openApart(
   }
 }
 
-async function openShared({ config, http, log }: PortOptions, grpc: Grpc): Promise<PublicPort> {
+/** Fronts to which all clients come: one that both share, or one each. */
+async function openBehind(options: PortOptions): Promise<PublicPort> {
+  const { http, grpc } = options;
   const connections_max = connectionsWithin(readProcessLimits());
   const places = makePlaces(process.platform);
+  const fronts: SharedPort[] = [];
   let listener: HttpListener | null = null;
-  let shared: SharedPort;
+  const leave = async (): Promise<void> => {
+    await Promise.all([...fronts.map(({ close }) => close()), listener?.stop(), grpc?.stop()]);
+    places.remove();
+  };
   try {
     listener = listenHttp({ ...http, address: places.http1 });
-    const http2 = await listenGrpc(grpc, places.http2);
-    const bounds = { ...limits, connections_max };
-    shared = listenAt(httpEndpointOf(config), { http1: listener.address, http2, log, bounds });
+    const http2 = grpc === null ? null : await listenGrpc(grpc, places.http2);
+    const wanted = frontsOf(options.config, { http1: listener.address, http2 });
+    for (const { endpoint, alpn, ...servers } of wanted) {
+      const bounds = { ...limits, connections_max: Math.ceil(connections_max / wanted.length) };
+      const tls = options.pair === null ? null : { pair: options.pair, alpn };
+      fronts.push(listenAt(endpoint, { ...servers, tls, log: options.log, bounds }));
+    }
   } catch (thrown) {
-    await Promise.all([listener?.stop(), grpc.stop()]);
-    places.remove();
+    await leave();
     throw thrown;
   }
-  const behind = listener;
+  const [first, second] = fronts;
+  assert(first !== undefined, "there is always a front for HTTP");
   return {
-    port: shared.port,
-    grpc_port: shared.port,
+    port: first.port,
+    grpc_port: grpc === null ? null : (second ?? first).port,
     connections_max,
-    figures: shared.figures,
+    figures: () => sumOf(fronts.map(({ figures }) => figures())),
     async stop() {
       // Whoever still takes his answer has the time that those have whose answer is being made.
-      const timer = setTimeout(shared.cut, limits.drain_ms);
-      await Promise.all([shared.close(), behind.stop(), grpc.stop()]);
+      const timer = setTimeout(() => fronts.forEach(({ cut }) => cut()), limits.drain_ms);
+      await leave();
       clearTimeout(timer);
-      places.remove();
     },
   };
+}
+
+interface Front {
+  readonly endpoint: Endpoint;
+  /** Who gets what looks like HTTP/1.1, and like HTTP/2: the same where only one is served. */
+  readonly http1: Address;
+  readonly http2: Address;
+  readonly alpn: readonly AlpnName[];
+}
+
+/** The front for HTTP first. */
+function frontsOf(
+  config: PortOptions["config"],
+  { http1, http2 }: { readonly http1: Address; readonly http2: Address | null },
+): Front[] {
+  const endpoint = httpEndpointOf(config);
+  const own = grpcEndpointOf(config);
+  const http: Front = { endpoint, http1, http2: http1, alpn: ["http/1.1"] };
+  if (http2 === null) return [http];
+  if (own === null) return [{ endpoint, http1, http2, alpn: ["http/1.1", "h2"] }];
+  return [http, { endpoint: own, http1: http2, http2, alpn: ["h2"] }];
+}
+
+function sumOf(figures: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const sums: Record<string, number> = {};
+  for (const [name, value] of figures.flatMap(Object.entries<number>)) {
+    sums[name] = (sums[name] ?? 0) + value;
+  }
+  return sums;
 }
 
 async function listenGrpc(grpc: Grpc, address: Address): Promise<Address> {

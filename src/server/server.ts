@@ -3,6 +3,7 @@
 
 import type { Dbx } from "../api/dbx.ts";
 import type { Live } from "../api/live.ts";
+import type { System } from "../system.ts";
 import type { Log } from "../log.ts";
 import type { Actor } from "../model/actor.ts";
 import { grpcEndpointOf, httpEndpointOf, surfacesOn, type Config } from "../model/config.ts";
@@ -15,11 +16,12 @@ import { docsMounts } from "./docs.ts";
 import { graphqlMounts } from "./graphql/graphql.ts";
 import { createGrpc } from "./grpc/grpc.ts";
 import { listenHttp, portOf, type HttpListener } from "./http.ts";
-import { openPort } from "./port.ts";
+import { openPort, type PublicPort } from "./port.ts";
 import type { RestOptions } from "./rest.ts";
 import { createSessions } from "./session.ts";
 import { streamMounts } from "./stream.ts";
 import type { SurfaceOptions } from "./surface.ts";
+import { openCertificates, pairPathsOf, type Certificates } from "./tls.ts";
 
 /** The part of an opened store that the surfaces use. */
 export interface Served {
@@ -29,13 +31,17 @@ export interface Served {
   readonly openSession: (user: string) => { readonly token: string; readonly expires_at: string };
   /** Null where nobody may prove anything. */
   readonly machineKey: Uint8Array | null;
-  readonly settings: () => Pick<Config, "payload_limit" | "list_page_size" | "page_limit">;
+  readonly settings: () => Pick<
+    Config,
+    "payload_limit" | "list_page_size" | "page_limit"
+  >;
 }
 
 export interface StartOptions {
   readonly opened: Served;
-  readonly config: Pick<Config, "port" | "bind_addr" | "api" | "grpc" | "cors">;
+  readonly config: Pick<Config, "port" | "bind_addr" | "api" | "grpc" | "cors" | "tls">;
   readonly log: Log;
+  readonly system: Pick<System, "now">;
   readonly version: string;
 }
 
@@ -44,6 +50,8 @@ export interface Server {
   /** The same as `port` where gRPC shares it; null where gRPC is off. */
   readonly grpc_port: number | null;
   readonly control_port: number;
+  /** Reads the certificate's files now; nothing without TLS. Never throws. */
+  readonly reloadCertificate: () => void;
   /** Stops accepting, lets running requests finish for `drain_ms` at most. May be called again. */
   readonly stop: () => Promise<void>;
 }
@@ -58,18 +66,30 @@ export async function startServer(options: StartOptions): Promise<Server> {
   const { opened, config, log, version } = options;
   const stopping = new AbortController();
   const counts: Count[] = [];
+  const certificates = certificatesOf(options);
   const shared = sharedOf(options, { counts, stopping: stopping.signal });
-  const publicPort = await openPort({
-    config,
-    http: publicHttp(shared, options),
-    grpc: config.api.grpc ? createGrpc(shared) : null,
-    log,
-  });
+  let publicPort: PublicPort;
+  try {
+    publicPort = await openPort({
+      config,
+      http: publicHttp(shared, options),
+      grpc: config.api.grpc ? createGrpc(shared) : null,
+      pair: certificates?.current ?? null,
+      log,
+    });
+  } catch (thrown) {
+    certificates?.close();
+    throw thrown;
+  }
   counts.push(publicPort.figures);
+  if (certificates !== null) {
+    counts.push(() => ({ tls_expires_at: certificates.current().expires_at }));
+  }
   let control: HttpListener;
   try {
     control = listenControl(shared, opened);
   } catch (thrown) {
+    certificates?.close();
     await publicPort.stop();
     throw thrown;
   }
@@ -80,6 +100,7 @@ export async function startServer(options: StartOptions): Promise<Server> {
       ? {}
       : { grpc: (grpcEndpointOf(config) ?? httpEndpointOf(config)).hostname, grpc_port }),
     ...(connections_max === null ? {} : { connections_max }),
+    tls: certificates !== null,
     version,
   });
 
@@ -88,8 +109,10 @@ export async function startServer(options: StartOptions): Promise<Server> {
     port,
     grpc_port,
     control_port: portOf(control.address),
+    reloadCertificate: () => certificates?.reload(),
     stop() {
       stopping.abort();
+      certificates?.close();
       stopped ??= Promise.all([publicPort.stop(), control.stop()]).then(() => {
         log.info("stopped listening", { port });
       });
@@ -98,7 +121,14 @@ export async function startServer(options: StartOptions): Promise<Server> {
   };
 }
 
-type Count = () => Record<string, number>;
+/** Null without TLS. */
+function certificatesOf({ config, log, system }: StartOptions): Certificates | null {
+  const paths = pairPathsOf(config);
+  if (paths === null) return null;
+  return openCertificates({ paths, log, now: system.now, look_ms: limits.tls_look_ms });
+}
+
+type Count = () => Record<string, number | string>;
 
 /** What all surfaces are handed. In: where counts for the status are put, and the end to come. */
 function sharedOf(

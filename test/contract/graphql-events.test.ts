@@ -8,6 +8,7 @@ import { silentLog } from "../../src/log.ts";
 import { createTurns } from "../../src/server/graphql/exchange.ts";
 import { createExecutor } from "../../src/server/graphql/executor.ts";
 import { startServer } from "../../src/server/server.ts";
+import { realSystem } from "../../src/system.ts";
 import { bodyOf, post, subscribe } from "../support/graphql.ts";
 import { killAndResume } from "../support/live.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
@@ -232,6 +233,7 @@ test("a client that takes nothing stops our reading, and costs the writer nothin
     opened: { ...store, live: { followLog: counted } },
     config: testConfig(dir.path),
     log: silentLog,
+    system: realSystem,
     version: "test",
   });
   const { token } = await store.dbx.issueToken(root, { group: "admin", user: "jane" });

@@ -10,6 +10,7 @@ import { DbxError } from "../../src/model/error.ts";
 import type { Config } from "../../src/model/config.ts";
 import { makeDirectory, makePlaces } from "../../src/server/places.ts";
 import { startServer } from "../../src/server/server.ts";
+import { realSystem } from "../../src/system.ts";
 import { grpcHealth, prefaceText } from "../support/port.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 import { connectRaw, requestText } from "../support/server-raw.ts";
@@ -157,6 +158,7 @@ describe("an address of its own for gRPC", () => {
       opened: server.store,
       config: testConfig(server.directory, { port, ...gRpcAt(bind_addr) }),
       log: silentLog,
+      system: realSystem,
       version: "test",
     });
     const error = await starting.then(

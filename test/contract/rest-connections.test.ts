@@ -7,6 +7,7 @@ import { DbxError } from "../../src/model/error.ts";
 import { limits } from "../../src/model/limits.ts";
 import { silentLog } from "../../src/log.ts";
 import { startServer } from "../../src/server/server.ts";
+import { realSystem } from "../../src/system.ts";
 import { testConfig } from "../support/store.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 import { connectRaw, requestText, type RawConnection } from "../support/server-raw.ts";
@@ -283,6 +284,7 @@ describe("addresses", () => {
         opened: server.store,
         config: testConfig(server.directory, config),
         log: silentLog,
+        system: realSystem,
         version: "test",
       });
       await started.stop();

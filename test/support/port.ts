@@ -85,6 +85,7 @@ export function openTestPort(
   bounds: Partial<SharedPortOptions["bounds"]> = {},
   /** Where the servers behind listen: on loopback it is on Windows. */
   behind: "sockets" | "loopback" = "sockets",
+  tls: SharedPortOptions["tls"] = null,
 ): TestPort {
   const dir = tempDir();
   const lines: string[] = [];
@@ -113,6 +114,7 @@ export function openTestPort(
     port: 0,
     http1: http1.address,
     http2: http2.address,
+    tls,
     log,
     bounds: { ...limits, ...bounds },
   });

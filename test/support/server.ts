@@ -63,7 +63,7 @@ export async function startTestServer(
     write: (line) => void lines.push(line),
   });
   const config = testConfig(dir.path, over.config);
-  const options = { opened: store, config, version: "test" };
+  const options = { opened: store, config, system: realSystem, version: "test" };
   const server = await startServer({ ...options, log: over.log ?? log });
   const { token } = await store.dbx.issueToken(root, { group: "admin", user: "jane" });
 

@@ -13,6 +13,7 @@ import type { Config } from "../../src/model/config.ts";
 import { DbxError } from "../../src/model/error.ts";
 import type { EventRecord } from "../../src/model/event.ts";
 import { startServer } from "../../src/server/server.ts";
+import { realSystem } from "../../src/system.ts";
 import type { System } from "../../src/system.ts";
 import { openStore, root, testConfig, type TestStore } from "./store.ts";
 import { tempDir } from "./temp.ts";
@@ -95,6 +96,7 @@ export async function openWorld(
     opened: store,
     config: testConfig(dir.path, config),
     log: createLog({ least: "debug", now: () => "now", write }),
+    system: realSystem,
     version: "test",
   });
   const { token } = await store.dbx.issueToken(root, { group: "admin", user: "jane" });

@@ -137,28 +137,31 @@ const isEnding = (data_dir: string): Promise<boolean> =>
   becomesTrue(async () => (await findServer(data_dir)).state !== "running", limits.settle_ms);
 
 /** Never lets anybody believe that a key in the configuration encrypts what is on the disk. */
-function encryptionOf({ encrypted }: Answer<"serverStatus">, config: Config): string {
+function encryptionOf({ encrypted, figures }: Answer<"serverStatus">, config: Config): string {
   if (encrypted) return "on";
+  if (figures["sealing"] === "partly") return "partly (what is older than the key is in clear)";
   return config.data_encryption_key === undefined
     ? "off"
-    : "off (a key is set, but this version does not encrypt yet)";
+    : "off (a key is set; it is used from the next start)";
 }
 
 function statusWords(
-  { pid, port, started_at, surfaces, grpc_port }: PidRecord,
+  record: PidRecord,
   told: { server: Answer<"serverStatus">; config: Config; encryption: string },
 ): string {
   const { server, config, encryption } = told;
-  const { schemas_fault } = server.figures;
+  const { pid, port, started_at, surfaces } = record;
+  const { schemas_fault, tls_expires_at } = server.figures;
   const rows = {
     version: server.version,
     data_dir: config.data_dir,
     ...(surfaces === undefined ? {} : { surfaces: surfaces.join(", ") || "none" }),
-    ...(grpc_port === undefined
+    ...(record.bind_addr === undefined ? {} : { http: addressOf(record.bind_addr, port) }),
+    ...grpcWords(record),
+    // The day on which clients stop believing it must not surprise anybody.
+    ...(record.tls === undefined
       ? {}
-      : {
-          grpc: grpc_port === port ? `on port ${port}, shared with HTTP` : `on port ${grpc_port}`,
-        }),
+      : { tls: record.tls ? `on, certificate until ${tls_expires_at}` : "off" }),
     durability: server.durability,
     encryption,
     position: server.position,
@@ -171,6 +174,16 @@ function statusWords(
       `up for ${uptimeOf(started_at)} (since ${started_at})`,
     ...Object.entries(rows).map(([name, value]) => `  ${name}: ${value}`),
   ].join("\n");
+}
+
+const addressOf = (hostname: string, port: number): string =>
+  hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+
+function grpcWords({ port, grpc_port, grpc_bind_addr }: PidRecord): { grpc?: string } {
+  if (grpc_port === undefined) return {};
+  if (grpc_port === port) return { grpc: `on port ${port}, shared with HTTP` };
+  if (grpc_bind_addr === undefined) return { grpc: `on port ${grpc_port}` };
+  return { grpc: addressOf(grpc_bind_addr, grpc_port) };
 }
 
 export const destroy = command({
