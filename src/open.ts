@@ -52,6 +52,8 @@ export interface Opened {
   /** 32 random bytes from `<data_dir>/machine.key` (mode 0600); null before the first opening for writing. */
   readonly machineKey: Uint8Array | null;
   readonly settings: () => Settings;
+  /** Encrypts what is older than the key; as the storage's. A server begins it by itself. */
+  readonly sealOlder: SqliteStorage["sealOlder"];
   /** Resolves when the disk failed: from then on nothing is written, and the process should end. Never rejects. */
   readonly failure: Promise<DbxError>;
   /** Finishes what was accepted, then closes the storage. May be called again. */
@@ -74,11 +76,15 @@ export async function open(options: OpenOptions): Promise<Opened> {
     dek: dekOf(config),
   });
   try {
-    log.info("storage open", { directory: config.data_dir, access, ...storage.settings });
+    const sealing = storage.sealing();
+    const { data_dir: directory } = config;
+    log.info("storage open", { directory, access, sealing, ...storage.settings });
     const { moves_pending } = await storage.figures();
     if (access === "write" && Number(moves_pending) > 0)
       log.info("archive moves go on", { moves_pending: String(moves_pending) });
-    return await assemble(options, storage);
+    const opened = await assemble(options, storage);
+    if (access === "write" && options.threads) void sealInBackground(storage, log);
+    return opened;
   } catch (error) {
     await storage.close();
     throw error;
@@ -87,6 +93,20 @@ export async function open(options: OpenOptions): Promise<Opened> {
 
 const dekOf = ({ data_encryption_key }: Config): Uint8Array | null =>
   data_encryption_key === undefined ? null : Uint8Array.fromBase64(data_encryption_key);
+
+/** What was written before there was a key, while others are served. */
+async function sealInBackground(storage: SqliteStorage, log: Log): Promise<void> {
+  if (storage.sealing() !== "partly") return;
+  log.info("encrypting what is older than the key", {});
+  try {
+    await storage.sealOlder(() => undefined);
+    log.info("everything is encrypted", {});
+  } catch (error) {
+    // It goes on at the next start; until then the status says that not everything is encrypted.
+    const reason = error instanceof Error ? error.message : String(error);
+    log.warn("encrypting is interrupted", { reason });
+  }
+}
 
 /** Reading makes nothing: a mistyped directory must not verify as an empty store. */
 async function requireDirectory(data_dir: string): Promise<void> {
@@ -160,6 +180,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
       ...live.figures(),
       ...(await storage.figures()),
       ...schemas.figures(),
+      sealing: storage.sealing(),
     },
   });
   const closeAll = async (): Promise<void> => {
@@ -187,6 +208,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
         ? await ensureMachineKey(data_dir, system.random)
         : await readMachineKey(data_dir),
     settings: settings.current,
+    sealOlder: storage.sealOlder,
     failure: storage.failure,
     close: () => (closing ??= closeAll()),
   };

@@ -142,16 +142,25 @@ const anyCommand: fc.Arbitrary<Command> = fc.oneof(
   { weight: 1, arbitrary: fc.constant({ kind: "reopen" as const }) },
 );
 
-for (const threads of [false, "copier", "both"] as const) {
-  const runs = threads === false ? 120 : 30;
-  test(`sqlite, threads: ${threads}, agrees with memory (SEED=${seed})`, async () => {
+const dek = new Uint8Array(32).fill(7);
+const ways = [
+  { threads: false, dek: null, runs: 120 },
+  { threads: "copier", dek: null, runs: 30 },
+  { threads: "both", dek: null, runs: 30 },
+  { threads: false, dek, runs: 60 },
+  { threads: "both", dek, runs: 20 },
+] as const;
+
+for (const { runs, ...way } of ways) {
+  const name = `${way.dek === null ? "" : "sealed, "}threads: ${way.threads}`;
+  test(`sqlite, ${name}, agrees with memory (SEED=${seed})`, async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(anyCommand, { maxLength: 12 }),
         fc.constantFrom(1, 3, 1000),
         (commands, heads_max) =>
           // What is compared does not depend on when the disk has it; fsyncs would only take time.
-          agree(commands, { heads_max, threads, durability: "normal" }),
+          agree(commands, { heads_max, ...way, durability: "normal" }),
       ),
       { seed, numRuns: runs },
     );

@@ -8,6 +8,7 @@ import { createVault, keyBytes, newKey, seal, unseal, wrappingKeyOf } from "../s
 import type { Vault } from "../storage.ts";
 import { readOne } from "./connect.ts";
 import * as sql from "./sql-sealing.ts";
+import { beginRotation, endRotation, updateDataKey } from "./sql-sealing-job.ts";
 
 /** The row of an encrypted store; see migrations.ts. */
 export interface SealingRow {
@@ -22,6 +23,12 @@ export interface SealingRow {
 export interface KeyRow {
   readonly dek: number;
   readonly wrapped: Uint8Array;
+}
+
+/** The keys that wrap data keys, by number, and under which number new ones go. */
+interface Wrapping {
+  readonly keys: ReadonlyMap<number, Uint8Array>;
+  readonly current: number;
 }
 
 /** Where the vault's key stands among those of the streams. */
@@ -43,12 +50,14 @@ export function createKeyring(database: Database, firstDek: Uint8Array | null) {
     deleteDataKey: database.prepare(sql.deleteDataKey),
   };
   const keys = createCache(limits.data_keys_max);
-  let wrapping = createWrapping(statements.sealing.get(), dek);
+  /** The key that was given, or the one that has taken its place. */
+  let own = dek;
+  let wrapping = createWrapping(statements.sealing.get(), own);
   /** The key that wraps under this number now; a rotation may have begun since it was looked at. */
   const wrappingKey = (number: number): Uint8Array | undefined => {
     const known = wrapping?.keys.get(number);
     if (known !== undefined) return known;
-    wrapping = createWrapping(statements.sealing.get(), dek);
+    wrapping = createWrapping(statements.sealing.get(), own);
     return wrapping?.keys.get(number);
   };
   const readKey = (stream_id: number): Uint8Array | undefined => {
@@ -106,8 +115,21 @@ export function createKeyring(database: Database, firstDek: Uint8Array | null) {
       dek = next;
       wrapping = createWrapping(statements.sealing.get(), dek);
     },
+    ...createRotating({
+      database,
+      row: () => statements.sealing.get(),
+      own: () => own,
+      use: (next) => {
+        own = next;
+        wrapping = createWrapping(statements.sealing.get(), own);
+      },
+      readKey,
+      current: () => wrapping,
+    }),
     /** After a transaction that was rolled back, or a key that others have changed. */
     forget: keys.clear,
+    /** How many are in memory. */
+    kept: keys.count,
     erasedOf: (stream_id: number): number => statements.erased.get(stream_id)?.erased ?? 0,
     /** Throws `data_corrupted` where an encrypted store has no key for it. */
     vault: (): Vault | null => {
@@ -119,6 +141,60 @@ export function createKeyring(database: Database, firstDek: Uint8Array | null) {
     close: (): void => {
       keys.clear();
       for (const statement of Object.values(statements)) statement.finalize();
+    },
+  };
+}
+
+/** Exchanging the data encryption key; all but `rotates`, `dekAfter` and `useDek` for the writer. */
+function createRotating(parts: {
+  readonly database: Database;
+  readonly row: () => SealingRow | null;
+  readonly own: () => Uint8Array | null;
+  readonly use: (dek: Uint8Array) => void;
+  readonly readKey: (stream_id: number) => Uint8Array | undefined;
+  readonly current: () => Wrapping | null;
+}) {
+  const { database, row, own, use } = parts;
+  /** The key that takes the place of the other; null where none does. */
+  const dekAfter = (): Uint8Array | null => {
+    const now = row();
+    const known = own();
+    if (now?.pending !== "rotate" || now.after === null || known === null) return null;
+    return unwrapDek(wrappingKeyOf(known), now.dek, now.after) ?? known;
+  };
+  return {
+    dekAfter,
+    /** From here on this one is the key; called while either opens the store. */
+    useDek: use,
+    beginRotation: (after: Uint8Array): void => {
+      const now = row();
+      const before = own();
+      assert(now !== null && before !== null, "only what is encrypted gets another key");
+      const { changes } = database.run(beginRotation, [
+        wrapDek(wrappingKeyOf(after), now.dek, before),
+        wrapDek(wrappingKeyOf(before), now.dek + 1, after),
+        now.dek,
+      ]);
+      assert(changes === 1, "one rotation comes after the other");
+      use(after);
+    },
+    rewrap: (stream_id: number): void => {
+      const key = parts.readKey(stream_id);
+      const wrapping = parts.current();
+      const under = wrapping?.keys.get(wrapping.current);
+      // Erased, or removed, since somebody looked.
+      if (key === undefined || wrapping === null || under === undefined) return;
+      const wrapped = wrapKey(under, stream_id, key);
+      database.run(updateDataKey, [wrapping.current, wrapped, stream_id]);
+    },
+    endRotation: (): void => {
+      const after = dekAfter();
+      const { changes } = database.run(endRotation);
+      assert(
+        changes === 1 && after !== null,
+        "every key is under the new one when a rotation ends",
+      );
+      use(after);
     },
   };
 }
@@ -142,7 +218,7 @@ export function beginSealing(database: Database, dek: Uint8Array): void {
  * The keys that wrap data keys, by number: one, or two while they are rotated. Null for a store
  * that is not encrypted.
  */
-function createWrapping(row: SealingRow | null, dek: Uint8Array | null) {
+function createWrapping(row: SealingRow | null, dek: Uint8Array | null): Wrapping | null {
   if (row === null) return null;
   if (dek === null) throw keyMissing();
   const own = wrappingKeyOf(dek);
@@ -233,6 +309,7 @@ function createCache(keys_max: number) {
       younger.delete(stream_id);
       older.delete(stream_id);
     },
+    count: (): number => younger.size + older.size,
     clear: (): void => {
       younger = new Map();
       older = new Map();
