@@ -68,6 +68,7 @@ export async function openForBench(
     lock_wait_ms: 0,
     threads,
     reload: null,
+    keepKey: null,
   });
   const issuer: Actor = { group: "admin", user: "bench", grants, scope: null, token_id: null };
   const { token } = await opened.dbx.issueToken(issuer, { group: "admin", user: "bench" });

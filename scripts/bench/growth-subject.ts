@@ -131,6 +131,7 @@ async function scan(what: "verify" | "read", directory: string): Promise<GrowthR
     lock_wait_ms: 0,
     threads: false,
     reload: null,
+    keepKey: null,
   });
   const actor = cliActor("bench");
   const started = performance.now();

@@ -29,6 +29,7 @@ async function serveDbx(directory: string, { grpc }: { grpc: boolean }): Promise
     lock_wait_ms: 0,
     threads: true,
     reload: null,
+    keepKey: null,
   });
   const server = await startServer({ opened, config, log, system: realSystem, version: "bench" });
   const issuer = { group: "admin", user: "bench", grants, scope: null, token_id: null };

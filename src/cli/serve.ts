@@ -76,6 +76,9 @@ async function begin(options: ServeOptions, log: Log): Promise<Running> {
     // With a single processor a thread of its own only adds switching.
     threads: availableParallelism() > 1,
     reload: () => reloaded(shell, given),
+    keepKey: async (data_encryption_key) => {
+      await keepInFile(path, { data_encryption_key });
+    },
   });
   let server: Server;
   try {

@@ -13,7 +13,7 @@ import type { Actor } from "../model/actor.ts";
 import { DbxError } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { realSystem } from "../system.ts";
-import type { Configuration } from "./configuration.ts";
+import { keepInFile, type Configuration } from "./configuration.ts";
 import { findServer, type PidRecord } from "./daemon.ts";
 import type { Shell } from "./shell.ts";
 
@@ -132,6 +132,9 @@ async function openHere(options: TargetOptions): Promise<Target> {
     lock_wait_ms: limits.lock_wait_ms,
     threads: false,
     reload: null,
+    keepKey: async (data_encryption_key) => {
+      await keepInFile(configuration.path, { data_encryption_key });
+    },
   });
   let actor: Actor;
   try {

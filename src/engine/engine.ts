@@ -5,7 +5,7 @@ import type { Dbx } from "../api/dbx.ts";
 import type { Output } from "../api/operations.ts";
 import type { Actor } from "../model/actor.ts";
 import { toAggregate } from "../model/aggregate.ts";
-import { alreadyExists, failedPrecondition } from "../model/error.ts";
+import { alreadyExists } from "../model/error.ts";
 import { toRecord, type EventRecord } from "../model/event.ts";
 import { newHead, type Transaction } from "../model/plan.ts";
 import { showKey } from "../model/stream.ts";
@@ -16,13 +16,14 @@ import { createErasure } from "./erasure.ts";
 import { createLifecycle } from "./lifecycle.ts";
 import { prepareEvent, prepareEvents } from "./prepare.ts";
 import { createReads } from "./reads.ts";
+import { createRotation, type RotationDeps } from "./rotation.ts";
 import type { Schemas } from "./schemas.ts";
 import type { LiveSettings } from "./settings.ts";
 import type { Staging } from "./staging.ts";
 import type { Tokens } from "./tokens.ts";
 import { faultsError, verifyStore } from "./verify.ts";
 
-export interface EngineDeps {
+export interface EngineDeps extends Pick<RotationDeps, "keepKey"> {
   readonly storage: Storage;
   readonly committer: Committer;
   readonly tokens: Tokens;
@@ -43,6 +44,7 @@ export function createEngine(deps: EngineDeps): Dbx {
     ...createReads(deps),
     ...createLifecycle(deps),
     ...createErasure(deps),
+    ...createRotation(deps),
     ...schemas.operations,
     ...staging.operations,
     health: async () => ({ status: "ok" }),
@@ -73,9 +75,6 @@ export function createEngine(deps: EngineDeps): Dbx {
     serverStatus: async () => {
       const log = await storage.readLogHead();
       return { ...(await deps.status()), position: log.frontier.size, aggregates: log.streams };
-    },
-    rotateKey: async () => {
-      throw failedPrecondition("nothing is encrypted, so there is no key to rotate");
     },
     reloadConfig: () => settings.reload(),
   };

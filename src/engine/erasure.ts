@@ -23,9 +23,8 @@ interface ErasureDeps {
 }
 
 /**
- * Rejects with `failed_precondition` where not everything is encrypted, and for an aggregate
- * without events. Erasing again what has no later event answers with the same record, so that a lost answer
- * can be asked for again.
+ * Rejects with `failed_precondition` where not everything is encrypted, and without events. Erasing
+ * again what has no later event answers with the same record: a lost answer can be asked for again.
  */
 export function createErasure(deps: ErasureDeps): Pick<Dbx, "eraseAggregate"> {
   const { storage, committer, staging, now } = deps;

@@ -100,6 +100,7 @@ export function createMemoryStorage({ sealing }: { sealing: "none" | "all" }): S
     },
     forgetErased: async () => undefined,
     sealing: () => sealing,
+    sealOlder: async () => undefined,
     vault: null,
     rotateKey: async () => {
       throw failedPrecondition("nothing is encrypted, so there is no key to rotate");

@@ -9,6 +9,7 @@ import { findServer, findServerAlone } from "../daemon.ts";
 import { configKeys } from "../keys.ts";
 import type { Shell } from "../shell.ts";
 import { connect, type Target } from "../target.ts";
+import { encryptHere, requireFits, rotate } from "./data-key.ts";
 import { lookUp, writeToml } from "../toml.ts";
 
 const { properties } = Config;
@@ -35,6 +36,13 @@ const configFlags = Type.Object(
         description: "Data encryption key, base64 of 32 bytes. `-` reads it from stdin.",
       }),
     ),
+    rotate_dek: Type.Optional(
+      Type.String({
+        hint: "base64|-",
+        minLength: 1,
+        description: "Another data encryption key in place of the present one. `-` reads stdin.",
+      }),
+    ),
     memory_threshold: flag(properties.memory_threshold),
     list_page_size: flag(properties.list_page_size),
     page_limit: flag(properties.page_limit),
@@ -59,26 +67,44 @@ export const config = command({
     "The first use that sets anything must carry --master-key and --dek. Secrets on the command line are\n" +
     "seen by everybody who lists processes: give `-` and write them to stdin, one a line, the master key\n" +
     "first. A DEK in the environment (EVENTDBX_DEK) is used from there and never written to the file.\n" +
-    "This version does not encrypt yet: the DEK is kept for the one that does.",
+    "With a DEK everything in the data directory is encrypted, what is there already, too. --rotate-dek\n" +
+    "exchanges it for another, while a server runs or not; nothing else can be set with it.",
   flags: configFlags,
   examples: [
     "dbx config",
     "{ cat master-key.txt; openssl rand -base64 32; } | dbx config --master-key - --dek -",
     "dbx config --page-limit 500",
     "dbx config --restrict strict",
+    "openssl rand -base64 32 | dbx config --rotate-dek -",
   ],
   run: async (flags, shell) => {
-    const { json: _json, master_key, dek, ...plain } = flags;
+    const { json: _json, master_key, dek, rotate_dek, ...plain } = flags;
     const given: Given = Object.fromEntries(
       Object.entries(plain).flatMap(([name, value]) =>
         value === undefined ? [] : [[name, value]],
       ),
     );
     const setsSecret = master_key !== undefined || dek !== undefined;
+    if (rotate_dek !== undefined) {
+      if (setsSecret || Object.keys(given).length > 0) {
+        throw invalidArgument("--rotate-dek goes with no other setting", { flag: "--rotate-dek" });
+      }
+      return exchange(rotate_dek, shell);
+    }
     if (Object.keys(given).length === 0 && !setsSecret) return print(shell);
     return keep({ shell, flags, given });
   },
 });
+
+async function exchange(word: string, shell: Shell): Promise<void> {
+  const line = word === "-" ? ((await Bun.stdin.text()).split(/\r?\n/)[0] ?? "") : word;
+  const data_encryption_key = checkedKey(line.trim(), "--rotate-dek");
+  const configuration = await loadConfiguration(shell, {});
+  const keys = await rotate({ configuration, data_encryption_key }, shell);
+  const { output } = shell;
+  if (output.json) return output.jsonValue({ keys });
+  output.words(`${keys} data keys are under the new key, which is kept in ${configuration.path}`);
+}
 
 async function print(shell: Shell): Promise<void> {
   const configuration = await loadConfiguration(shell, {});
@@ -116,11 +142,12 @@ async function keep({ shell, flags, given }: Keeping): Promise<void> {
   refuseIncompleteSetup(before, secrets);
   const after = await loadConfiguration(shell, given);
   await refuseToLeaveServer(before, after);
+  if (secrets.dek !== undefined) await requireFits(before.config, checkedKey(secrets.dek, "--dek"));
   const kept: Given = {
     ...given,
     ...("data_dir" in given ? { data_dir: after.config.data_dir } : {}),
     ...("restrict" in given ? { restrict: after.config.restrict } : {}),
-    ...(secrets.dek === undefined ? {} : { data_encryption_key: checkedKey(secrets.dek) }),
+    ...(secrets.dek === undefined ? {} : { data_encryption_key: checkedKey(secrets.dek, "--dek") }),
     ...(secrets.master_key === undefined
       ? {}
       : { "admin.master_key_hash": await hashOf(secrets.master_key) }),
@@ -128,12 +155,10 @@ async function keep({ shell, flags, given }: Keeping): Promise<void> {
   await keepInFile(after.path, kept);
   shell.output.words(`configuration saved to ${after.path}`);
   for (const warning of after.warnings) shell.output.words(`warning: ${warning}`);
-  if (secrets.dek !== undefined) {
-    shell.output.words("warning: the key is kept, but this version does not encrypt yet");
-  }
   const now = await loadConfiguration(shell, {});
   warnOverruled(now, { kept, shell });
   await tellServer(before, shell);
+  if (secrets.dek !== undefined) await encryptHere(now, shell);
   if (shell.output.json) await shell.output.jsonValue(printable(now));
 }
 
@@ -195,9 +220,9 @@ function refuseIncompleteSetup({ config: current, path }: Configuration, secrets
   );
 }
 
-function checkedKey(dek: string): string {
+function checkedKey(dek: string, flag: string): string {
   if (new RegExp(dataKeyPattern).test(dek)) return dek.endsWith("=") ? dek : `${dek}=`;
-  throw invalidArgument("--dek must be base64 of exactly 32 bytes", { flag: "--dek" });
+  throw invalidArgument(`${flag} must be base64 of exactly 32 bytes`, { flag });
 }
 
 const hashOf = (master_key: string): Promise<string> =>

@@ -67,10 +67,7 @@ export function toBlockRow(
 /** Throws `data_corrupted` where the row is not as it was written. */
 export function toBlock(row: BlockRow, stream: StreamRef, opener: Opener): Block {
   const { first, last } = row;
-  if (!isWhole(row, [row.bodies], () => blockDigest(row))) {
-    const what = `the block of versions ${first} to ${last} of stream ${row.stream_id} `;
-    throw dataCorrupted(`${what}in archive.db is damaged`, { first, last });
-  }
+  requireWhole(row);
   const bytes = openedBytes(row.bodies, stream, blockIdentity(stream, row), opener);
   if (bytes === null) {
     const what = `versions ${first} to ${last} of ${showKey(stream)} in archive.db`;
@@ -118,10 +115,7 @@ export function toKept(
   opener: Opener,
 ): Omit<Snapshot, "aggregate_type" | "aggregate_id"> {
   const { version, merkle_root, created_at, comment } = row;
-  if (!isWhole(row, [row.state, merkle_root], () => snapshotDigest(row))) {
-    const what = `the snapshot of stream ${row.stream_id} at version ${version} `;
-    throw dataCorrupted(`${what}in archive.db is damaged`, { version });
-  }
+  requireWholeKept(row);
   const bytes = openedBytes(row.state, stream, snapshotIdentity(stream, version), opener);
   if (bytes === null) {
     const what = `${showKey(stream)} at version ${version} in archive.db`;
@@ -129,6 +123,20 @@ export function toKept(
   }
   const state = decompressed(bytes) as State;
   return { version, state, merkle_root, created_at, comment };
+}
+
+function requireWhole(row: BlockRow): void {
+  if (isWhole(row, [row.bodies], () => blockDigest(row))) return;
+  const { first, last } = row;
+  const what = `the block of versions ${first} to ${last} of stream ${row.stream_id} `;
+  throw dataCorrupted(`${what}in archive.db is damaged`, { first, last });
+}
+
+function requireWholeKept(row: KeptSnapshotRow): void {
+  const { version, merkle_root } = row;
+  if (isWhole(row, [row.state, merkle_root], () => snapshotDigest(row))) return;
+  const what = `the snapshot of stream ${row.stream_id} at version ${version} `;
+  throw dataCorrupted(`${what}in archive.db is damaged`, { version });
 }
 
 /** A damaged record header can give a value of any type, whatever the table declares. */
@@ -140,6 +148,29 @@ const isWhole = (
   [digest, ...blobs].every((blob) => blob instanceof Uint8Array) &&
   digest instanceof Uint8Array &&
   Buffer.compare(digest, digestOf()) === 0;
+
+/**
+ * The row as it would be, had there been a key from the beginning. Throws `data_corrupted` where it
+ * is not as it was written.
+ */
+export function sealedBlockRow(row: BlockRow, stream: StreamRef, key: Uint8Array): BlockRow {
+  requireWhole(row);
+  if (row.bodies[0] === sealedMark) return row;
+  const bodies = sealedBytes(key, blockIdentity(stream, row), row.bodies);
+  return { ...row, bodies, digest: blockDigest({ ...row, bodies }) };
+}
+
+/** The same for a snapshot. */
+export function sealedKeptRow(
+  row: KeptSnapshotRow,
+  stream: StreamRef,
+  key: Uint8Array,
+): KeptSnapshotRow {
+  requireWholeKept(row);
+  if (row.state[0] === sealedMark) return row;
+  const state = sealedBytes(key, snapshotIdentity(stream, row.version), row.state);
+  return { ...row, state, digest: snapshotDigest({ ...row, state }) };
+}
 
 /** No zstd frame begins with it: theirs is 0x28. Part of the format. */
 const sealedMark = 1;

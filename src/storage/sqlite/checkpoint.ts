@@ -12,6 +12,7 @@ import {
   checkpointTruncate,
   readPageSize,
 } from "./sql.ts";
+import { vacuum } from "./sql-sealing-job.ts";
 import type { Step } from "./steps.ts";
 import { createWriter, type Batch } from "./writer.ts";
 
@@ -63,6 +64,8 @@ export interface LogWriter {
   alter(steps: readonly Step[]): Written;
   /** Copies what is left. `done`: the next write begins the log anew. */
   restart(): { readonly done: boolean; readonly ms: number };
+  /** As `compact` of a sink. */
+  compact(vacuum: boolean): boolean;
   /** Leaves no log behind, unless a write has failed: then recovery decides, at the next start. */
   close(): void;
 }
@@ -119,6 +122,7 @@ export function createLogWriter(database: Database, dek: Uint8Array | null): Log
         const done = restart(restartWaitMs);
         return { done, ms: performance.now() - start };
       }),
+    compact: (vacuum) => noting(() => compactDatabase(database, vacuum)),
     close: () => {
       writer.close();
       if (failure === null) truncateLog(database);
@@ -126,6 +130,13 @@ export function createLogWriter(database: Database, dek: Uint8Array | null): Log
       database.close();
     },
   };
+}
+
+/** As `compact` of a sink. */
+export function compactDatabase(database: Database, withVacuum: boolean): boolean {
+  if (withVacuum) database.run(vacuum);
+  const row = readOne<CheckpointRow>(database, checkpointTruncate);
+  return row?.busy === 0;
 }
 
 /**

@@ -40,6 +40,11 @@ export interface BatchSink {
    * alone: others go on (`standsAlone`).
    */
   alter(steps: readonly Step[]): Promise<Error | null>;
+  /**
+   * Empties the write-ahead log, after the database was written anew without free pages where
+   * `vacuum` says so. False where readers kept it from that.
+   */
+  compact(vacuum: boolean): Promise<boolean>;
   /** Resolves with the cause when background work on the files has failed. Never rejects. */
   readonly broken: Promise<unknown>;
   figures(): Record<string, number | string>;
@@ -50,6 +55,8 @@ export interface BatchSink {
 }
 
 export interface Core extends Pick<Storage, "commit" | "createStream">, Changes {
+  /** One step in one transaction, in order with commits; durable when it resolves. */
+  readonly take: (step: Step) => Promise<void>;
   /** Resolves when a write has failed and no more are taken. Never rejects. */
   readonly failure: Promise<DbxError>;
   readonly headsCached: () => number;
@@ -127,6 +134,10 @@ export function createCore(parts: {
       const after = { frontier, streams: streams + 1, keys: keysWith(keys, key) };
       await write({ ...emptyBatch, created: [created], before: tail.log, after });
       return true;
+    },
+    take: (step) => {
+      if (tail.failed !== null) throw tail.failed;
+      return alter({ steps: [step] });
     },
     failure: failure.promise,
     headsCached: tail.heads.count,

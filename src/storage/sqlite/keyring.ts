@@ -32,7 +32,7 @@ interface Wrapping {
 }
 
 /** Where the vault's key stands among those of the streams. */
-export const vaultId = 0;
+const vaultId = 0;
 
 export type Keyring = ReturnType<typeof createKeyring>;
 
@@ -250,11 +250,11 @@ export function requireKey(database: Database, dek: Uint8Array | null): void {
 }
 
 /** Part of the format, as is all that follows. */
-export const wrapKey = (under: Uint8Array, stream_id: number, key: Uint8Array): Uint8Array =>
+const wrapKey = (under: Uint8Array, stream_id: number, key: Uint8Array): Uint8Array =>
   seal(under, ["key", stream_id], key);
 
 /** Null where it was not wrapped under this key for this stream. */
-export function unwrapKey(
+function unwrapKey(
   under: Uint8Array,
   stream_id: number,
   { wrapped }: { readonly wrapped: unknown },
@@ -265,14 +265,11 @@ export function unwrapKey(
 }
 
 /** A data encryption key under the one that comes after it, or came before. */
-export const wrapDek = (under: Uint8Array, number: number, dek: Uint8Array): Uint8Array =>
+const wrapDek = (under: Uint8Array, number: number, dek: Uint8Array): Uint8Array =>
   seal(under, ["dek", number], dek);
 
-export const unwrapDek = (
-  under: Uint8Array,
-  number: number,
-  wrapped: Uint8Array,
-): Uint8Array | null => unseal(under, ["dek", number], wrapped);
+const unwrapDek = (under: Uint8Array, number: number, wrapped: Uint8Array): Uint8Array | null =>
+  unseal(under, ["dek", number], wrapped);
 
 const keyMissing = () =>
   failedPrecondition(

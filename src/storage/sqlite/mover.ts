@@ -9,7 +9,17 @@ import { contentDigest } from "../../model/plan.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { showKey, type StreamKey } from "../../model/stream.ts";
 import { archivePathOf, createArchive, type Archive } from "./archive.ts";
-import { bodyOf, toBlockRow, toKeptRow, type Body } from "./blocks.ts";
+import {
+  bodyOf,
+  sealedBlockRow,
+  sealedKeptRow,
+  toBlockRow,
+  toKeptRow,
+  type BlockRow,
+  type Body,
+  type KeptSnapshotRow,
+} from "./blocks.ts";
+import { compactDatabase } from "./checkpoint.ts";
 import { connectReader, connectWriter } from "./connect.ts";
 import { createKeyring } from "./keyring.ts";
 import { createReader, type Reader } from "./reader.ts";
@@ -24,6 +34,8 @@ import {
   insertArchivedSnapshot,
   insertBlock,
   insertRelease,
+  readArchivedSnapshots,
+  readBlockRows,
 } from "./sql-archive.ts";
 
 /** A stream of which versions 1 to `versions` are in the archive. */
@@ -126,6 +138,16 @@ export function createMover({ path, dek }: MoverOptions) {
         archiving.run(deleteRelease);
       }),
 
+    /** Seals what the archive has of a stream in clear, in one transaction. */
+    seal: (place: Place): void => {
+      const key = keyring.keyAgain(place.stream_id);
+      assert(key !== undefined, "a stream whose state is sealed has a key");
+      sealArchived(archiving, place, key);
+    },
+
+    /** Overwrites what was freed, and empties the log: nothing that was in clear is left. */
+    compact: (): boolean => compactDatabase(archiving, true),
+
     close: (): void => {
       reader.close();
       archive.close();
@@ -134,6 +156,31 @@ export function createMover({ path, dek }: MoverOptions) {
       archiving.close();
     },
   };
+}
+
+function sealArchived(archiving: Database, place: Place, key: Uint8Array): void {
+  const { stream_id } = place;
+  using blockRows = archiving.prepare<BlockRow, [number]>(readBlockRows);
+  using snapshotRows = archiving.prepare<KeptSnapshotRow, [number, number, number]>(
+    readArchivedSnapshots,
+  );
+  const blocks = blockRows.all(stream_id).map((row) => sealedBlockRow(row, place, key));
+  const snapshots = snapshotRows
+    .all(stream_id, 0, Number.MAX_SAFE_INTEGER)
+    .map((row) => sealedKeptRow(row, place, key));
+  transact(archiving, () => {
+    archiving.run(insertRelease, [stream_id, 0]);
+    archiving.run(deleteReleasedBlocks, [stream_id, 0]);
+    archiving.run(deleteReleasedSnapshots, [stream_id, 0]);
+    archiving.run(deleteRelease);
+    for (const { first, last, bodies, digest } of blocks) {
+      archiving.run(insertBlock, [stream_id, first, last, bodies, digest]);
+    }
+    for (const { version, state, merkle_root, created_at, comment, digest } of snapshots) {
+      const rest = [state, merkle_root, created_at, comment, digest];
+      archiving.run(insertArchivedSnapshot, [stream_id, version, ...rest]);
+    }
+  });
 }
 
 /** The log of archive.db is copied at this size: whoever reads it is seldom, and no commit waits. */

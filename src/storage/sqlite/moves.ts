@@ -17,6 +17,9 @@ export interface MoverPort {
   stow(place: Place): Promise<Stowed>;
   fetch(place: Place): Promise<Fetched>;
   release(place: Place): Promise<void>;
+  seal(place: Place): Promise<void>;
+  /** Out: whether readers let the log be emptied. */
+  compact(): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -39,6 +42,10 @@ export interface MoveEffects {
 export interface Moves {
   /** Resolves when nothing of the stream is on its way any more. */
   run(stream_id: number, effects: MoveEffects): Promise<void>;
+  /** Seals what the archive has of these streams in clear, and leaves no other copy of it. */
+  seal(stream_ids: readonly number[]): Promise<void>;
+  /** From here on this is the data encryption key. */
+  useDek(dek: Uint8Array): void;
   /** Throws `unavailable` while the storage is being closed. */
   requireOpen(): void;
   figures(): Record<string, number | string>;
@@ -63,6 +70,7 @@ export function createMoves(parts: MovesParts): Moves {
     await Promise.race([timer.promise, closing.promise]);
     clearTimeout(timeout);
   };
+  let { dek } = parts;
   let mover: MoverPort | null = null;
   let idle: ReturnType<typeof setTimeout> | undefined;
   const stop = async (): Promise<void> => {
@@ -80,7 +88,7 @@ export function createMoves(parts: MovesParts): Moves {
     requireOpen();
     const move = parts.read(stream_id);
     if (move === undefined || move.pending === null) return;
-    mover ??= await openMover(parts);
+    mover ??= await openMover({ ...parts, dek });
     // What an interrupted move has left beyond the versions that count.
     await mover.release(move);
     const block = move.pending === "archive" ? stowBlock : fetchBlock;
@@ -112,6 +120,29 @@ export function createMoves(parts: MovesParts): Moves {
       // Those behind wait for the end of this one, not for its success.
       last = mine.catch(() => undefined);
       return mine;
+    },
+    seal: (stream_ids) => {
+      const mine = last.then(async () => {
+        for (const stream_id of stream_ids) {
+          requireOpen();
+          const place = parts.read(stream_id);
+          if (place === undefined) continue;
+          mover ??= await openMover({ ...parts, dek });
+          const start = performance.now();
+          await mover.seal(place);
+          await rest(performance.now() - start);
+        }
+        if (stream_ids.length > 0 && (await mover?.compact()) === false) {
+          throw unavailable("another process reads archive.db, so its log cannot be emptied yet");
+        }
+      });
+      last = mine.catch(noteFault);
+      return mine;
+    },
+    useDek: (next) => {
+      dek = next;
+      // It opens again with the other one.
+      last = last.then(stop).catch(noteFault);
     },
     requireOpen,
     figures: () => (fault === null ? {} : { archive_fault: String(fault) }),
@@ -164,6 +195,8 @@ async function openMover({ path, dek, threads }: MovesParts): Promise<MoverPort>
     stow: async (place) => mover.stow(place),
     fetch: async (place) => mover.fetch(place),
     release: async (place) => mover.release(place),
+    seal: async (place) => mover.seal(place),
+    compact: async () => mover.compact(),
     close: async () => mover.close(),
   };
 }
@@ -185,6 +218,15 @@ async function openMoverThread(options: MoverOptions): Promise<MoverPort> {
     release: async (place) => {
       const reply = await thread.ask({ kind: "release", place });
       assert(reply.kind === "released", "the mover answers what it was asked");
+    },
+    seal: async (place) => {
+      const reply = await thread.ask({ kind: "seal", place });
+      assert(reply.kind === "released", "the mover answers what it was asked");
+    },
+    compact: async () => {
+      const reply = await thread.ask({ kind: "compact", vacuum: true });
+      assert(reply.kind === "compacted", "the mover answers what it was asked");
+      return reply.done;
     },
     close: () => closeThread(thread),
   };

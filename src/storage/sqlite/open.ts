@@ -30,6 +30,8 @@ import { beginSealing, createKeyring, requireKey } from "./keyring.ts";
 import { lockName, takeLock } from "./lock.ts";
 import { createFile, createMoves } from "./moves.ts";
 import { createReader } from "./reader.ts";
+import { createSealingJob } from "./sealing-job.ts";
+import { createSealingReader } from "./sealing-reader.ts";
 import { createOpener } from "./sealed.ts";
 import {
   createCopiedSink,
@@ -100,7 +102,7 @@ function openForReading({ directory, dek }: Pick<OpenOptions, "directory" | "dek
   const { reader, keyring, close } = openReader(path, { database, dek });
   return createSqliteStorage({
     ...{ reader, keyring },
-    core: null,
+    ...{ core: null, sealing: null },
     settings,
     check: async (limit) =>
       translated("check the database", () => checkDatabase(database, { path, limit })),
@@ -160,6 +162,13 @@ async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
     const moves = createMoves({ path, dek, threads: threads !== null, read: reader.move });
     const core = createCore({ reader, moves, sink, heads_max });
     core.resume();
+    const plain = createSealingReader(reading.database);
+    const sealing = createSealingJob({
+      ...{ plain, keyring, sink, alter: core.take, background: threads !== null },
+      streamIdOf: (key) => reader.head(key)?.stream_id,
+      logSize: () => reader.log().frontier.size,
+      archive: { seal: () => moves.seal(plain.archived()), useDek: moves.useDek },
+    });
     const finish = async (): Promise<void> => {
       // In this order, each whatever became of those before it.
       await using ends = new AsyncDisposableStack();
@@ -170,15 +179,17 @@ async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
       ends.defer(() => closeArchive(path));
       ends.defer(close);
       ends.defer(moves.close);
+      ends.defer(sealing.close);
     };
     let finished: Promise<void> | null = null;
     return createSqliteStorage({
-      ...{ reader, keyring, core },
+      ...{ reader, keyring, core, sealing },
       settings: writing.settings,
       check: sink.check,
       figures: () => ({
         ...{ ...fileFigures(path), heads: core.headsCached(), ...sink.figures() },
         ...{ moves_pending: reader.pendingMoves().length, ...moves.figures() },
+        ...sealing.figures(),
       }),
       // Once, however often it is asked: an error on the way out may ask again.
       close: () => (finished ??= finish()),

@@ -6,7 +6,7 @@ import { assert } from "../../model/error.ts";
 import type { Durability } from "./connect.ts";
 import { checkDatabase } from "./check.ts";
 import { createChecker } from "./checker.ts";
-import { createLogWriter, truncateLog, type Written } from "./checkpoint.ts";
+import { compactDatabase, createLogWriter, truncateLog, type Written } from "./checkpoint.ts";
 import type { BatchSink } from "./core.ts";
 import { translated } from "./failure.ts";
 import type { Step } from "./steps.ts";
@@ -36,6 +36,7 @@ export function createInlineSink(
       commits++;
     },
     alter: async (steps) => noting(() => writer.alter(steps)),
+    compact: async (vacuum) => noting(() => compactDatabase(database, vacuum)),
     broken: Promise.withResolvers<unknown>().promise,
     figures: () => ({ commits }),
     check: async (limit) =>
@@ -60,6 +61,7 @@ const copyAgainBytes = 16 * 1024 * 1024;
 export interface SinkWriter {
   write(batch: Batch): Promise<Written>;
   alter(steps: readonly Step[]): Promise<Written>;
+  compact(vacuum: boolean): Promise<boolean>;
   restart(): Promise<{ readonly done: boolean; readonly ms: number }>;
   close(): Promise<void>;
   /** Resolves when it ended by itself. Never rejects. */
@@ -89,6 +91,11 @@ export async function createThreadWriter(options: FileOptions): Promise<SinkWrit
   return {
     write: (batch) => written({ kind: "write", packed: pack(batch) }),
     alter: (steps) => written({ kind: "alter", steps }),
+    compact: async (vacuum) => {
+      const reply = await thread.ask({ kind: "compact", vacuum });
+      assert(reply.kind === "compacted", "the writer answers what it was asked");
+      return reply.done;
+    },
     restart: async () => {
       const reply = await thread.ask({ kind: "restart" });
       assert(reply.kind === "restarted", "the writer answers what it was asked");
@@ -116,6 +123,7 @@ export function createLocalWriter(database: Database, dek: Uint8Array | null): S
       await turn();
       return written;
     },
+    compact: async (vacuum) => writer.compact(vacuum),
     restart: async () => writer.restart(),
     close: async () => writer.close(),
     broken: Promise.withResolvers<unknown>().promise,
@@ -166,6 +174,7 @@ export async function createCopiedSink(
       noting(written);
       return written.refused;
     },
+    compact: writer.compact,
     broken: broken.promise,
     figures: () => ({ ...counts }),
     check: checker.check,

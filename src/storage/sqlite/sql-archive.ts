@@ -69,6 +69,9 @@ export const readBlock = `
   SELECT stream_id, first, last, bodies, digest FROM block
   WHERE stream_id = ? AND first <= ? ORDER BY first DESC LIMIT 1`;
 
+export const readBlockRows = `
+  SELECT stream_id, first, last, bodies, digest FROM block WHERE stream_id = ? ORDER BY first`;
+
 export const readBlocks = `SELECT first, last FROM block WHERE stream_id = ? ORDER BY first`;
 
 export const insertArchivedSnapshot = `

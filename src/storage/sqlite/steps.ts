@@ -9,6 +9,7 @@ import type { Trail } from "./audit.ts";
 import type { Fetched } from "./mover.ts";
 import type { Keyring } from "./keyring.ts";
 import { sealBody, stateColumns, type StreamRef } from "./sealed.ts";
+import { takeSealingStep, type SealingStep } from "./sealing-steps.ts";
 import * as sql from "./sql.ts";
 import { deleteSealedBodies, insertSealedBody } from "./sql-sealing.ts";
 import type { LogTail } from "./writer.ts";
@@ -16,6 +17,7 @@ import type { LogTail } from "./writer.ts";
 export type Direction = "archive" | "restore";
 
 export type Step =
+  | SealingStep
   | {
       readonly kind: "note";
       readonly entry: AuditEntry;
@@ -52,7 +54,7 @@ export type Step =
 
 /** Nothing is planned on it before it is durable, so that others need not fail with it. */
 export const standsAlone = ({ kind }: Step): boolean =>
-  kind === "stow" || kind === "fetch" || kind === "end";
+  kind === "stow" || kind === "fetch" || kind === "end" || kind === "seal" || kind === "clear";
 
 type Of<Kind> = Extract<Step, { kind: Kind }>;
 
@@ -79,6 +81,8 @@ export function takeStep(database: Database, step: Step, keyring: Keyring): void
       return stow(database, step);
     case "fetch":
       return fetch(database, step, keyring);
+    default:
+      return takeSealingStep(database, keyring, step);
   }
 }
 

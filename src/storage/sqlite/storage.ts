@@ -8,6 +8,7 @@ import { translated } from "./failure.ts";
 import type { Keyring } from "./keyring.ts";
 import type { Reader } from "./reader.ts";
 import { fromUuid } from "./rows.ts";
+import type { SealingJob } from "./sealing-job.ts";
 
 export interface SqliteStorage extends Storage {
   /**
@@ -25,6 +26,8 @@ export interface Parts {
   readonly keyring: Keyring;
   /** Null: opened for reading. */
   readonly core: Core | null;
+  /** Null as well. */
+  readonly sealing: SealingJob | null;
   readonly settings: Readonly<Record<string, string | number>>;
   readonly check: (limit: number) => Promise<string[]>;
   readonly figures: () => Record<string, number | string>;
@@ -42,12 +45,11 @@ export function createSqliteStorage(parts: Parts): SqliteStorage {
     restoreStream: core?.restoreStream ?? refuseWrite,
     keepSnapshot: core?.keepSnapshot ?? refuseWrite,
     record: core?.record ?? refuseWrite,
-    forgetErased: async () => undefined,
+    forgetErased: parts.sealing?.forgetErased ?? refuseWrite,
+    sealOlder: parts.sealing?.sealOlder ?? refuseWrite,
     sealing: parts.keyring.sealing,
     vault: parts.keyring.vault(),
-    rotateKey: async () => {
-      throw failedPrecondition("nothing is encrypted, so there is no key to rotate");
-    },
+    rotateKey: parts.sealing?.rotateKey ?? refuseWrite,
     readStream: (key, { after, limit }) =>
       read("read events", () => reader.streamPage(key, { after, limit })),
     readLog: ({ after, limit }) => read("read the log", () => reader.logPage(after, limit)),

@@ -26,7 +26,9 @@ export type Request =
   | { readonly kind: "write"; readonly packed: Packed }
   | { readonly kind: "alter"; readonly steps: readonly Step[] }
   /** To the mover: one block into the archive, or out of it. */
-  | { readonly kind: "stow" | "fetch" | "release"; readonly place: Place }
+  | { readonly kind: "stow" | "fetch" | "release" | "seal"; readonly place: Place }
+  /** To the writer, and to the mover: without free pages if so asked, without a log. */
+  | { readonly kind: "compact"; readonly vacuum: boolean }
   /** To the copier: copy what is there. */
   | { readonly kind: "copy" }
   /** To the checker: look for faults. */
@@ -37,6 +39,7 @@ export type Request =
 
 export type Reply =
   | { readonly kind: "opened" | "closed" | "copied" | "released" }
+  | { readonly kind: "compacted"; readonly done: boolean }
   | { readonly kind: "stowed"; readonly stowed: Stowed }
   | { readonly kind: "fetched"; readonly fetched: Fetched }
   | { readonly kind: "checked"; readonly faults: string[] }
@@ -73,6 +76,9 @@ function writing(database: Database, dek: Uint8Array | null): Handler {
     if (request.kind === "write") return told(writer.write(unpack(request.packed)));
     if (request.kind === "alter") return told(writer.alter(request.steps));
     if (request.kind === "restart") return { kind: "restarted", ...writer.restart() };
+    if (request.kind === "compact") {
+      return { kind: "compacted", done: writer.compact(request.vacuum) };
+    }
     writer.close();
     return { kind: "closed" };
   };
@@ -102,6 +108,11 @@ function moving(mover: Mover): Handler {
   return (request) => {
     if (request.kind === "stow") return { kind: "stowed", stowed: mover.stow(request.place) };
     if (request.kind === "fetch") return { kind: "fetched", fetched: mover.fetch(request.place) };
+    if (request.kind === "compact") return { kind: "compacted", done: mover.compact() };
+    if (request.kind === "seal") {
+      mover.seal(request.place);
+      return { kind: "released" };
+    }
     if (request.kind === "release") {
       mover.release(request.place);
       return { kind: "released" };

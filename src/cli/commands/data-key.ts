@@ -1,0 +1,75 @@
+// The data encryption key as `dbx config` handles it: whether it fits the data, encrypting what is
+// there, exchanging it for another.
+
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { silentLog } from "../../log.ts";
+import type { Config } from "../../model/config.ts";
+import { limits } from "../../model/limits.ts";
+import { open, type OpenOptions, type Opened } from "../../open.ts";
+import { realSystem } from "../../system.ts";
+import type { Configuration } from "../configuration.ts";
+import { findServer } from "../daemon.ts";
+import type { Shell } from "../shell.ts";
+import { withTarget } from "../target.ts";
+
+const openHere = (config: Config, access: OpenOptions["access"]): Promise<Opened> =>
+  open({
+    ...{ config, access, log: silentLog, system: realSystem, threads: false },
+    ...{ lock_wait_ms: limits.lock_wait_ms, reload: null, keepKey: null },
+  });
+
+const hasData = ({ data_dir }: Config): boolean => existsSync(join(data_dir, "dbx.db"));
+
+/**
+ * Throws `failed_precondition` where the data is encrypted with another key: kept, this one would
+ * open nothing.
+ */
+export async function requireFits(config: Config, data_encryption_key: string): Promise<void> {
+  if (!hasData(config)) return;
+  const opened = await openHere({ ...config, data_encryption_key }, "read");
+  await opened.close();
+}
+
+/** Encrypts what is there, now where no server runs; a server does it itself. */
+export async function encryptHere({ config }: Configuration, shell: Shell): Promise<void> {
+  if (!hasData(config)) return;
+  const { output } = shell;
+  if ((await findServer(config.data_dir)).state === "running") {
+    output.words(
+      "the server encrypts what is there once it is restarted; dbx status tells how far",
+    );
+    return;
+  }
+  const opened = await openHere(config, "write");
+  try {
+    await opened.sealOlder((position, of) =>
+      output.progress(`encrypting: event ${position} of ${of}`),
+    );
+  } finally {
+    output.endProgress();
+    await opened.close();
+  }
+  output.words("everything in the data directory is encrypted");
+}
+
+/** Out: how many keys are wrapped by the new one. It is in the configuration file by then. */
+export async function rotate(
+  {
+    configuration,
+    data_encryption_key,
+  }: { configuration: Configuration; data_encryption_key: string },
+  shell: Shell,
+): Promise<number> {
+  const { keys } = await withTarget(
+    { shell, configuration, access: "write", token: undefined },
+    ({ ask }) => ask("rotateKey", { data_encryption_key }),
+  );
+  if (configuration.origins.get("data_encryption_key") === "environment") {
+    shell.output.words(
+      "warning: the environment still has the old key, which opens nothing any more: change it " +
+        "before the next start",
+    );
+  }
+  return keys;
+}
