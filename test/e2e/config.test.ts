@@ -42,7 +42,6 @@ describe("the first configuration", () => {
     const { stdout, stderr, code } = await run(["config", "--page-limit", "5", ...keys]);
     expect({ stdout, code }).toEqual({ stdout: "", code: 0 });
     expect(stderr).toContain(`configuration saved to ${path()}`);
-    expect(stderr).toContain("this version does not encrypt yet");
     const hash = /^master_key_hash = "(\$argon2id\$v=19\$m=19456,t=2,p=1\$.+)"$/m.exec(text())?.[1];
     expect(await Bun.password.verify(masterKey, hash ?? "")).toBe(true);
     expect(text()).toContain(`\ndata_encryption_key = "${dek}"\n`);
@@ -174,7 +173,7 @@ describe("a running server", () => {
     expect((await run(["aggregate", "list"])).stdout.trimEnd().split("\n")).toHaveLength(2);
     const status = await run(["status"]);
     expect(status.stdout).toContain(
-      "  encryption: off (a key is set, but this version does not encrypt yet)\n",
+      "  encryption: off (a key is set; it is used from the next start)\n",
     );
     expect(server.log()).not.toContain(dek);
   });
