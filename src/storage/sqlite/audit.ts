@@ -30,8 +30,10 @@ function entryHash(before: Digest, entry: AuditEntry): Digest {
   const { at, issued_by, action, aggregate_type, aggregate_id, comment } = entry;
   const issuer = [issued_by?.group ?? null, issued_by?.user ?? null];
   const values = [entry.entry, at, ...issuer, action, aggregate_type, aggregate_id, comment];
+  const { subject, details } = entry;
   // The first entries knew of streams alone, and their hashes stay what they are.
-  if (aggregate_type === null) values.push(entry.subject, entry.details);
+  const tells = aggregate_type === null || subject !== null || details !== "null";
+  if (tells) values.push(subject, details);
   return sha256(before.toHex() + JSON.stringify(values));
 }
 
