@@ -6,7 +6,12 @@ import { failedPrecondition } from "../model/error.ts";
 
 export type Settings = Pick<
   Config,
-  "list_page_size" | "page_limit" | "payload_limit" | "snapshot_threshold" | "restrict"
+  | "list_page_size"
+  | "page_limit"
+  | "payload_limit"
+  | "rate_limit"
+  | "snapshot_threshold"
+  | "restrict"
 >;
 
 export interface LiveSettings {
@@ -42,6 +47,15 @@ const valueOf = (config: Config, key: string): unknown =>
   Object.entries(config).find(([name]) => name === key)?.[1];
 
 const isLive = (key: string): boolean =>
-  Object.entries(Config.properties).some(
-    ([name, schema]) => name === key && "live" in schema && schema["live"] === true,
-  );
+  Object.entries(Config.properties).some(([name, schema]) => name === key && holdsLive(schema));
+
+/** A section is live where all that it has is. */
+const holdsLive = (schema: object): boolean =>
+  "live" in schema
+    ? schema.live === true
+    : "properties" in schema &&
+      typeof schema.properties === "object" &&
+      schema.properties !== null &&
+      Object.values(schema.properties).every((part: unknown) => isSchema(part) && holdsLive(part));
+
+const isSchema = (value: unknown): value is object => typeof value === "object" && value !== null;

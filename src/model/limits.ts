@@ -66,6 +66,22 @@ export const limits = {
   stall_seconds_max: 60,
   /** Messages of gRPC: as large as the body of a batch. */
   grpc_message_bytes_max: 16_777_216,
+  /** Messages of calls that append nothing: names, filters, questions. */
+  grpc_small_bytes_max: 65_536,
+  /** Messages of gRPC in memory at a time, all together, of calls with a token. */
+  grpc_bytes_max: 134_217_728,
+  /** The same of calls that need none. */
+  grpc_open_bytes_max: 8_388_608,
+  /** Calls without a token at a time: health that is watched, reflection. */
+  grpc_open_calls_max: 1_024,
+  /** The same of one connection: whoever asks how a server is needs one or two. */
+  grpc_open_calls_each_max: 16,
+  /** How long a gRPC call may take to say what it asks, where that is little. */
+  grpc_silence_ms: 30_000,
+  /** How long a stream that has been told to end may take to take that, when dbx stops. */
+  farewell_ms: 1_000,
+  /** Tokens or addresses whose requests are counted: the one that asked longest ago goes first. */
+  rate_keys_max: 65_536,
   /** Calls of one gRPC connection at a time. */
   grpc_streams_max: 256,
   /** A gRPC connection on which nothing moves is asked whether somebody is there. */

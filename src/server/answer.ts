@@ -34,12 +34,18 @@ export function answerError(
 ): Response {
   const headers: Record<string, string> = { ...options.headers };
   if (error.code === "unauthenticated") headers["WWW-Authenticate"] = "Bearer";
-  if (error.code === "overloaded") headers["Retry-After"] = "1";
+  if (error.code === "overloaded") headers["Retry-After"] = String(secondsToWait(error));
   return answer(JSON.stringify(error), {
     status: httpStatusOf(error),
     request_id: options.request_id,
     headers,
   });
+}
+
+/** Whole seconds, as RFC 9110 has them. */
+export function secondsToWait({ details }: WireError): number {
+  const { retry_after_ms } = details;
+  return typeof retry_after_ms === "number" ? Math.max(1, Math.ceil(retry_after_ms / 1_000)) : 1;
 }
 
 const printable = /^[\x21-\x7e]+$/;

@@ -52,7 +52,9 @@ export function createRest(options: RestOptions) {
   const paths = createPaths([...served, ...session, ...mounts]);
   const app = new Elysia({ normalize: false, strictPath: true });
   const silence: Silence = (request, seconds) => app.server?.timeout(request, seconds);
-  const guarded = { ...options, silence };
+  // Of a connection from the front; there is none with a path.
+  const portOf = (request: Request) => app.server?.requestIP(request)?.port;
+  const guarded = { ...options, silence, portOf };
   const lost = guard(guarded, "unknown", respondToLost(paths, options));
   // What no route takes (odd methods, broken hosts), what a handler could not even refuse, and
   // whatever Elysia itself throws. It counts for those routes only that come after it.
@@ -84,11 +86,11 @@ const unparsed = { parse: "none" } as const;
 
 /** Everything around an answer: draining, figures, the log line, and the one error shape. */
 function guard(
-  options: RestOptions & { silence: Silence },
+  options: RestOptions & { silence: Silence; portOf: (request: Request) => number | undefined },
   operation: string,
   respond: Respond,
 ): Handler {
-  const { figures, log, draining, nameRequest, silence, cors } = options;
+  const { figures, log, draining, nameRequest, portOf, rates, silence, cors } = options;
   return async (request, params) => {
     const started = performance.now();
     const request_id = nameRequest(request.headers.get("x-request-id"));
@@ -96,6 +98,7 @@ function guard(
     let response: Response;
     try {
       if (draining()) throw unavailable("dbx is stopping");
+      rates.peer(portOf(request));
       response = await respond({ request, params, request_id, silence });
     } catch (thrown) {
       response = refuse(thrown, { request, request_id, operation, log });
@@ -149,7 +152,7 @@ const goneAway = (cause: unknown) =>
   invalidArgument("the request ended before its body did", {}, { cause });
 
 function respondTo(route: Route, options: RestOptions): Respond {
-  const { dbx, authenticate, figures } = options;
+  const { dbx, authenticate, figures, rates } = options;
   const { operation } = route;
   const open = operations[operation].grant === null;
   const actorOf = ({ headers }: Request): Actor =>
@@ -158,6 +161,7 @@ function respondTo(route: Route, options: RestOptions): Respond {
   const write = writerOf(route);
   return async ({ request, params, request_id, silence }) => {
     const before = actorOf(request);
+    rates.token(before);
     if (!open && figures.running > limits.requests_running_max) throw tooBusy(figures.running);
     const body = reader.body(request);
     const bytes = body === null ? nothing : await body;

@@ -17,6 +17,7 @@ import { graphqlMounts } from "./graphql/graphql.ts";
 import { createGrpc } from "./grpc/grpc.ts";
 import { listenHttp, portOf, type HttpListener } from "./http.ts";
 import { openPort, type PublicPort } from "./port.ts";
+import { createRates, unlimited } from "./rate.ts";
 import type { RestOptions } from "./rest.ts";
 import { createSessions } from "./session.ts";
 import { streamMounts } from "./stream.ts";
@@ -33,7 +34,7 @@ export interface Served {
   readonly machineKey: Uint8Array | null;
   readonly settings: () => Pick<
     Config,
-    "payload_limit" | "list_page_size" | "page_limit"
+    "payload_limit" | "list_page_size" | "page_limit" | "rate_limit"
   >;
 }
 
@@ -152,6 +153,7 @@ function sharedOf(
     nameRequest: createRequestNames(Math.floor(performance.timeOrigin).toString(36)),
     bodies,
     figures,
+    rates: createRates({ limits: () => settings().rate_limit, now: () => performance.now() }),
     log,
     draining: () => stopping.aborted,
     stopping,
@@ -189,6 +191,7 @@ function listenControl(shared: SurfaceOptions, opened: Served): HttpListener {
   const { machineKey, openSession } = opened;
   return listenHttp({
     ...shared,
+    rates: unlimited,
     address: { hostname: loopback, port: 0 },
     surfaces: ["rest", "admin"],
     mounts: [],

@@ -13,7 +13,7 @@ import { eventStream } from "./event-stream.ts";
 import { pairsOf, queryOf } from "./request.ts";
 import type { Asked, Mount, SurfaceOptions } from "./surface.ts";
 
-type StreamOptions = Pick<SurfaceOptions, "live" | "authenticate" | "log" | "stopping">;
+type StreamOptions = Pick<SurfaceOptions, "live" | "authenticate" | "log" | "rates" | "stopping">;
 
 export const streamMounts = (options: StreamOptions): Mount[] => [
   {
@@ -27,11 +27,11 @@ export const streamMounts = (options: StreamOptions): Mount[] => [
 /** What is wrong before the first batch is an ordinary refusal; afterwards it is an event. */
 async function respondWithStream(
   { request, request_id, silence }: Asked,
-  { live, authenticate, log, stopping }: StreamOptions,
+  { live, authenticate, log, rates, stopping }: StreamOptions,
 ): Promise<Response> {
   const actorOf = () => authenticate(tokenOf(request.headers.get("authorization")));
   // Before the query is judged: without a token nobody learns what is wrong with it.
-  actorOf();
+  rates.token(actorOf());
   const input = inputOf(request);
   const ending = new AbortController();
   const end = (): void => {

@@ -8,6 +8,7 @@ import type { Config } from "../model/config.ts";
 import type { NameRequest } from "./answer.ts";
 import type { Bodies } from "./body.ts";
 import type { Figures } from "./figures.ts";
+import type { Rates } from "./rate.ts";
 import type { PathValues } from "./request.ts";
 
 export interface SurfaceOptions {
@@ -21,6 +22,7 @@ export interface SurfaceOptions {
   readonly nameRequest: NameRequest;
   readonly bodies: Bodies;
   readonly figures: Figures;
+  readonly rates: Rates;
   readonly log: Log;
   readonly draining: () => boolean;
   /** Aborted when the server begins to stop: what would go on for ever ends then. */

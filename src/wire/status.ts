@@ -16,7 +16,11 @@ export interface RichStatus {
   readonly wire: string;
 }
 
-const retryDelay = { seconds: 1, nanos: 0 };
+/** A second, or as long as the refusal says. */
+function retryDelayOf({ retry_after_ms: ms }: Details): { seconds: number; nanos: number } {
+  if (typeof ms !== "number") return { seconds: 1, nanos: 0 };
+  return { seconds: Math.floor(ms / 1_000), nanos: (ms % 1_000) * 1_000_000 };
+}
 
 /** Makes such a status. What is too long to be told is shortened or left out, never the code. */
 export function createStatusWriter(): (error: WireError) => RichStatus {
@@ -38,7 +42,7 @@ export function createStatusWriter(): (error: WireError) => RichStatus {
       packed.push(pack("BadRequest", badRequest.encode({ field_violations: [violation] })));
     }
     if (code === "overloaded") {
-      packed.push(pack("RetryInfo", retryInfo.encode({ retry_delay: retryDelay })));
+      packed.push(pack("RetryInfo", retryInfo.encode({ retry_delay: retryDelayOf(details) })));
     }
     return {
       code: grpc,

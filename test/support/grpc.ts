@@ -21,6 +21,8 @@ import { createRequestNames } from "../../src/server/answer.ts";
 import { createBodies } from "../../src/server/body.ts";
 import { createFigures, type Figures } from "../../src/server/figures.ts";
 import { createGrpc, type Grpc } from "../../src/server/grpc/grpc.ts";
+import type { IntakeBounds } from "../../src/server/grpc/intake.ts";
+import { unlimited } from "../../src/server/rate.ts";
 import type { SurfaceOptions } from "../../src/server/surface.ts";
 import { realSystem } from "../../src/system.ts";
 import { openStore, root, type TestStore } from "./store.ts";
@@ -40,7 +42,12 @@ export interface TestGrpc extends AsyncDisposable {
 }
 
 export async function startTestGrpc(
-  over: { config?: Partial<Config>; options?: Partial<SurfaceOptions>; directory?: string } = {},
+  over: {
+    config?: Partial<Config>;
+    bounds?: Partial<IntakeBounds>;
+    options?: Partial<SurfaceOptions>;
+    directory?: string;
+  } = {},
 ): Promise<TestGrpc> {
   const dir = over.directory === undefined ? tempDir() : null;
   const directory = over.directory ?? dir?.path ?? "";
@@ -48,20 +55,28 @@ export async function startTestGrpc(
   const lines: string[] = [];
   const stopping = new AbortController();
   const figures = createFigures();
-  const grpc = createGrpc({
-    dbx: store.dbx,
-    live: store.live,
-    authenticate: store.authenticate,
-    payload_limit: () => store.settings().payload_limit,
-    page_sizes: store.settings,
-    nameRequest: createRequestNames("test"),
-    bodies: createBodies({ body_ms_max: limits.body_ms_max, bytes_max: limits.bodies_bytes_max }),
-    figures,
-    log: createLog({ least: "debug", now: realSystem.now, write: (line) => void lines.push(line) }),
-    draining: () => stopping.signal.aborted,
-    stopping: stopping.signal,
-    ...over.options,
-  });
+  const grpc = createGrpc(
+    {
+      dbx: store.dbx,
+      live: store.live,
+      authenticate: store.authenticate,
+      payload_limit: () => store.settings().payload_limit,
+      page_sizes: store.settings,
+      nameRequest: createRequestNames("test"),
+      bodies: createBodies({ body_ms_max: limits.body_ms_max, bytes_max: limits.bodies_bytes_max }),
+      figures,
+      rates: unlimited,
+      log: createLog({
+        least: "debug",
+        now: realSystem.now,
+        write: (line) => void lines.push(line),
+      }),
+      draining: () => stopping.signal.aborted,
+      stopping: stopping.signal,
+      ...over.options,
+    },
+    { ...limits, ...over.bounds },
+  );
   const port = await grpc.listen("127.0.0.1:0");
   const { token } = await store.dbx.issueToken(root, { group: "admin", user: "jane" });
   return {

@@ -18,7 +18,7 @@ export function graphqlMounts(options: SurfaceOptions): Mount[] {
   // Begun at once, because it takes some hundred ms; a failure is told to whoever asks.
   const loading = import("./executor.ts").then(({ createExecutor }) => createExecutor(options));
   loading.catch(() => null);
-  const { authenticate, bodies, figures } = options;
+  const { authenticate, bodies, figures, rates } = options;
   const actorOf = (request: Request) => authenticate(tokenOf(request.headers.get("authorization")));
   const execute = async (parameters: Parameters, asked: Asked): Promise<Response> => {
     const run = await loading;
@@ -34,7 +34,7 @@ export function graphqlMounts(options: SurfaceOptions): Mount[] {
     return response;
   };
   const admit = (request: Request) => {
-    actorOf(request);
+    rates.token(actorOf(request));
     const { running } = figures;
     if (running > limits.requests_running_max) throw tooBusy(running);
     requireNoCondition(request.headers);

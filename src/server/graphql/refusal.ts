@@ -2,7 +2,7 @@
 
 import { httpStatusOf, type WireError } from "../../api/errors.ts";
 import { limits } from "../../model/limits.ts";
-import { answer } from "../answer.ts";
+import { answer, secondsToWait } from "../answer.ts";
 
 /** Answers hold what a token may see: no cache keeps them. */
 export const uncached = { "Cache-Control": "no-store" } as const;
@@ -29,8 +29,9 @@ export function inShort(message: string): string {
 }
 
 /** The headers that HTTP has for an error. */
-export function headersOf({ code, details }: WireError): Record<string, string> {
+export function headersOf(error: WireError): Record<string, string> {
+  const { code, details } = error;
   if (code === "unauthenticated") return { "WWW-Authenticate": "Bearer" };
-  if (code === "overloaded") return { "Retry-After": "1" };
+  if (code === "overloaded") return { "Retry-After": String(secondsToWait(error)) };
   return typeof details["allow"] === "string" ? { Allow: details["allow"] } : {};
 }

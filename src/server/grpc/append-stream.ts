@@ -2,32 +2,60 @@
 // made for an event: at tens of thousands a second they would cost more than the events.
 
 import { createLoad, type LoadedEvent, type Progress } from "../../api/load.ts";
+import type { Actor } from "../../model/actor.ts";
 import { tooLarge, unavailable } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import type { Codec, Message } from "../../wire/codec.ts";
 import { eventInput } from "../../wire/requests.ts";
+import type { Rates } from "../rate.ts";
 import type { SurfaceOptions } from "../surface.ts";
 import type { Asked, Duplex } from "./calls.ts";
+import type { Fault } from "./intake.ts";
 
 export function appendStream(
-  { dbx, stopping }: SurfaceOptions,
+  { dbx, rates, stopping }: SurfaceOptions,
   { request, response }: { request: Codec; response: Codec },
 ): (call: Duplex, asked: Asked) => Promise<void> {
-  return async (call, { actorOf, gone }) => {
+  return async (call, { actorOf, gone, incoming }) => {
     const answers = createAnswers(call, response);
+    /** Of each message that is held: how many events there were with it. */
+    const heldTo: number[] = [];
+    let messages = 0;
+    let count = 0;
+    let broken: Fault | null = null;
     const load = createLoad({
       dbx,
       actorOf,
-      acknowledge: answers.tell,
+      acknowledge: (progress) => {
+        while ((heldTo[0] ?? Infinity) <= progress.acknowledged) {
+          heldTo.shift();
+          incoming.release();
+        }
+        answers.tell(progress);
+      },
       onRoom: () => void call.resume(),
     });
     const stop = (): void => load.finish(unavailable("dbx is stopping"));
     stopping.addEventListener("abort", stop);
     gone.addEventListener("abort", load.abandon);
+    // What came before it is taken first, whatever else it waits for.
+    const breakOff = (): void => {
+      if (broken !== null && messages >= broken.after) load.finish(broken.thrown);
+    };
+    incoming.onFault((fault) => {
+      broken = fault;
+      breakOff();
+    });
     call.on("data", (bytes: Buffer) => {
       const { events, fault } = readEvents(request, bytes);
+      messages++;
+      count += events.length;
+      heldTo.push(count);
+      const refusal = countEvents(rates, actorOf, events.length);
+      if (refusal !== null) return load.finish(refusal);
       if (!load.add(events)) call.pause();
       if (fault !== undefined) load.finish(fault);
+      breakOff();
     });
     call.on("end", () => load.finish());
     try {
@@ -37,6 +65,16 @@ export function appendStream(
       stopping.removeEventListener("abort", stop);
     }
   };
+}
+
+/** Null where so many more may come; otherwise why not. */
+function countEvents(rates: Rates, actorOf: () => Actor, events: number): unknown {
+  try {
+    rates.token(actorOf(), events);
+    return null;
+  } catch (refusal) {
+    return refusal;
+  }
 }
 
 /** The events of a message up to the first that is none, and what is wrong with that. */

@@ -2,21 +2,18 @@
 // one way in which a refusal is told. Handlers never throw past here: grpc-js would say UNKNOWN.
 
 import {
-  Metadata,
-  ServerInterceptingCall,
   status,
   type handleBidiStreamingCall,
   type handleServerStreamingCall,
   type handleUnaryCall,
-  type ServerInterceptor,
 } from "@grpc/grpc-js";
-import { statusOf, toWire } from "../../api/errors.ts";
 import type { Actor } from "../../model/actor.ts";
-import { DbxError, overloaded, unauthenticated, unavailable } from "../../model/error.ts";
+import { DbxError, overloaded, unavailable } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
-import { createStatusWriter } from "../../wire/status.ts";
-import { tokenOf } from "../credentials.ts";
 import type { SurfaceOptions } from "../surface.ts";
+import { bearerOf, type Access, type Admission } from "./admission.ts";
+import type { Incoming } from "./intake.ts";
+import { createRefuse, first, named, type Refusal } from "./refusal.ts";
 
 /** What is known of a call that may be answered. */
 export interface Asked {
@@ -24,13 +21,9 @@ export interface Asked {
   readonly actorOf: () => Actor;
   /** Aborted when nobody waits for the call any more. */
   readonly gone: AbortSignal;
+  /** Where its messages come from. */
+  readonly incoming: Incoming;
 }
-
-/**
- * Whether a token is needed: for all that shows data. What tells how dbx is, or what it speaks, is
- * open, and answers also while dbx is busy or stops.
- */
-export type Access = "token" | "open";
 
 export interface Calls {
   readonly unary: (
@@ -48,8 +41,6 @@ export interface Calls {
     run: (call: Duplex, asked: Asked) => Promise<void>,
     access?: Access,
   ) => handleBidiStreamingCall<Buffer, Buffer>;
-  /** Refuses a stranger before his message is read; `accessOf` is asked for the path of the call. */
-  readonly admission: (accessOf: (path: string) => Access) => ServerInterceptor;
 }
 
 export type ServerStream = Parameters<handleServerStreamingCall<Buffer, Buffer>>[0];
@@ -58,18 +49,7 @@ type AnyCall = Pick<Duplex, "metadata" | "cancelled" | "getDeadline" | "sendMeta
   readonly once: (event: "cancelled", listener: () => void) => unknown;
 };
 
-interface Refusal {
-  readonly code: number;
-  readonly details: string;
-  readonly metadata?: Metadata;
-}
-
-interface Refused {
-  readonly refusal: Refusal;
-  readonly head: Metadata;
-}
-
-export function createCalls(options: SurfaceOptions): Calls {
+export function createCalls(options: SurfaceOptions, admission: Admission): Calls {
   const { authenticate, figures, log, nameRequest } = options;
   const refuse = createRefuse(options);
 
@@ -94,7 +74,8 @@ export function createCalls(options: SurfaceOptions): Calls {
       call.sendMetadata(named(request_id));
       if (access === "token" && options.draining()) throw unavailable("dbx is stopping");
       const actorOf = () => authenticate(bearerOf(call.metadata));
-      return { value: await run({ actorOf, gone: gone.signal }) };
+      const incoming = admission.incomingOf(call.metadata);
+      return { value: await run({ actorOf, gone: gone.signal, incoming }) };
     } catch (thrown) {
       // Whoever has gone breaks off what was read from him: that is no defect, and nobody hears.
       if ((gone.signal.aborted || call.cancelled) && !(thrown instanceof DbxError)) {
@@ -128,25 +109,24 @@ export function createCalls(options: SurfaceOptions): Calls {
     { call, access }: { call: Call; access: Access },
     run: (call: Call, asked: Asked) => Promise<void>,
   ): Promise<void> {
+    const { stopping } = options;
+    let leave = (): void => {};
+    const hurry = (): void => {
+      const timer = setTimeout(() => admission.incomingOf(call.metadata).cut(), limits.farewell_ms);
+      leave = () => clearTimeout(timer);
+    };
+    // Whoever takes nothing would keep dbx from stopping; a load has its own time.
+    const isLoad = name === "AppendStream";
+    if (!isLoad) stopping.addEventListener("abort", hurry, { once: true });
+    call.once("cancelled", () => {
+      stopping.removeEventListener("abort", hurry);
+      leave();
+    });
     const result = await guard(name, { call, access }, (asked) => run(call, asked));
     if (call.cancelled) return;
+    if (isLoad && stopping.aborted) hurry();
     if ("refusal" in result) call.emit("error", result.refusal);
     else call.end();
-  }
-
-  /** Null for whoever may go on; otherwise what to tell him. It is counted and logged. */
-  function refuseStranger(path: string, metadata: Metadata): Refused | null {
-    try {
-      authenticate(bearerOf(metadata));
-      return null;
-    } catch (thrown) {
-      const request_id = nameRequest(first(metadata, "x-request-id"));
-      const fields = { request_id, operation: path, surface: "grpc" };
-      const { code, http, refusal } = refuse(thrown, fields);
-      figures.count(http);
-      log.debug("request", { ...fields, status: code });
-      return { refusal, head: named(request_id) };
-    }
   }
 
   return {
@@ -167,20 +147,6 @@ export function createCalls(options: SurfaceOptions): Calls {
       (name, run, access = "token") =>
       (call) =>
         void stream(name, { call, access }, run),
-    admission:
-      (accessOf) =>
-      ({ path }, inner) =>
-        new ServerInterceptingCall(inner, {
-          start: (next) =>
-            next({
-              onReceiveMetadata(metadata, forward) {
-                const refused = accessOf(path) === "token" ? refuseStranger(path, metadata) : null;
-                if (refused === null) return forward(metadata);
-                inner.sendMetadata(refused.head);
-                inner.sendStatus(refused.refusal);
-              },
-            }),
-        }),
   };
 }
 
@@ -201,48 +167,3 @@ const left = { refusal: { code: status.CANCELLED, details: "the client has gone"
 
 const isPast = (deadline: number): boolean =>
   performance.timeOrigin + performance.now() >= deadline;
-
-function named(request_id: string): Metadata {
-  const metadata = new Metadata();
-  metadata.set("x-request-id", request_id);
-  return metadata;
-}
-
-const first = (metadata: Metadata, name: string): string | null => {
-  const [value] = metadata.get(name);
-  return typeof value === "string" ? value : null;
-};
-
-/** Throws `unauthenticated`, saying what is wrong with the metadata. */
-function bearerOf(metadata: Metadata): string {
-  const [value, ...others] = metadata.get("authorization");
-  if (value === undefined) throw unauthenticated("missing authorization metadata");
-  if (typeof value !== "string" || others.length > 0 || !/^[\x20-\x7e]*$/.test(value))
-    throw unauthenticated("invalid authorization metadata");
-  if (!/^bearer /i.test(value))
-    throw unauthenticated("authorization metadata must use Bearer token");
-  return tokenOf(value);
-}
-
-/** How anything thrown is told, and logged where it is no fault of the caller. */
-function createRefuse({ log }: SurfaceOptions) {
-  const write = createStatusWriter();
-  return (
-    thrown: unknown,
-    fields: Readonly<Record<string, string>>,
-  ): { readonly code: string; readonly http: number; readonly refusal: Refusal } => {
-    const error = toWire(thrown);
-    const { http } = statusOf[error.code];
-    if (error.code === "internal") {
-      const stack = thrown instanceof Error ? thrown.stack : String(thrown);
-      log.error("request failed", { ...fields, code: error.code, stack });
-    } else if (http >= 500) {
-      log.warn("request failed", { ...fields, code: error.code, message: error.message });
-    }
-    const { code, message, details, wire } = write(error);
-    const metadata = new Metadata();
-    metadata.set("grpc-status-details-bin", details);
-    metadata.set("dbx-error", wire);
-    return { code: error.code, http, refusal: { code, details: message, metadata } };
-  };
-}

@@ -2,7 +2,9 @@
 // own or behind the shared port.
 
 import { assert } from "../../model/error.ts";
+import { limits } from "../../model/limits.ts";
 import type { SurfaceOptions } from "../surface.ts";
+import type { IntakeBounds } from "./intake.ts";
 import type { GrpcListener } from "./listener.ts";
 
 export interface Grpc {
@@ -15,13 +17,14 @@ export interface Grpc {
   readonly stop: () => Promise<void>;
 }
 
-export function createGrpc(options: SurfaceOptions): Grpc {
+/** Tests hand in smaller bounds. */
+export function createGrpc(options: SurfaceOptions, bounds: IntakeBounds = limits): Grpc {
   let listener: GrpcListener | undefined;
   return {
     async listen(address) {
       assert(listener === undefined, "a gRPC server listens once");
       const { listenGrpc } = await import("./listener.ts");
-      listener = await listenGrpc(options, address);
+      listener = await listenGrpc(options, { address, bounds });
       return listener.port;
     },
     stop: async () => listener?.stop(),

@@ -2,8 +2,7 @@
 // because it tells nothing else.
 
 import type { UntypedServiceImplementation } from "@grpc/grpc-js";
-import { notFound, overloaded, unavailable } from "../../model/error.ts";
-import { limits } from "../../model/limits.ts";
+import { notFound, unavailable } from "../../model/error.ts";
 import type { Contract } from "../../wire/contract.ts";
 import type { SurfaceOptions } from "../surface.ts";
 import type { Calls } from "./calls.ts";
@@ -24,7 +23,6 @@ export function healthService(
   const known = new Set(["", ...services]);
   const serviceOf = (message: Buffer): string => String(request.decode(message)["service"] ?? "");
   const now = (): number => (draining() ? notServing : serving);
-  let watchers = 0;
   return {
     Check: calls.unary(
       "health.Check",
@@ -39,20 +37,12 @@ export function healthService(
       "health.Watch",
       async (call, { gone }) => {
         const isKnown = known.has(serviceOf(call.request));
-        if (watchers >= limits.subscribers_max) {
-          throw overloaded("too many watchers at once; try again", { limit: watchers });
-        }
-        watchers++;
-        try {
-          const first = isKnown ? now() : serviceUnknown;
-          await send(call, [response.encode({ status: first })], gone);
-          await aborted(AbortSignal.any([gone, stopping]));
-          if (gone.aborted) return;
-          if (isKnown) await send(call, [response.encode({ status: notServing })], gone);
-          throw unavailable("dbx is stopping");
-        } finally {
-          watchers--;
-        }
+        const first = isKnown ? now() : serviceUnknown;
+        await send(call, [response.encode({ status: first })], gone);
+        await aborted(AbortSignal.any([gone, stopping]));
+        if (gone.aborted) return;
+        if (isKnown) await send(call, [response.encode({ status: notServing })], gone);
+        throw unavailable("dbx is stopping");
       },
       "open",
     ),

@@ -14,9 +14,11 @@ import { limits } from "../../model/limits.ts";
 import { loadContracts, loadStatusPackage, type Contract } from "../../wire/contract.ts";
 import { createReflection } from "../../wire/reflection.ts";
 import type { SurfaceOptions } from "../surface.ts";
-import { createCalls } from "./calls.ts";
+import { createAdmission } from "./admission.ts";
+import { createCalls, type Calls } from "./calls.ts";
 import { eventService } from "./events.ts";
 import { healthService } from "./health.ts";
+import type { IntakeBounds } from "./intake.ts";
 import { reflectionService } from "./reflection.ts";
 
 export interface GrpcListener {
@@ -25,18 +27,27 @@ export interface GrpcListener {
 }
 
 /** Rejects with `unavailable` or `invalid_argument` when it cannot listen. */
-export async function listenGrpc(options: SurfaceOptions, address: string): Promise<GrpcListener> {
+export async function listenGrpc(
+  options: SurfaceOptions,
+  { address, bounds }: { address: string; bounds: IntakeBounds },
+): Promise<GrpcListener> {
   // What fails is thrown or logged here; grpc-js would write to stderr by itself.
   setLogVerbosity(logVerbosity.NONE);
-  const calls = createCalls(options);
   const open = new Set<string>();
+  const large = new Set<string>();
+  const admission = createAdmission(options, {
+    kindOf: (path) => ({ isOpen: open.has(path), isLarge: large.has(path) }),
+    bounds,
+  });
+  const calls = createCalls(options, admission);
   const server = new Server({
     ...channelOptions,
-    interceptors: [calls.admission((path) => (open.has(path) ? "open" : "token"))],
+    interceptors: [admission.interceptor],
   });
   for (const { service, methods, handlers, isOpen } of servicesOf(options, calls)) {
     for (const { name } of methods) {
       if (isOpen || name === "Health") open.add(`/${service}/${name}`);
+      if (name.startsWith("Append")) large.add(`/${service}/${name}`);
     }
     server.addService(definitionOf(service, methods), handlers);
   }
@@ -46,6 +57,7 @@ export async function listenGrpc(options: SurfaceOptions, address: string): Prom
 }
 
 const channelOptions = {
+  // Without a token less (intake.ts), which every call is held to.
   "grpc.max_receive_message_length": limits.grpc_message_bytes_max,
   // The handlers say more clearly that an answer is too large.
   "grpc.max_send_message_length": -1,
@@ -56,7 +68,7 @@ const channelOptions = {
   "grpc.enable_channelz": 0,
 };
 
-function servicesOf(options: SurfaceOptions, calls: ReturnType<typeof createCalls>) {
+function servicesOf(options: SurfaceOptions, calls: Calls) {
   const { dbx, eventdbx, health, reflection, reflectionAlpha } = loadContracts();
   const events = eventService(options, { calls, contract: dbx });
   const services = [dbx.service, eventdbx.service];

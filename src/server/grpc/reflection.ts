@@ -17,12 +17,19 @@ export function reflectionService(
   return {
     ServerReflectionInfo: calls.duplex(
       "reflection.ServerReflectionInfo",
-      async (call, { gone }) => {
-        // One question at a time: the next one is read when the answer has been taken. Ending the
-        // loop must not end the call, which has its status still to send.
-        for await (const question of call.iterator({ destroyOnReturn: false })) {
-          await send(call, [response.encode(reflect(request.decode(question)))], gone);
-        }
+      async (call, { gone, incoming }) => {
+        const { promise: failed, reject } = Promise.withResolvers<never>();
+        incoming.onFault(({ thrown }) => reject(thrown));
+        const answerAll = async (): Promise<void> => {
+          // One question at a time: the next one is read when the answer has been taken. Ending the
+          // loop must not end the call, which has its status still to send.
+          for await (const question of call.iterator({ destroyOnReturn: false })) {
+            await send(call, [response.encode(reflect(request.decode(question)))], gone);
+            incoming.release();
+          }
+        };
+        // Whichever of the two comes second is heard by nobody.
+        await Promise.race([answerAll(), failed]);
       },
       "open",
     ),
