@@ -5,6 +5,7 @@ import {
   chmodSync,
   copyFileSync,
   mkdirSync,
+  renameSync,
   symlinkSync,
   unlinkSync,
   writeFileSync,
