@@ -56,6 +56,8 @@ export const limits = {
   preface_ms: 10_000,
   /** How often the certificate's files are looked at; they hold once they are still for so long. */
   tls_look_ms: 1_000,
+  /** How long before its end a certificate is warned of: most are renewed a month before. */
+  tls_warn_ms: 1_209_600_000,
   /** A certificate with its chain, or its key: some kilobytes each. */
   tls_file_bytes_max: 1_048_576,
   /** How long a browser may keep the answer to a preflight: most keep none for longer. */

@@ -41,6 +41,12 @@ export function pairPathsOf({ tls }: Pick<Config, "tls">): PairPaths | null {
   throw invalidArgument(`${set} is set but ${missing} is not: TLS needs both`, { key: missing });
 }
 
+/** Throws what `openCertificates` would throw, for whoever is about to stop a good server. */
+export function requireSoundPair(config: Pick<Config, "tls">, now: string): void {
+  const paths = pairPathsOf(config);
+  if (paths !== null) readPair(paths, now);
+}
+
 /** Throws `invalid_argument`, naming the file, when the pair is no good. */
 export function openCertificates(options: {
   readonly paths: PairPaths;
@@ -53,7 +59,9 @@ export function openCertificates(options: {
   let read = stampOf(paths);
   let seen = read;
   let pair = readPair(paths, now());
+  let told: "nothing" | "soon" | "expired" = "nothing";
   tell("certificate in force", pair);
+  tellEnd();
 
   function tell(phrase: string, { fingerprint, expires_at }: Pair): void {
     log.info(phrase, { path: paths.cert, fingerprint, expires_at });
@@ -77,9 +85,23 @@ export function openCertificates(options: {
       });
       return;
     }
+    if (next.expires_at !== pair.expires_at) told = "nothing";
     const changed = next.fingerprint !== pair.fingerprint || next.key !== pair.key;
     pair = next;
     if (changed) tell("certificate replaced", pair);
+  }
+
+  /** Clients refuse it from then on, and nobody who could renew it hears of that but from here. */
+  function tellEnd(): void {
+    const { expires_at, fingerprint } = pair;
+    const left_ms = Date.parse(expires_at) - Date.parse(now());
+    if (left_ms <= 0 && told !== "expired") {
+      told = "expired";
+      log.error("certificate has expired", { path: paths.cert, fingerprint, expires_at });
+    } else if (left_ms > 0 && left_ms <= limits.tls_warn_ms && told === "nothing") {
+      told = "soon";
+      log.warn("certificate expires soon", { path: paths.cert, fingerprint, expires_at });
+    }
   }
 
   /** Two files are never replaced at once, so both must have been still for the time of a look. */
@@ -87,6 +109,7 @@ export function openCertificates(options: {
     const found = stampOf(paths);
     if (found !== seen) seen = found;
     else if (found !== read) reload();
+    tellEnd();
   }
 
   const timer = setInterval(look, options.look_ms);

@@ -45,7 +45,9 @@ function shake(port: number, options: ConnectionOptions = {}): Promise<TLSSocket
 /** What a client of TLS says first, caught on its way. */
 async function helloOf(): Promise<Buffer> {
   const { promise, resolve } = Promise.withResolvers<Buffer>();
-  const server = createServer((socket) => socket.once("data", (piece) => resolve(piece)));
+  const server = createServer((socket) =>
+    socket.once("data", (piece) => resolve(Buffer.from(piece))),
+  );
   await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
   const { port } = server.address() as AddressInfo;
   const client = connectTls({ host: "127.0.0.1", port });
@@ -155,7 +157,7 @@ test("a handshake byte by byte is a handshake", async () => {
     toFront.push(front);
     let last = Promise.resolve();
     client.on("data", (piece) => {
-      for (const byte of piece) {
+      for (const byte of Buffer.from(piece)) {
         last = last.then(() => {
           front.write(Buffer.of(byte));
           return new Promise<void>((resolve) => setImmediate(resolve));
@@ -190,7 +192,7 @@ test("megabytes pass in both directions, in order, to one who is slow", async ()
   expect(Buffer.concat(server.pieces).subarray(1).equals(sent)).toBe(true);
   expect(server.unsent.length).toBeGreaterThan(0);
   const received: Buffer[] = [];
-  socket.on("data", (piece) => received.push(piece));
+  socket.on("data", (piece) => received.push(Buffer.from(piece)));
   socket.resume();
   await until(() => received.reduce((sum, { length }) => sum + length, 0) === sent.length);
   expect(Buffer.concat(received).equals(sent)).toBe(true);
@@ -201,7 +203,7 @@ test("who has asked and says no more gets his answer, and each end is passed on"
   using port = openTlsPort();
   const socket = await shake(port.front.port, { allowHalfOpen: true } as ConnectionOptions);
   const received: Buffer[] = [];
-  socket.on("data", (piece) => received.push(piece));
+  socket.on("data", (piece) => received.push(Buffer.from(piece)));
   const ended = new Promise((resolve) => socket.once("end", resolve));
   socket.end("GET / HTTP/1.1\r\n\r\n");
   await until(() => port.http1[0]?.ended === true);

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "node:tls";
-import { dbx, startForeground } from "../support/cli.ts";
+import { dbx, endDaemon, readPid, startForeground } from "../support/cli.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
 import { makePair, type MadePair } from "../support/tls.ts";
 
@@ -18,7 +18,10 @@ beforeEach(() => {
   mkdirSync(join(home, ".eventdbx"));
   config = join(home, ".eventdbx/config.toml");
 });
-afterEach(() => dir[Symbol.dispose]());
+afterEach(() => {
+  endDaemon(home);
+  dir[Symbol.dispose]();
+});
 
 const run = (args: readonly string[]) => dbx(args, { home });
 
@@ -88,6 +91,19 @@ test("SIGHUP reads the configuration and the certificate, and stops nothing", as
   expect(await nameShown(server.port)).toBe("second");
   server.kill("SIGTERM");
   expect(await server.exited).toBe(0);
+});
+
+test("a daemon is started, and not stopped for a certificate that is no good", async () => {
+  const pair = await configure();
+  expect((await run(["start", "--port", "0"])).code).toBe(0);
+  const { pid, port } = readPid(home);
+  expect(await nameShown(port)).toBe("first");
+  await Bun.write(pair.cert, "nothing");
+  const refused = await run(["restart"]);
+  expect([refused.code, refused.stderr.includes("holds no certificate in PEM")]).toEqual([2, true]);
+  expect(readPid(home).pid).toBe(pid);
+  expect(await nameShown(port)).toBe("first");
+  expect((await run(["stop"])).code).toBe(0);
 });
 
 test("SIGHUP without TLS is harmless, also many at once", async () => {

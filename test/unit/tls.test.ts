@@ -140,6 +140,38 @@ test("a key that everybody may read is told, and no line holds any of it", async
   for (const word of words) expect(opened.lines.join("")).not.toContain(word.slice(0, 20));
 });
 
+test("the end of a certificate is told once when it comes near, and once when it is there", async () => {
+  let time = realSystem.now();
+  using watched = open(first, { now: () => time, look_ms: 2 });
+  const { expires_at } = watched.current();
+  const end = Date.parse(expires_at);
+  const told = (phrase: string) => watched.lines.filter((each) => each.includes(phrase)).length;
+  const at = (ms: number) => {
+    time = new Date(ms).toISOString();
+  };
+  const looked = async () => {
+    let asked = 0;
+    const count = () => {
+      asked++;
+      return time;
+    };
+    using clock = open(first, { now: count, look_ms: 2 });
+    // Two looks of a younger one: the older one has looked at least once since.
+    while (asked < 4) await turn();
+    clock.close();
+  };
+  at(end - limits.tls_warn_ms - 1);
+  await looked();
+  expect(told("certificate expires soon")).toBe(0);
+  at(end - limits.tls_warn_ms);
+  while (told(" warn certificate expires soon") === 0) await turn();
+  await looked();
+  at(end);
+  while (told(" error certificate has expired") === 0) await turn();
+  expect([told("certificate expires soon"), told("certificate has expired")]).toEqual([1, 1]);
+  expect(watched.current().expires_at).toBe(expires_at);
+});
+
 test("files are read once they are still: half of a new pair is no fault", async () => {
   using own = tempDir();
   const paths = { cert: join(own.path, "c"), key: join(own.path, "k") };

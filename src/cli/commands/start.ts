@@ -20,6 +20,8 @@ import {
   unavailable,
 } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
+import { requireSoundPair } from "../../server/tls.ts";
+import { realSystem } from "../../system.ts";
 import { command } from "../command.ts";
 import { loadConfiguration, type Configuration, type Given } from "../configuration.ts";
 import {
@@ -111,6 +113,7 @@ export const restart = command({
         const held = endpoint === null || [port, grpc_port].includes(endpoint.port);
         if (!held) tryPort(endpoint);
       }
+      requireSoundPair(next.config, realSystem.now());
       await requireSoundSchemas(found.record, { shell, configuration });
       if ((await endServer(config.data_dir, found.record)) === null) {
         throw unavailable(`process ${pid} does not end`, { pid });
