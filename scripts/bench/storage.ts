@@ -169,6 +169,7 @@ const raw = (batch: number): Promise<Row> =>
       broken: Promise.withResolvers<unknown>().promise,
       figures: () => ({}),
       check: async () => [],
+      compact: async () => true,
       close: async () => undefined,
     };
     const moves = createMoves({ path, dek: null, threads: false, read: reader.move });

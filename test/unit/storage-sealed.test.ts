@@ -8,8 +8,7 @@ import { join } from "node:path";
 import { canonicalOf } from "../../src/model/canonical.ts";
 import { DbxError } from "../../src/model/error.ts";
 import { limits } from "../../src/model/limits.ts";
-import { rootOf } from "../../src/model/merkle.ts";
-import { planAppends, type PlannedEvent } from "../../src/model/plan.ts";
+import type { PlannedEvent } from "../../src/model/plan.ts";
 import type { StreamKey } from "../../src/model/stream.ts";
 import { createKeyring } from "../../src/storage/sqlite/keyring.ts";
 import type { SqliteStorage } from "../../src/storage/sqlite/open.ts";
@@ -275,50 +274,6 @@ describe("what is sealed opens at its own place alone", () => {
       await storage.close();
     }));
 });
-
-describe("an erasure", () => {
-  test.each([false, "both"] as const)(
-    "makes what was before it unreadable for good (threads: %p)",
-    (threads) =>
-      withDirectory(async (directory) => {
-        const storage = await openWriting(directory, { dek, threads });
-        await append(storage, [transaction([secretEvent(jane, "a"), secretEvent(jane, "b")])], due);
-        const before = await storage.readHead(jane);
-        const keyBefore = keyRow(directory, 1);
-        const erasing = event(jane, { event_type: "$erased", erasure: { reason: "asked for" } });
-        await storage.commit({ keys: [jane], event_ids: [], token_ids: [] }, (known) =>
-          planAppends(known, [transaction([erasing])], context),
-        );
-        await append(storage, [transaction([event(jane)])], context);
-
-        const events = await storage.readStream(jane, { after: 0, limit: 9 });
-        expect(events.map(({ erased, payload, note }) => [erased, payload, note])).toEqual([
-          [true, canonicalOf(null), null],
-          [true, canonicalOf(null), null],
-          [undefined, canonicalOf({ reason: "asked for", through: 2 }), null],
-          [undefined, canonicalOf({ a: 1 }), null],
-        ]);
-        expect(await storage.readSnapshots(jane, { after: 0, limit: 9 })).toEqual([]);
-        expect(await storage.readSnapshot(jane, { version_max: 9 })).toBeUndefined();
-        const head = await storage.readHead(jane);
-        expect(head).toMatchObject({ version: 4, erased: 2, state: canonicalOf({ a: "1" }) });
-        expect(rootOf(head?.frontier ?? { size: 0, nodes: new Uint8Array() })).not.toEqual(
-          before?.root ?? new Uint8Array(),
-        );
-        expect(keyRow(directory, 1)).not.toEqual(keyBefore);
-        expect(await storage.check({ limit: 9 })).toEqual([]);
-        await storage.close();
-        const again = await openReading(directory, { dek });
-        expect(await again.readStream(jane, { after: 0, limit: 9 })).toEqual(events);
-        await again.close();
-      }),
-  );
-});
-
-function keyRow(directory: string, stream_id: number): unknown {
-  using database = new Database(join(directory, "dbx.db"), { readonly: true });
-  return database.query("SELECT wrapped FROM data_key WHERE stream_id = ?").get(stream_id);
-}
 
 test(`no more than ${limits.data_keys_max} keys stay in memory, and those that went are found again`, () =>
   withDirectory(async (directory) => {

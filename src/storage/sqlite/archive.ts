@@ -12,6 +12,7 @@ import {
   readArchivedSnapshotBefore,
   readArchivedSnapshots,
   readBlock,
+  readBlockRange,
   readDataVersion,
 } from "./sql-archive.ts";
 
@@ -26,16 +27,23 @@ const blockCharsBase = 512;
 
 type KeptSnapshot = ReturnType<typeof toKept>;
 
+export interface VersionRange {
+  readonly first: number;
+  readonly last: number;
+}
+
 /** What the archive has of a stream; whether it counts, the main file says. */
 export interface Archive {
   /** Throws `data_corrupted` where there is none. */
   open(): void;
+  /** From where to where the block goes that has this version, or would have it; stays closed. */
+  range(stream: StreamRef, version: number): VersionRange | undefined;
   /** The block that has this version, or would have it. */
   block(stream: StreamRef, version: number): Block | undefined;
   /** Versions above `after`, up to `last`, ascending. Read one by one as they are asked for. */
   snapshots(stream: StreamRef, after: number, last: number): Iterable<KeptSnapshot>;
-  /** The latest snapshot with a version up to this one. */
-  snapshotBefore(stream: StreamRef, version: number): KeptSnapshot | undefined;
+  /** The latest snapshot with a version above `after`, up to `last`. */
+  snapshotBefore(stream: StreamRef, after: number, last: number): KeptSnapshot | undefined;
   close(): void;
 }
 
@@ -59,14 +67,15 @@ export function createArchive(path: string, opener: Opener): Archive {
   };
   return {
     open: () => void open(),
+    range: ({ stream_id }, version) => open().statements.range.get(stream_id, version) ?? undefined,
     block,
     *snapshots(stream, after, last) {
       for (const row of open().statements.snapshots.iterate(stream.stream_id, after, last)) {
         yield toKept(row, stream, opener);
       }
     },
-    snapshotBefore: (stream, version) => {
-      const row = open().statements.snapshotBefore.get(stream.stream_id, version);
+    snapshotBefore: (stream, after, last) => {
+      const row = open().statements.snapshotBefore.get(stream.stream_id, after, last);
       return row === null ? undefined : toKept(row, stream, opener);
     },
     close: () => opened?.close(),
@@ -79,8 +88,11 @@ function openArchive(path: string) {
   const { database } = connection;
   const statements = {
     block: database.prepare<BlockRow, [number, number]>(readBlock),
+    range: database.prepare<VersionRange, [number, number]>(readBlockRange),
     snapshots: database.prepare<KeptSnapshotRow, [number, number, number]>(readArchivedSnapshots),
-    snapshotBefore: database.prepare<KeptSnapshotRow, [number, number]>(readArchivedSnapshotBefore),
+    snapshotBefore: database.prepare<KeptSnapshotRow, [number, number, number]>(
+      readArchivedSnapshotBefore,
+    ),
     dataVersion: database.prepare<{ data_version: number }, []>(readDataVersion),
   };
   const close = (): void => {

@@ -47,8 +47,10 @@ export interface Place extends StreamKey {
 /** The next block is in the archive, too, and durable. */
 export interface Stowed {
   readonly versions: number;
-  /** Of the events whose bodies it has. */
+  /** Of its events. */
   readonly positions: readonly number[];
+  /** How many of them have a body: those that are not erased. */
+  readonly bodies: number;
   /** How many it has. */
   readonly snapshots: number;
 }
@@ -106,19 +108,22 @@ export function createMover({ path, dek }: MoverOptions) {
       });
       const versions = events.at(-1)?.version ?? 0;
       requireStowed(archive, place, { events, snapshots });
-      const positions = withBody(events).map(({ position }) => position);
-      return { versions, positions, snapshots: snapshots.length };
+      const positions = events.map(({ position }) => position);
+      const bodies = withBody(events).length;
+      return { versions, positions, bodies, snapshots: snapshots.length };
     },
 
     fetch: (place: Place): Fetched => {
-      const block = archive.block(place, place.versions);
+      // Not opened: of what was erased nobody has the key.
+      const block = archive.range(place, place.versions);
       if (block?.last !== place.versions) throw notArchived(place, place.versions);
       const after = block.first - 1;
       const limit = place.versions - after;
       const events = reader.streamPage(place, { after, limit, chars_max: Infinity });
       assert(events.length === limit, "a block has each of its versions");
       for (const event of events) requireSame(event, event);
-      const snapshots = [...archive.snapshots(place, after, place.versions)];
+      const first = Math.max(after, opener.erasedOf(place.stream_id));
+      const snapshots = [...archive.snapshots(place, first, place.versions)];
       const { aggregate_type, aggregate_id } = place;
       return {
         versions: after,

@@ -167,10 +167,10 @@ function translateMove(cause: unknown): unknown {
 
 async function stowBlock(mover: MoverPort, place: Place, effects: MoveEffects): Promise<Place> {
   const { stream_id, versions: before } = place;
-  const { versions, positions, snapshots } = await mover.stow(place);
+  const { versions, ...counts } = await mover.stow(place);
   assert(versions > before, "a block has at least one version");
   const counted = { before, after: versions };
-  await effects.alter([{ kind: "stow", stream_id, versions: counted, positions, snapshots }]);
+  await effects.alter([{ kind: "stow", stream_id, versions: counted, ...counts }]);
   return { ...place, versions };
 }
 

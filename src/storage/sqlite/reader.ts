@@ -242,8 +242,8 @@ function createSnapshotReader({ statements, archive, opener }: Parts) {
         if (row !== null) return open(row);
         if (versions <= erased) return undefined;
         const stream = { stream_id, aggregate_type, aggregate_id };
-        const kept = archive.snapshotBefore(stream, Math.min(version_max, versions));
-        if (kept === undefined || kept.version <= erased) return undefined;
+        const kept = archive.snapshotBefore(stream, erased, Math.min(version_max, versions));
+        if (kept === undefined) return undefined;
         return { aggregate_type, aggregate_id, ...kept };
       }),
   };

@@ -72,6 +72,9 @@ export const readBlock = `
 export const readBlockRows = `
   SELECT stream_id, first, last, bodies, digest FROM block WHERE stream_id = ? ORDER BY first`;
 
+export const readBlockRange = `
+  SELECT first, last FROM block WHERE stream_id = ? AND first <= ? ORDER BY first DESC LIMIT 1`;
+
 export const readBlocks = `SELECT first, last FROM block WHERE stream_id = ? ORDER BY first`;
 
 export const insertArchivedSnapshot = `
@@ -84,7 +87,7 @@ export const readArchivedSnapshots = `
 
 export const readArchivedSnapshotBefore = `
   SELECT stream_id, version, state, merkle_root, created_at, comment, digest FROM snapshot
-  WHERE stream_id = ? AND version <= ? ORDER BY version DESC LIMIT 1`;
+  WHERE stream_id = ? AND version > ? AND version <= ? ORDER BY version DESC LIMIT 1`;
 
 export const readArchivedSnapshotVersions = `
   SELECT min(version) AS first, max(version) AS last FROM snapshot WHERE stream_id = ?`;
