@@ -23,10 +23,8 @@ export function createRotation({ storage, now, keepKey }: RotationDeps): Pick<Db
         throw permissionDenied("only the command line on the server's machine rotates the key");
       }
       if (keepKey === null) throw failedPrecondition("there is no configuration to keep the key");
-      if (storage.sealing() !== "all") {
-        throw failedPrecondition("not everything is encrypted, so there is no key to rotate yet", {
-          encrypted: storage.sealing(),
-        });
+      if (storage.sealing() === "none") {
+        throw failedPrecondition("nothing is encrypted, so there is no key to rotate");
       }
       await storage.record({
         ...{ at: now(), issued_by: { group, user }, comment: null, action: "key.rotate" },

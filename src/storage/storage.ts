@@ -154,8 +154,8 @@ export interface Storage {
   readonly sealing: () => "none" | "partly" | "all";
 
   /**
-   * Seals what was written before there was a key, block by block while others commit. Resolves when
-   * all is sealed, at once where nothing is left; cut short, it goes on when it is called again.
+   * Seals what was written before there was a key, block by block while others commit. Resolves
+   * when all is sealed, at once where nothing is left; cut short, it goes on when called again.
    * `progress` is told up to which position it came, and where the log ends.
    */
   sealOlder(progress: (position: Position, of: Position) => void): Promise<void>;

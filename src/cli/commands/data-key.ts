@@ -61,8 +61,10 @@ export async function rotate(
   }: { configuration: Configuration; data_encryption_key: string },
   shell: Shell,
 ): Promise<number> {
+  // Whatever token the environment has: it is this machine that asks.
+  const machine = { ...shell, env: { ...shell.env, EVENTDBX_TOKEN: undefined } };
   const { keys } = await withTarget(
-    { shell, configuration, access: "write", token: undefined },
+    { shell: machine, configuration, access: "write", token: undefined },
     ({ ask }) => ask("rotateKey", { data_encryption_key }),
   );
   if (configuration.origins.get("data_encryption_key") === "environment") {
