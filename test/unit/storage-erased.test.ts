@@ -121,6 +121,27 @@ test("bodies and snapshots of an erased aggregate that are still there go when i
     expect(database.query("SELECT * FROM snapshot").all()).toEqual([]);
   }));
 
+test("whoever reads meanwhile in another process is told of it, whatever keys he has in memory", () =>
+  withDirectory(async (directory) => {
+    const storage = await openWriting(directory, { dek });
+    await append(storage, [transaction([event(jane), event(jane)])], due);
+    const reader = await openReading(directory, { dek });
+    expect(await reader.readStream(jane, { after: 0, limit: 9 })).toHaveLength(2);
+    expect((await reader.readHead(jane))?.state).toBe(canonicalOf({ a: "1" }));
+    expect(await reader.readSnapshots(jane, { after: 0, limit: 9 })).toHaveLength(1);
+    const erasing = event(jane, { event_type: "$erased", erasure: { reason: "asked for" } });
+    await storage.commit({ keys: [jane], event_ids: [], token_ids: [] }, (known) =>
+      planAppends(known, [transaction([erasing])], context),
+    );
+    const events = await reader.readStream(jane, { after: 0, limit: 9 });
+    expect(events.map(({ erased }) => erased)).toEqual([true, true, undefined]);
+    expect(events.at(-1)?.payload).toBe(canonicalOf({ reason: "asked for", through: 2 }));
+    expect((await reader.readHead(jane))?.state).toBe(canonicalOf({}));
+    expect(await reader.readSnapshots(jane, { after: 0, limit: 9 })).toEqual([]);
+    await reader.close();
+    await storage.close();
+  }));
+
 function keyRow(directory: string, stream_id: number): unknown {
   using database = new Database(join(directory, "dbx.db"), { readonly: true });
   return database.query("SELECT wrapped FROM data_key WHERE stream_id = ?").get(stream_id);
