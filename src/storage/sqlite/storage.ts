@@ -45,7 +45,11 @@ export function createSqliteStorage(parts: Parts): SqliteStorage {
     restoreStream: core?.restoreStream ?? refuseWrite,
     keepSnapshot: core?.keepSnapshot ?? refuseWrite,
     record: core?.record ?? refuseWrite,
-    forgetErased: parts.sealing?.forgetErased ?? refuseWrite,
+    forgetErased: async (key) => {
+      await (parts.sealing?.forgetErased ?? refuseWrite)(key);
+      // What was read before may have left the old key in memory.
+      parts.keyring.forget();
+    },
     sealOlder: parts.sealing?.sealOlder ?? refuseWrite,
     sealing: parts.keyring.sealing,
     vault: parts.keyring.vault(),
