@@ -177,7 +177,7 @@ export const Config = Type.Object(
           minimum: 1,
           maximum: 1_000_000,
           live: true,
-          description: "Requests a second from one address; unlimited when missing.",
+          description: "The same from one address; to turn it on needs a restart.",
         }),
       ),
     }),

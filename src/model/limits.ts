@@ -52,6 +52,10 @@ export const limits = {
   idle_seconds_max: 30,
   /** Connections to the shared port at a time; each takes three descriptors and its buffers. */
   connections_max: 8_192,
+  /** Of these, from one address: three quarters at most, so that nobody takes all of the room. */
+  address_connections_max: 6_144,
+  /** Connections to the listener of this machine's command line. */
+  control_connections_max: 256,
   /** How long a connection may take to show which protocol it speaks, with TLS from its first byte. */
   preface_ms: 10_000,
   /** How often the certificate's files are looked at; they hold once they are still for so long. */

@@ -5,6 +5,7 @@
 import { existsSync } from "node:fs";
 import type { Socket, SocketHandler } from "bun";
 import type { Log } from "../log.ts";
+import type { Rates } from "./rate.ts";
 import { createEnd, finish, join, send, sendMore, type End, type SpliceBounds } from "./splice.ts";
 import { beneath, protocolNamed, secure, type PortTls } from "./tls-socket.ts";
 
@@ -21,7 +22,16 @@ export interface SharedPortOptions {
   /** Null for none: then everything is in clear. */
   readonly tls: PortTls | null;
   readonly log: Log;
-  readonly bounds: SpliceBounds & { readonly connections_max: number; readonly preface_ms: number };
+  readonly bounds: SpliceBounds & {
+    readonly connections_max: number;
+    readonly address_connections_max: number;
+    readonly preface_ms: number;
+    readonly farewell_ms: number;
+  };
+  /** Counts connections by address, and learns whose is which. */
+  readonly rates: Pick<Rates, "note" | "forget" | "connection">;
+  /** Whether the server of HTTP/1.1 is answering anybody. */
+  readonly isBusy: () => boolean;
 }
 
 export interface SharedPort {
@@ -54,11 +64,13 @@ interface Newcomer {
 
 /** Listens when it returns. Throws what `Bun.listen` throws. */
 export function listenShared(options: SharedPortOptions): SharedPort {
-  const { hostname, port, log, bounds, tls } = options;
+  const { hostname, port, log, bounds, tls, rates, isBusy } = options;
   // A server may take its time, and tells its clients itself when they wait in vain.
   const patient = { ...bounds, stall_seconds_max: 0 };
   const clients = new Set<End>();
   const newcomers = new Map<End, Newcomer>();
+  const ofAddress = createCounts();
+  const askers = new WeakSet<End>();
   const refusals = countThem((refused, address) => {
     log.warn("connection refused", { address, limit: bounds.connections_max, refused });
   });
@@ -83,6 +95,7 @@ export function listenShared(options: SharedPortOptions): SharedPort {
     // Whatever else it sends waits in the kernel until there is somebody to take it.
     client.socket.pause();
     log.debug("connection", { address: client.socket.remoteAddress, protocol });
+    if (protocol === "http1") askers.add(client);
     hand(client, newcomer, options[protocol]);
   }
 
@@ -91,12 +104,21 @@ export function listenShared(options: SharedPortOptions): SharedPort {
       const server = createEnd(socket, patient);
       socket.data = server;
       if (!newcomers.delete(client)) return socket.terminate();
+      if ("port" in address) {
+        asked_from = socket.localPort;
+        rates.note(asked_from, client.socket.remoteAddress);
+      }
       join(client, server);
       client.socket.resume();
       send(server, newcomer.early);
       if (newcomer.ended) finish(server, "half");
     };
-    const opened = { allowHalfOpen: true, socket: { ...behind, open } };
+    let asked_from: number | undefined;
+    const close = (socket: Socket<End>): void => {
+      if (asked_from !== undefined) rates.forget(asked_from);
+      leave(socket.data);
+    };
+    const opened = { allowHalfOpen: true, socket: { ...behind, open, close } };
     const connecting =
       "unix" in address
         ? Bun.connect<End>({ ...address, ...opened })
@@ -137,7 +159,7 @@ export function listenShared(options: SharedPortOptions): SharedPort {
     close({ data: client }) {
       clearTimeout(newcomers.get(client)?.deadline ?? undefined);
       newcomers.delete(client);
-      clients.delete(client);
+      if (clients.delete(client)) ofAddress.remove(client);
       const server = client.other;
       if (server !== null) {
         server.other = null;
@@ -157,14 +179,19 @@ export function listenShared(options: SharedPortOptions): SharedPort {
       ...(tls === null ? handlers : beneath),
       open(accepted) {
         accepted.data = createEnd(accepted, bounds);
-        if (clients.size >= bounds.connections_max) {
-          refusals.count(accepted.remoteAddress);
+        const { remoteAddress } = accepted;
+        const isFull =
+          clients.size >= bounds.connections_max ||
+          ofAddress.of(remoteAddress) >= bounds.address_connections_max;
+        if (isFull || !rates.connection(remoteAddress)) {
+          refusals.count(remoteAddress);
           return accepted.terminate();
         }
         const socket = tls === null ? accepted : secure(accepted, { ...tls, socket: handlers });
         const client = tls === null ? accepted.data : createEnd(socket, bounds);
         socket.data = client;
         clients.add(client);
+        ofAddress.add(client, remoteAddress);
         const deadline = setTimeout(() => socket.end(), bounds.preface_ms);
         newcomers.set(client, { early: nothing, agreed: null, deadline, ended: false });
       },
@@ -185,7 +212,11 @@ export function listenShared(options: SharedPortOptions): SharedPort {
         if (deadline !== null) client.socket.end();
       }
       if (clients.size === 0) emptied.resolve();
-      return emptied.promise;
+      const looking = endIdle(clients, {
+        every_ms: bounds.farewell_ms,
+        isIdle: (client) => askers.has(client) && !isBusy(),
+      });
+      return emptied.promise.finally(() => clearInterval(looking));
     },
     cut() {
       for (const client of clients) client.socket.terminate();
@@ -195,6 +226,47 @@ export function listenShared(options: SharedPortOptions): SharedPort {
 
 const nothing = new Uint8Array();
 
+/**
+ * While dbx stops: ends whoever took nothing of what waits for him from one look to the next, and
+ * whoever is idle at both. Half the head of a request would otherwise hold the stop up.
+ */
+function endIdle(
+  clients: ReadonlySet<End>,
+  { every_ms, isIdle }: { every_ms: number; isIdle: (client: End) => boolean },
+): Timer {
+  const before = new WeakMap<End, number>();
+  return setInterval(() => {
+    for (const client of clients) {
+      const { unsent_bytes } = client;
+      const isStill = before.get(client) === unsent_bytes;
+      const isOver = unsent_bytes > 0 || isIdle(client);
+      if (isStill && isOver) client.socket.terminate();
+      else if (isOver) before.set(client, unsent_bytes);
+      else before.delete(client);
+    }
+  }, every_ms);
+}
+
+/** How many connections each address has; one that has none is not remembered. */
+function createCounts() {
+  const counts = new Map<string, number>();
+  const addresses = new WeakMap<End, string>();
+  const of = (address: string): number => counts.get(address) ?? 0;
+  return {
+    of,
+    add(client: End, address: string): void {
+      addresses.set(client, address);
+      counts.set(address, of(address) + 1);
+    },
+    remove(client: End): void {
+      const address = addresses.get(client);
+      if (address === undefined) return;
+      if (of(address) > 1) counts.set(address, of(address) - 1);
+      else counts.delete(address);
+    },
+  };
+}
+
 /** The end that a server behind the port writes to. */
 const behind: SocketHandler<End> = {
   data({ data: server }, piece) {
@@ -203,7 +275,6 @@ const behind: SocketHandler<End> = {
   drain: ({ data: server }) => sendMore(server),
   // A server that says no more takes no more either: it has closed the connection.
   end: ({ data: server }) => leave(server),
-  close: ({ data: server }) => leave(server),
   error: (socket) => socket.terminate(),
 };
 

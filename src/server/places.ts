@@ -1,6 +1,6 @@
 // Where the servers behind the shared port listen: sockets in a directory that nobody else may
-// enter, or, where there are none (Windows), ports on loopback. A directory that a killed server
-// left behind is in nobody's way: each start makes its own.
+// enter, or ports on loopback, where there are none (Windows) or addresses are counted. A directory
+// that a killed server left behind is in nobody's way: each start makes its own.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,16 +20,19 @@ const socket_path_bytes_max = 103;
 
 /** Throws `unavailable`, naming the directories, where none of them can be used. */
 export function makePlaces(platform: NodeJS.Platform): Places {
-  if (platform === "win32") {
-    const free: Address = { hostname: "127.0.0.1", port: 0 };
-    return { http1: free, http2: free, remove: () => {} };
-  }
+  if (platform === "win32") return portPlaces();
   const directory = makeDirectory([tmpdir(), "/tmp"]);
   return {
     http1: { unix: join(directory, "http1") },
     http2: { unix: join(directory, "http2") },
     remove: () => rmSync(directory, { recursive: true, force: true }),
   };
+}
+
+/** Ports on loopback: others of this machine reach them, but need a token like everybody. */
+export function portPlaces(): Places {
+  const free: Address = { hostname: "127.0.0.1", port: 0 };
+  return { http1: free, http2: free, remove: () => {} };
 }
 
 /** A new directory in the first one that it can be made in. Throws `unavailable`. */

@@ -5,15 +5,15 @@ import { grpcEndpointOf, httpEndpointOf, type Config, type Endpoint } from "../m
 import { limits } from "../model/limits.ts";
 import { connectionsWithin, readProcessLimits } from "./descriptors.ts";
 import type { Grpc } from "./grpc/grpc.ts";
-import { assert } from "../model/error.ts";
-import { cannotListen, listenHttp, portOf, type HttpListener } from "./http.ts";
+import { assert, DbxError } from "../model/error.ts";
+import { cannotListen, listenHttp, type HttpListener } from "./http.ts";
 import { listenShared, type Address, type SharedPort, type SharedPortOptions } from "./listener.ts";
-import { makePlaces } from "./places.ts";
+import { makePlaces, portPlaces } from "./places.ts";
 import type { RestOptions } from "./rest.ts";
 import type { AlpnName, PortTls } from "./tls-socket.ts";
 
 export interface PortOptions {
-  readonly config: Pick<Config, "port" | "bind_addr" | "api" | "grpc">;
+  readonly config: Pick<Config, "port" | "bind_addr" | "api" | "grpc" | "rate_limit">;
   readonly http: RestOptions;
   /** Null where gRPC is off. */
   readonly grpc: Grpc | null;
@@ -26,54 +26,26 @@ export interface PublicPort {
   readonly port: number;
   /** The same as `port` where gRPC shares it; null where gRPC is off. */
   readonly grpc_port: number | null;
-  /** How many connections it takes at a time; null where Bun and gRPC listen themselves. */
-  readonly connections_max: number | null;
+  /** How many connections it takes at a time. */
+  readonly connections_max: number;
   readonly figures: () => Record<string, number>;
   /** Stops accepting, lets what is running finish for `drain_ms` at most. */
   readonly stop: () => Promise<void>;
 }
 
 /**
- * Listens when it returns. Throws `unavailable` or `invalid_argument`, naming the address, when it
- * cannot; nothing is left listening then.
+ * Opens fronts to which all clients come, because neither Bun nor grpc-js bounds its connections:
+ * one that both share, or one each. Listens when it returns. Throws `unavailable` or
+ * `invalid_argument`, naming the address, when it cannot; nothing is left listening then.
  */
-export function openPort(options: PortOptions): Promise<PublicPort> {
-  const { grpc, config, pair } = options;
-  const own = grpcEndpointOf(config);
-  const apart = grpc === null || own !== null;
-  // TLS ends in the front, so whoever wants it has one.
-  return apart && pair === null
-    ? openApart(options, own ?? httpEndpointOf(config))
-    : openBehind(options);
-}
-
-/** Each where it was asked for, with nothing between it and its clients. */
-async function openApart(
-  { config, http, grpc }: PortOptions,
-  endpoint: Endpoint,
-): Promise<PublicPort> {
-  const listener = listenHttp({ ...http, address: httpEndpointOf(config) });
-  try {
-    return {
-      port: portOf(listener.address),
-      grpc_port: grpc === null ? null : await grpc.listen(textOf(endpoint)),
-      connections_max: null,
-      figures: () => ({}),
-      stop: async () => {
-        await Promise.all([listener.stop(), grpc?.stop()]);
-      },
-    };
-  } catch (thrown) {
-    await listener.stop();
-    throw thrown;
-  }
-}
-
-/** Fronts to which all clients come: one that both share, or one each. */
-async function openBehind(options: PortOptions): Promise<PublicPort> {
-  const { http, grpc } = options;
+export async function openPort(options: PortOptions): Promise<PublicPort> {
+  const { config, http, grpc } = options;
+  const { rates } = http;
   const connections_max = connectionsWithin(readProcessLimits());
-  const places = makePlaces(process.platform);
+  // Whose a request is, is known by the port of loopback that the front asks from.
+  const isCounted = config.rate_limit.per_address !== undefined;
+  const places = isCounted ? portPlaces() : makePlaces(process.platform);
+  const isBusy = () => http.figures.running > 0;
   const fronts: SharedPort[] = [];
   let listener: HttpListener | null = null;
   const leave = async (): Promise<void> => {
@@ -85,9 +57,11 @@ async function openBehind(options: PortOptions): Promise<PublicPort> {
     const http2 = grpc === null ? null : await listenGrpc(grpc, places.http2);
     const wanted = frontsOf(options.config, { http1: listener.address, http2 });
     for (const { endpoint, alpn, ...servers } of wanted) {
-      const bounds = { ...limits, connections_max: Math.ceil(connections_max / wanted.length) };
+      const bounds = boundsOf(Math.ceil(connections_max / wanted.length));
       const tls = options.pair === null ? null : { pair: options.pair, alpn };
-      fronts.push(listenAt(endpoint, { ...servers, tls, log: options.log, bounds }));
+      const { log } = options;
+      const front = { ...servers, tls, log, bounds, rates, isBusy };
+      fronts.push(fronts.length === 0 ? listenAt(endpoint, front) : listenForGrpc(endpoint, front));
     }
   } catch (thrown) {
     await leave();
@@ -105,6 +79,48 @@ async function openBehind(options: PortOptions): Promise<PublicPort> {
       const timer = setTimeout(() => fronts.forEach(({ cut }) => cut()), limits.drain_ms);
       await leave();
       clearTimeout(timer);
+    },
+  };
+}
+
+/** No address may take all of the room. */
+const boundsOf = (connections_max: number) => ({
+  ...limits,
+  connections_max,
+  address_connections_max: Math.min(
+    limits.address_connections_max,
+    Math.ceil(connections_max * 0.75),
+  ),
+});
+
+/**
+ * The listener of this machine's command line, on a free port of loopback. Its connections are few,
+ * and whatever others of this machine do to it, the descriptors of the public port stay free.
+ */
+export function openControl(http: RestOptions, hostname: string): HttpListener {
+  const places = makePlaces(process.platform);
+  const behind = listenHttp({ ...http, address: places.http1 });
+  // Fewer where descriptors are few: these come out of what is left beside the public port.
+  const connections_max = Math.min(
+    limits.control_connections_max,
+    Math.ceil(connectionsWithin(readProcessLimits()) / 4),
+  );
+  const { address } = behind;
+  const front = listenAt(
+    { hostname, port: 0 },
+    {
+      ...{ http1: address, http2: address, tls: null, log: http.log, rates: http.rates },
+      bounds: { ...limits, connections_max, address_connections_max: connections_max },
+      isBusy: () => http.figures.running > 0,
+    },
+  );
+  return {
+    address: { hostname, port: front.port },
+    async stop() {
+      const timer = setTimeout(front.cut, limits.drain_ms);
+      await Promise.all([front.close(), behind.stop()]);
+      clearTimeout(timer);
+      places.remove();
     },
   };
 }
@@ -154,6 +170,18 @@ function listenAt(
     return listenShared({ ...endpoint, ...options });
   } catch (cause) {
     throw cannotListen(endpoint, cause);
+  }
+}
+
+/** Throws what names the address as the configuration has it. */
+function listenForGrpc(endpoint: Endpoint, options: Omit<SharedPortOptions, keyof Endpoint>) {
+  try {
+    return listenAt(endpoint, options);
+  } catch (thrown) {
+    if (!(thrown instanceof DbxError)) throw thrown;
+    const { code, message, details } = thrown;
+    const address = textOf(endpoint);
+    throw new DbxError(code, `gRPC address ${address}: ${message}`, details, { cause: thrown });
   }
 }
 

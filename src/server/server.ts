@@ -15,8 +15,8 @@ import { createFigures } from "./figures.ts";
 import { docsMounts } from "./docs.ts";
 import { graphqlMounts } from "./graphql/graphql.ts";
 import { createGrpc } from "./grpc/grpc.ts";
-import { listenHttp, portOf, type HttpListener } from "./http.ts";
-import { openPort, type PublicPort } from "./port.ts";
+import { portOf, type HttpListener } from "./http.ts";
+import { openControl, openPort, type PublicPort } from "./port.ts";
 import { createRates, unlimited } from "./rate.ts";
 import type { RestOptions } from "./rest.ts";
 import { createSessions } from "./session.ts";
@@ -40,7 +40,10 @@ export interface Served {
 
 export interface StartOptions {
   readonly opened: Served;
-  readonly config: Pick<Config, "port" | "bind_addr" | "api" | "grpc" | "cors" | "tls">;
+  readonly config: Pick<
+    Config,
+    "port" | "bind_addr" | "api" | "grpc" | "cors" | "tls" | "rate_limit"
+  >;
   readonly log: Log;
   readonly system: Pick<System, "now">;
   readonly version: string;
@@ -100,7 +103,7 @@ export async function startServer(options: StartOptions): Promise<Server> {
     ...(grpc_port === null
       ? {}
       : { grpc: (grpcEndpointOf(config) ?? httpEndpointOf(config)).hostname, grpc_port }),
-    ...(connections_max === null ? {} : { connections_max }),
+    connections_max,
     tls: certificates !== null,
     version,
   });
@@ -189,13 +192,13 @@ function publicHttp(shared: SurfaceOptions, { config, version }: StartOptions): 
 
 function listenControl(shared: SurfaceOptions, opened: Served): HttpListener {
   const { machineKey, openSession } = opened;
-  return listenHttp({
+  const http: RestOptions = {
     ...shared,
     rates: unlimited,
-    address: { hostname: loopback, port: 0 },
     surfaces: ["rest", "admin"],
     mounts: [],
     cors: null,
     openSession: machineKey === null ? null : createSessions({ openSession, machineKey }),
-  });
+  };
+  return openControl(http, loopback);
 }

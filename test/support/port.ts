@@ -11,6 +11,7 @@ import {
   type SharedPort,
   type SharedPortOptions,
 } from "../../src/server/listener.ts";
+import { unlimited } from "../../src/server/rate.ts";
 import { realSystem } from "../../src/system.ts";
 import { tempDir } from "./temp.ts";
 
@@ -117,6 +118,8 @@ export function openTestPort(
     tls,
     log,
     bounds: { ...limits, ...bounds },
+    rates: unlimited,
+    isBusy: () => true,
   });
   const connect = async (): Promise<Peer> => {
     const socket = handlers(() => {});
