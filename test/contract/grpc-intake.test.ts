@@ -219,6 +219,20 @@ describe("a stream of appends", () => {
   });
 });
 
+test("what grpc-js refuses by itself is counted", async () => {
+  await using served = await startTestGrpc();
+  const session = connected(served);
+  const stream = session.request({
+    ...{ ":method": "POST", ":path": "/dbx.api.EventService/ReadLog", te: "trailers" },
+    ...{ "content-type": "application/grpc", authorization: `Bearer ${served.token}` },
+    "grpc-timeout": "soon",
+  });
+  stream.on("error", () => {});
+  stream.resume();
+  await until(served, "grpc_refused_by_library", (count) => count === 1);
+  session.destroy();
+});
+
 test("a token that asks too often is told when to come back, also within a stream", async () => {
   let now = 0;
   const rates = createRates({ limits: () => ({ per_token: 3 }), now: () => now });

@@ -170,6 +170,27 @@ test.skipIf(process.platform !== "linux")(
   },
 );
 
+test("an address is held to its rate on gRPC, with a token and without", async () => {
+  await using server = await startTestServer({ config: { rate_limit: { per_address: 20 } } });
+  const client = connect(`127.0.0.1:${server.port}`);
+  for (const [name, metadata] of [
+    ["Health", bearer(null)],
+    ["ReadLog", bearer(server.token)],
+  ] as const) {
+    const asked = Array.from({ length: 40 }, () => refusalOf(askGrpc(client, name, {}, metadata)));
+    const outcomes = await Promise.allSettled(asked);
+    const refused = outcomes.flatMap((outcome) =>
+      outcome.status === "fulfilled" ? [toldError(outcome.value)] : [],
+    );
+    // The first ones may also be too many without a token at a time.
+    const ours = refused.filter(
+      ({ code, details }) => code === "overloaded" && details.per === "address",
+    );
+    expect(ours.length).toBeGreaterThan(0);
+  }
+  client.close();
+});
+
 test("half a head, and a stream that nobody reads, do not hold up a stop", async () => {
   const server = await startTestServer();
   const text = JSON.stringify({ text: "x".repeat(500_000) });
