@@ -1,0 +1,69 @@
+// GraphQL documents and their variables: right ones with changes, and random rows of the words and
+// signs of the schema.
+
+import { schemaText } from "../../src/server/graphql/sdl.ts";
+import { mutated, mutatedText, nested, type Dice } from "./dice.ts";
+import { jsonBytes, jsonText } from "./json.ts";
+import { exchange, faultsOf, requestBytes, type Target } from "./target.ts";
+
+const event = 'aggregate_type: "order", aggregate_id: "g-1", event_type: "noted"';
+const right = [
+  "query($take: Int!) { aggregates(take: $take) { aggregate_type state } }",
+  '{ aggregate(aggregate_type: "order", aggregate_id: "o-1", version: 1) { ...f } }',
+  "query A { events(after: 0, take: 1) { payload metadata { note } } } query B { __typename }",
+  `mutation { appendEvent(input: { ${event}, payload: { a: [1, "x"] } }) { hash } }`,
+  `mutation($p: JSON!) { appendEvent(input: { ${event}, payload: $p }) { payload position } }`,
+  "{ __schema { types { name fields { type { kind } } } } }",
+];
+const signs = [
+  ...["{", "}", "(", ")", "[", "]", ":", "!", "=", "...", "@", "$", "|", "#", '"', '"""', "&"],
+  ...["query", "mutation", "subscription", "fragment", "on", "@skip(if: true)", "null", "-1"],
+];
+const words = [...new Set(schemaText().match(/\w+/g))];
+
+function document(dice: Dice): string {
+  switch (dice.below(8)) {
+    case 0:
+      return Array.from({ length: dice.below(50) }, () =>
+        dice.pick(dice.chance(0.5) ? signs : words),
+      ).join(" ");
+    case 1: {
+      const pairs = [["{ aggregates ", "x", "}"] as const, ["[", "", "]"] as const];
+      return nested(dice.pick([14, 15, 16, 500, 20_000]), dice.pick(pairs));
+    }
+    default:
+      return mutatedText(dice, dice.pick(right));
+  }
+}
+
+function body(dice: Dice): Buffer {
+  const query = JSON.stringify(document(dice));
+  const variables = dice.chance(0.5)
+    ? `{"take":${dice.below(5)},"p":${jsonText(dice)}}`
+    : jsonText(dice);
+  const operation = dice.chance(0.2) ? `,"operationName":${jsonText(dice, 0)}` : "";
+  if (dice.chance(0.1)) return jsonBytes(dice);
+  const whole = `{"query":${query},"variables":${variables}${operation}}`;
+  return dice.chance(0.8) ? Buffer.from(whole) : mutated(dice, whole);
+}
+
+export const graphql: Target = {
+  name: "graphql",
+  async attempt(goal, dice) {
+    const sent = body(dice);
+    const accepts = ["*/*", "application/json", "application/graphql-response+json", "text/plain"];
+    const fields = [
+      `Authorization: Bearer ${goal.token}`,
+      "Content-Type: application/json",
+      `Accept: ${dice.pick(accepts)}`,
+    ];
+    const bytes = requestBytes({ method: "POST", path: "/graphql", body: sent }, fields);
+    const streams = (received: Buffer): boolean => /text\/event-stream/i.test(String(received));
+    const exchanged = await exchange(goal, [bytes], { enough: streams });
+    const internal = /"code":"internal"/.test(exchanged.received.toString())
+      ? [`an internal error: ${exchanged.received.toString()}`]
+      : [];
+    const faults = [...internal, ...faultsOf(exchanged)];
+    return faults.map((fault) => `${fault}\n  after ${JSON.stringify(sent.toString("latin1"))}`);
+  },
+};

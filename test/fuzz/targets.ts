@@ -1,0 +1,12 @@
+// Everything that is fuzzed. Another kind of input is a module with a `Target` and a line here; a
+// target that needs more than the shared port asks for it in `Goal`, which fuzz/run.ts fills.
+
+import { filter } from "./filter.ts";
+import { graphql } from "./graphql.ts";
+import { grpc } from "./grpc.ts";
+import { http, sse } from "./http.ts";
+import { json } from "./json.ts";
+import { raw } from "./raw.ts";
+import type { Target } from "./target.ts";
+
+export const targets: readonly Target[] = [json, http, raw, filter, graphql, grpc, sse];
