@@ -197,7 +197,7 @@ describe("a running server", () => {
     expect(listed).toContain("start");
     expect(listed).not.toContain(dek);
     const log = readFileSync(join(home, ".eventdbx/logs/dbx.log"), "utf8");
-    expect(log).toContain(" warn encryption is off ");
+    expect(log).toContain(" sealing=all ");
     expect(log).not.toContain(dek);
   });
 });

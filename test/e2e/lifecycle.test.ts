@@ -171,7 +171,7 @@ describe("in the foreground", () => {
     await http(server.port, "/v1/aggregates", { token: `${token}0` });
     server.kill("SIGINT");
     expect(await server.exited).toBe(0);
-    expect(server.log()).toContain(" warn encryption is off ");
+    expect(server.log()).toContain(" sealing=all ");
     expect(server.log()).not.toContain(token.slice(4));
     expect(server.log()).not.toContain("xxxxxxxx");
   });
