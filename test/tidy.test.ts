@@ -51,7 +51,7 @@ const mayImport: graph.ImportTable = {
 const homeOf: Readonly<Record<string, readonly string[]>> = {
   // The language of shapes. Besides the nouns: flags, the documents of the engine, and the types by
   // which the client fills what the operation table names.
-  "@sinclair/typebox": ["model", "api", "cli", "engine/tokens.ts", "client/http.ts"],
+  "@sinclair/typebox": ["model", "api", "cli", "engine/token-file.ts", "client/http.ts"],
   citty: ["cli"],
   // Patterns of schemas, matched in linear time.
   re2js: ["model/schema"],
@@ -129,7 +129,7 @@ const bansInSource: readonly text.Ban[] = [
     instead: "it rounds numbers and forgets duplicate keys; use canonicalize and fromJson",
     // Text that dbx wrote itself and that holds no payload: documents, cursors, errors, sessions.
     except: [
-      ...["src/model", "src/api/json.ts", "src/engine/tokens.ts", "src/engine/cursor.ts"],
+      ...["src/model", "src/api/json.ts", "src/engine/token-file.ts", "src/engine/cursor.ts"],
       ...["src/cli/daemon.ts", "src/client", "src/server/rest.ts"],
       // The note of an archived event, a string.
       "src/storage/sqlite/blocks.ts",

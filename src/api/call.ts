@@ -47,7 +47,6 @@ function requireReach(actor: Actor, { reach, kind }: Operation, input: object): 
       return requireEverything(actor);
     case "listed":
     case "none":
-      return;
   }
 }
 

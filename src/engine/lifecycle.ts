@@ -2,7 +2,7 @@
 // trail, which says who did it and why.
 
 import type { Dbx } from "../api/dbx.ts";
-import type { Actor } from "../model/actor.ts";
+import { requireGrant, type Actor } from "../model/actor.ts";
 import { toAggregate, type StreamHead } from "../model/aggregate.ts";
 import type { Change } from "../model/audit.ts";
 import { aggregateNotFound, failedPrecondition } from "../model/error.ts";
@@ -42,6 +42,8 @@ export function createLifecycle(deps: {
   return {
     createSnapshot: async (actor, input) => {
       const key = keyOf(input);
+      // The answer shows the state.
+      requireGrant(actor, "read");
       const visibility = visibilityOf(key);
       if (visibility.hidden && !actor.grants.includes("admin")) throw aggregateNotFound(key);
       const snapshot = await storage.keepSnapshot(key, changeOf(actor, input));

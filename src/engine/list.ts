@@ -1,6 +1,7 @@
 // Lists of aggregates: which are asked for, and one page of them, however many lie between.
 
 import type { Output } from "../api/operations.ts";
+import type { Actor } from "../model/actor.ts";
 import { toAggregate, type Aggregate, type StreamHead } from "../model/aggregate.ts";
 import type { Filter } from "../model/filter/filter.ts";
 import { matches } from "../model/filter/match.ts";
@@ -10,6 +11,7 @@ import { limits } from "../model/limits.ts";
 import type { StreamKey } from "../model/stream.ts";
 import { visibleState, type Visibility } from "../model/visibility.ts";
 import type { Storage } from "../storage/storage.ts";
+import { readHeadsOf } from "./covered.ts";
 import { readCursor, writeCursor } from "./cursor.ts";
 import { aggregateAtInstant } from "./past.ts";
 import { readPage } from "./reader.ts";
@@ -46,9 +48,10 @@ export const selectionOf = (asked: {
 /** One page in key order. It has a cursor exactly if another aggregate would follow. */
 export async function listAggregates(
   storage: Storage,
-  asked: { selection: Selection; sight: Sight; limit: number; skip: number },
+  asked: { selection: Selection; sight: Sight; actor: Actor; limit: number; skip: number },
 ): Promise<Output<"listAggregates">> {
   const { selection, sight, limit, skip } = asked;
+  const read = readHeadsOf(storage, asked.actor);
   const { aggregate_type, after } = selection;
   const { shown, more } = await readPage<StreamHead, Aggregate>({
     limit,
@@ -57,7 +60,7 @@ export async function listAggregates(
     read: (last, rows) => {
       const hidden = last !== undefined && sight(last.aggregate_type).hidden;
       const behind = hidden ? endOfType(last.aggregate_type) : (last ?? after);
-      return storage.readHeads({ aggregate_type, after: behind, skip: 0, limit: rows });
+      return read({ aggregate_type, after: behind, limit: rows });
     },
     show: showing(storage, selection, sight),
     bytes: (aggregate) => aggregate.state.length,

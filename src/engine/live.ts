@@ -2,13 +2,14 @@
 // where nothing is left. The writer tells what is durable and never waits for anybody.
 
 import type { Live, LiveBatch } from "../api/live.ts";
-import type { Actor } from "../model/actor.ts";
+import { covers, type Actor } from "../model/actor.ts";
 import { assert, failedPrecondition, overloaded, unavailable } from "../model/error.ts";
 import type { CommittedEvent, EventRecord } from "../model/event.ts";
 import { limits } from "../model/limits.ts";
 import type { Position } from "../model/stream.ts";
 import { everything, type Visibility } from "../model/visibility.ts";
 import type { Storage } from "../storage/storage.ts";
+import { narrowed } from "./covered.ts";
 import type { Sight } from "./list.ts";
 import { createLiveTail, type LiveTail } from "./live-tail.ts";
 import { createWaiting } from "./live-waiting.ts";
@@ -75,7 +76,7 @@ export function createLive(deps: {
     { after, include_hidden, ...asked }: Asked & { readonly after: Position },
     { actorOf, signal }: { actorOf: () => Actor; signal: AbortSignal },
   ): AsyncGenerator<LiveBatch, void> {
-    const selection = logSelectionOf(asked);
+    const selection = narrowed(logSelectionOf(asked), actorOf().scope);
     if (after > tail.head()) throw notReached(after, tail.head());
     if (!goesOn(signal)) return;
     requireRoom();
@@ -95,8 +96,9 @@ export function createLive(deps: {
       for (;;) {
         const { events, end } = await readPage({ after: position, limit: rows });
         if (!goesOn(signal)) return;
-        const sight = sightOf(actorOf(), include_hidden);
-        const { batch, looked } = show(events, { selection, sight, end });
+        const actor = actorOf();
+        const sight = sightOf(actor, include_hidden);
+        const { batch, looked } = show(events, { selection, actor, sight, end });
         ({ position } = batch);
         // What did not fit is read again, so no more is asked for than is likely to fit.
         if (looked < events.length) rows = looked;
@@ -191,15 +193,16 @@ function createShow() {
 
   return (
     events: readonly CommittedEvent[],
-    { selection, sight, end }: { selection: Selection; sight: Sight; end: Position },
+    asked: { selection: Selection; actor: Actor; sight: Sight; end: Position },
   ): { batch: LiveBatch; looked: number } => {
+    const { selection, actor, sight, end } = asked;
     const picked: EventRecord[] = [];
     let chars = 0;
     let looked = 0;
     for (const event of events) {
       if (picked.length === limits.live_batch_rows) break;
       const visibility = sight(event.aggregate_type);
-      if (selects(selection, event) && !visibility.hidden) {
+      if (selects(selection, event) && covers(actor, event) && !visibility.hidden) {
         const record = shared(event, visibility);
         chars += record.payload.length;
         if (picked.length > 0 && chars > limits.live_batch_chars_max) break;

@@ -2,6 +2,7 @@
 // see something learns nothing of it: not that it is there, nor by a filter what is in it.
 
 import type { Dbx } from "../api/dbx.ts";
+import { covers } from "../model/actor.ts";
 import type { StreamHead } from "../model/aggregate.ts";
 import { aggregateNotFound } from "../model/error.ts";
 import type { CommittedEvent, EventRecord } from "../model/event.ts";
@@ -9,6 +10,7 @@ import { takeOf } from "../model/page.ts";
 import type { StreamKey } from "../model/stream.ts";
 import { visibleState, type Visibility } from "../model/visibility.ts";
 import type { Storage } from "../storage/storage.ts";
+import { narrowed } from "./covered.ts";
 import { listAggregates, selectionOf, type Sight } from "./list.ts";
 import { createLogReader, logSelectionOf, selects } from "./log-reader.ts";
 import { aggregateOf, momentOf } from "./past.ts";
@@ -47,13 +49,13 @@ export function createReads(deps: ReadsDeps): Reads {
       const selection = selectionOf(asked);
       const sight = sightOf(actor, include_hidden);
       const limit = pageOf(take, "list_page_size");
-      return listAggregates(storage, { selection, sight, limit, skip: asked.skip ?? 0 });
+      return listAggregates(storage, { selection, sight, actor, limit, skip: asked.skip ?? 0 });
     },
     exportAggregates: async (actor, { take, ...asked }) => {
       const selection = selectionOf(asked);
       const sight = sightOf(actor, actor.grants.includes("admin"));
       const limit = pageOf(take, "page_limit");
-      return listAggregates(storage, { selection, sight, limit, skip: 0 });
+      return listAggregates(storage, { selection, sight, actor, limit, skip: 0 });
     },
     getAggregate: async (actor, { include_hidden, ...asked }) => {
       const moment = momentOf(asked);
@@ -78,14 +80,14 @@ export function createReads(deps: ReadsDeps): Reads {
     readLog: async (actor, { after, take, include_hidden, ...asked }) => {
       const selection = logSelectionOf(asked);
       const sight = sightOf(actor, include_hidden);
-      const read = createLogReader(storage, selection);
+      const read = createLogReader(storage, narrowed(selection, actor.scope));
       const { shown } = await readPage<CommittedEvent, EventRecord>({
         limit: pageOf(take, "page_limit"),
         skip: 0,
         peek: false,
         read: (last, limit) => read({ after: last?.position ?? after ?? 0, limit }),
         show: (event) => {
-          if (!selects(selection, event)) return undefined;
+          if (!selects(selection, event) || !covers(actor, event)) return undefined;
           const visibility = sight(event.aggregate_type);
           return visibility.hidden ? undefined : recordOf(event, visibility);
         },

@@ -5,7 +5,7 @@
 import type { Dbx } from "../api/dbx.ts";
 import type { Input } from "../api/operations.ts";
 import type { Log } from "../log.ts";
-import type { Actor } from "../model/actor.ts";
+import { covers, requireGrant, type Actor } from "../model/actor.ts";
 import {
   alreadyExists,
   assert,
@@ -98,16 +98,23 @@ export function createStaging(options: StagingOptions): Staging {
         inTurn(actor, async () => {
           const { events } = await look(deps);
           const see = sight(actor);
-          const shown = events.filter(({ aggregate_type }) => !see(aggregate_type).hidden);
+          const shown = events.filter(
+            (event) => covers(actor, event) && !see(event.aggregate_type).hidden,
+          );
           return tellStaged(see, shown);
         }),
+      // These two show what others have staged.
       commitStaged: (actor) =>
         inTurn(actor, async () => {
+          requireGrant(actor, "read");
           const records = await commit(deps, actor, await takeUp(deps));
           return tellRecords(sight(actor), records);
         }),
       discardStaged: (actor, input) =>
-        inTurn(actor, async () => tellStaged(sight(actor), await discard(deps, input))),
+        inTurn(actor, async () => {
+          requireGrant(actor, "read");
+          return tellStaged(sight(actor), await discard(deps, actor, input));
+        }),
     },
     forget: (key) =>
       steps.inTurn({
@@ -205,12 +212,16 @@ async function tryLast(deps: StagingDeps, events: readonly StagedEvent[]): Promi
   return last;
 }
 
-/** Appends the whole queue in one transaction, then empties the file. */
+/**
+ * Appends in one transaction what the actor's scope covers of the queue, and leaves the rest in the
+ * file.
+ */
 async function commit(
   deps: StagingDeps,
   actor: Actor,
-  queue: readonly StagedEvent[],
+  staged: readonly StagedEvent[],
 ): Promise<EventRecord[]> {
+  const queue = staged.filter((event) => covers(actor, event));
   if (queue.length === 0) return [];
   let committed: readonly CommittedEvent[];
   try {
@@ -227,12 +238,12 @@ async function commit(
     if (error.code === "already_exists") {
       // Somebody may have appended one of them himself meanwhile. The rest is fewer each time.
       const rest = await takeUp(deps);
-      if (rest.length < queue.length) return commit(deps, actor, rest);
+      if (rest.length < staged.length) return commit(deps, actor, rest);
     }
     throw tellRefusal(error, { queue, sight: sightOf(actor, deps.schemas.view()) });
   }
   try {
-    await deps.file.write([]);
+    await deps.file.write(staged.filter((event) => !covers(actor, event)));
   } catch (error) {
     // They are committed, and will be left out of the queue whenever it is looked at.
     deps.log.warn("staged events not cleared", { reason: String(error) });
@@ -243,6 +254,7 @@ async function commit(
 /** Takes one event, or all, out of the queue, and answers with what was taken out. */
 async function discard(
   deps: StagingDeps,
+  actor: Actor,
   { event_id, all }: Input<"discardStaged">,
 ): Promise<readonly StagedEvent[]> {
   if ((event_id === undefined) === (all === undefined)) {
@@ -250,7 +262,8 @@ async function discard(
   }
   const queue = await takeUp(deps);
   const id = event_id?.toLowerCase();
-  const isMeant = (event: StagedEvent): boolean => id === undefined || event.event_id === id;
+  const isMeant = (event: StagedEvent): boolean =>
+    covers(actor, event) && (id === undefined || event.event_id === id);
   const discarded = queue.filter(isMeant);
   if (id !== undefined && discarded.length === 0) {
     throw notFound(`there is no staged event ${id}`, { event_id: id });

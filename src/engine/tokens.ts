@@ -3,21 +3,10 @@
 // can count exactly.
 
 import { timingSafeEqual } from "node:crypto";
-import { Type, type Static } from "@sinclair/typebox";
-import { decode } from "../api/decode.ts";
 import type { Input } from "../api/operations.ts";
 import type { IssuedToken, Token } from "../api/operations/tokens.ts";
 import type { Log } from "../log.ts";
-import {
-  Grant,
-  grants,
-  grantsOf,
-  Group,
-  ScopeEntry,
-  User,
-  type Actor,
-  type TokenId,
-} from "../model/actor.ts";
+import { grants, grantsOf, narrowedGrants, type Actor, type TokenId } from "../model/actor.ts";
 import {
   type DbxError,
   failedPrecondition,
@@ -29,35 +18,10 @@ import {
 import { limits } from "../model/limits.ts";
 import { sha256 } from "../model/merkle.ts";
 import type { Allowance } from "../model/plan.ts";
-import { sealedDocument, type SealedDocument } from "../storage/documents.ts";
+import { sealedDocument } from "../storage/documents.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { System } from "../system.ts";
-
-const Definition = Type.Object({
-  id: Type.String(),
-  prefix: Type.String(),
-  /** SHA-256 of the value, hex. */
-  hash: Type.String({ pattern: "^[0-9a-f]{64}$" }),
-  group: Group,
-  user: User,
-  status: Type.Union([Type.Literal("active"), Type.Literal("revoked")]),
-  issued_at: Type.String(),
-  expires_at: Type.Union([Type.String(), Type.Null()]),
-  /** Seconds that a keep-alive use adds; null for tokens that never expire. */
-  span_secs: Type.Union([Type.Integer(), Type.Null()]),
-  limit: Type.Union([Type.Integer(), Type.Null()]),
-  /** Writes used when the limit was set: the limit counts from there. */
-  limit_base: Type.Integer(),
-  keep_alive: Type.Boolean(),
-  /** When it was issued or last refreshed: what was noted of an earlier term no longer counts. */
-  term: Type.String(),
-  /** Missing: what the group gives. */
-  grants: Type.Optional(Type.Array(Grant)),
-  /** Missing: everything. */
-  aggregates: Type.Optional(Type.Array(ScopeEntry)),
-});
-type Definition = Static<typeof Definition>;
-const Definitions = Type.Array(Definition, { maxItems: limits.tokens_max });
+import { readDefinitions, toToken, type Definition } from "./token-file.ts";
 
 export interface Tokens {
   readonly issue: (input: Input<"issueToken">) => Promise<IssuedToken>;
@@ -253,6 +217,7 @@ export async function openTokens(options: {
             `the group ${cliGroup} is this machine's command line; take another`,
           );
         }
+        const narrowed = narrowedGrants(input.group, input.grants);
         makeRoom();
         if (input.keep_alive === true && typeof input.expiration_secs !== "number") {
           throw invalidArgument("keep_alive needs an expiration, which each use extends");
@@ -274,6 +239,8 @@ export async function openTokens(options: {
           limit_base: 0,
           keep_alive: input.keep_alive ?? false,
           term: now,
+          ...(narrowed === undefined ? {} : { grants: narrowed }),
+          ...(input.aggregates ? { aggregates: input.aggregates } : {}),
         };
         await put(definition);
         return { token: value, ...(await show(definition)) };
@@ -358,41 +325,4 @@ function newValue(system: System): { value: string; hash: Uint8Array; id: TokenI
 function addSeconds(time: string, seconds: number): string {
   const end = new Date(Date.parse(time) + seconds * 1000);
   return `${end.toISOString().slice(0, -1)}${time.slice(-4)}`;
-}
-
-function toToken(
-  definition: Definition,
-  now: { writes: number; expires_at: string | null; now: string },
-): Token {
-  const { id, prefix, group, user, status, issued_at, limit, limit_base, keep_alive } = definition;
-  const expired = now.expires_at !== null && now.expires_at <= now.now;
-  return {
-    id,
-    prefix,
-    group,
-    user,
-    status: status === "active" && expired ? "expired" : status,
-    issued_at,
-    expires_at: now.expires_at,
-    limit,
-    remaining_writes: limit === null ? null : Math.max(0, limit - (now.writes - limit_base)),
-    keep_alive,
-    grants: [...(definition.grants ?? grantsOf(group))],
-    aggregates: definition.aggregates ?? null,
-  };
-}
-
-async function readDefinitions({ path, read }: SealedDocument): Promise<Definition[]> {
-  const text = await read();
-  if (text === null) return [];
-  try {
-    return decode(Definitions, JSON.parse(text));
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw failedPrecondition(
-      `${path} cannot be read: ${why}; restore it from a backup or move it away`,
-      {},
-      { cause },
-    );
-  }
 }

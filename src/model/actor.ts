@@ -2,7 +2,7 @@
 // gate (api/call.ts) asks `requireGrant` and `requireScope`.
 
 import { Type, type Static } from "@sinclair/typebox";
-import { aggregateNotFound, permissionDenied } from "./error.ts";
+import { aggregateNotFound, invalidArgument, permissionDenied } from "./error.ts";
 import { Text } from "./kinds.ts";
 import { limits } from "./limits.ts";
 import { AggregateId, AggregateType, type StreamKey } from "./stream.ts";
@@ -51,6 +51,22 @@ export interface Actor extends Issuer {
 export const grantsOf = (group: string): readonly Grant[] =>
   group === "admin" ? grants : ["read", "append"];
 
+/** What a token of the group is issued with; `asked` may only narrow that. Undefined: all of it. */
+export function narrowedGrants(
+  group: string,
+  asked: readonly Grant[] | undefined,
+): Grant[] | undefined {
+  if (asked === undefined) return undefined;
+  const given = grantsOf(group);
+  const beyond = asked.find((grant) => !given.includes(grant));
+  if (beyond === undefined) return given.filter((grant) => asked.includes(grant));
+  throw invalidArgument(
+    `the group ${group} has the grants ${given.join(" and ")}; a token cannot have ${beyond} ` +
+      "besides",
+    { group, grant: beyond },
+  );
+}
+
 export function requireGrant(actor: Actor, grant: Grant): void {
   if (actor.grants.includes(grant)) return;
   throw permissionDenied(`group ${actor.group} lacks the grant ${grant}`, {
@@ -66,10 +82,6 @@ export const covers = ({ scope }: Pick<Actor, "scope">, key: StreamKey): boolean
       aggregate_type === key.aggregate_type &&
       (aggregate_id === undefined || aggregate_id === key.aggregate_id),
   );
-
-/** Whether some aggregate of the type may be covered: a list of others need not be looked at. */
-export const touches = ({ scope }: Pick<Actor, "scope">, aggregate_type: string): boolean =>
-  scope === null || scope.some((entry) => entry.aggregate_type === aggregate_type);
 
 /**
  * Outside of its scope a token finds nothing and may write nothing. Neither answer looks at the

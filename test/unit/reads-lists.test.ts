@@ -161,7 +161,8 @@ describe("a list", () => {
       },
     };
     const sight = (type: string) => ({ hidden: type === "b", hidden_fields: [] });
-    const page = { selection: selectionOf({}), sight, limit: 10, skip: 0 };
+    const actor = { group: "x", user: "x", grants: [], scope: null, token_id: null };
+    const page = { selection: selectionOf({}), sight, actor, limit: 10, skip: 0 };
     const { aggregates, next_cursor } = await listAggregates(storage, page);
     expect(aggregates.map((one) => one.aggregate_type)).toEqual(["a", "a", "a", "c", "c", "c"]);
     expect(next_cursor).toBeNull();

@@ -2,6 +2,8 @@
 
 import { Type } from "@sinclair/typebox";
 import { operations, type Output } from "../../api/operations.ts";
+import type { Token as ShownToken } from "../../api/operations/tokens.ts";
+import { Grant, type ScopeEntry } from "../../model/actor.ts";
 import { invalidArgument } from "../../model/error.ts";
 import { command, type Group } from "../command.ts";
 import { pairs } from "../output.ts";
@@ -64,26 +66,47 @@ const generate = command({
       keep_alive: Type.Optional(
         Type.Boolean({ description: "Each use extends the expiry by its original span." }),
       ),
+      grant: Type.Optional(
+        Type.Array(Grant, {
+          hint: "read|append|admin",
+          description: "Fewer grants than the group has; may be given several times.",
+        }),
+      ),
+      aggregate: Type.Optional(
+        Type.Array(Type.String({ minLength: 1 }), {
+          hint: "type[:id]",
+          description:
+            "What it may see and write: a type, or one aggregate; may be given several times.",
+        }),
+      ),
       json,
     },
     strict,
   ),
   examples: [
+    "dbx token generate --group auditor --user kim --grant read --aggregate patient:p-001",
     "dbx token generate --group admin --user jane --expiration 3600",
     "dbx token generate --group app --user web --limit 1000 --json",
   ],
   run: (flags, shell) =>
     withTokens(shell, "write", async ({ ask }) => {
       const { group, user, expiration: expiration_secs, limit: writes, keep_alive } = flags;
+      const { grant, aggregate } = flags;
       const fresh = await ask("issueToken", {
         ...{ group, user },
         ...(expiration_secs === undefined ? {} : { expiration_secs }),
         ...(writes === undefined ? {} : { limit: writes }),
         ...(keep_alive === undefined ? {} : { keep_alive }),
+        ...(grant === undefined ? {} : { grants: [...new Set(grant)] }),
+        ...(aggregate === undefined ? {} : { aggregates: aggregate.map(scopeEntryOf) }),
       });
       if (shell.output.json) return shell.output.jsonValue(fresh);
       return shell.output.data(
-        pairs({ token: fresh.token, id: fresh.id, group, user, ...allowance(fresh) }),
+        pairs({
+          ...{ token: fresh.token, id: fresh.id, group, user },
+          ...allowance(fresh),
+          ...reachOf(fresh),
+        }),
       );
     }),
 });
@@ -99,7 +122,11 @@ const list = command({
       for (const known of tokens) {
         const { id, prefix, group, user, status, issued_at } = known;
         await shell.output.data(
-          pairs({ id, prefix, group, user, status, issued_at, ...allowance(known) }),
+          pairs({
+            ...{ id, prefix, group, user, status, issued_at },
+            ...allowance(known),
+            ...reachOf(known),
+          }),
         );
       }
     }),
@@ -164,6 +191,26 @@ async function given(word: string): Promise<string> {
   if (text === "") throw invalidArgument("there is no token on stdin", { flag: "--token" });
   return text;
 }
+
+/** An id may have colons, a type before one cannot: those tokens are issued over HTTP. */
+function scopeEntryOf(word: string): ScopeEntry {
+  const colon = word.indexOf(":");
+  if (colon === -1) return { aggregate_type: word };
+  return { aggregate_type: word.slice(0, colon), aggregate_id: word.slice(colon + 1) };
+}
+
+const reachOf = ({ grants, aggregates }: Pick<ShownToken, "grants" | "aggregates">) => ({
+  grants: grants.join(),
+  ...(aggregates === null
+    ? {}
+    : {
+        aggregates: aggregates
+          .map(({ aggregate_type, aggregate_id }) =>
+            aggregate_id === undefined ? aggregate_type : `${aggregate_type}:${aggregate_id}`,
+          )
+          .join(),
+      }),
+});
 
 /** A token's value is shown once, when it is issued; later only what recognises it. */
 const withoutValue = (word: string): string =>
