@@ -68,7 +68,7 @@ describe("README.md leaves nothing out:", () => {
     const missing = routes.filter(({ method, path }) => {
       const pattern = RegExp.escape(path).replaceAll(/\\\{\w+\\\}/g, "[\\w$-]+");
       const inExample = examples.some((text) => new RegExp(`${pattern}(?![/\\w])`).test(text));
-      // For the machine's own command line alone, which proves itself in a way that no reader copies.
+      // For the machine's own command line alone, which proves itself as no reader can.
       const exampleIsCommand =
         path === "/admin/key/rotate" && examples.some((text) => text.includes("--rotate-dek -"));
       return !prose.includes(`\`${method} ${path}\``) || !(inExample || exampleIsCommand);

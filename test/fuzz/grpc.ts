@@ -1,6 +1,6 @@
 // Protobuf messages and their five bytes over real HTTP/2: encoded requests with changes, noise,
-// lengths that are not true, the flag for compression. Each call is owed a status, and none of those
-// that mean that dbx has failed.
+// lengths that are not true, the flag for compression. Each call is owed a status, and none of
+// those that mean that dbx has failed.
 
 import { connect, type ClientHttp2Session } from "node:http2";
 import { join } from "node:path";

@@ -45,8 +45,10 @@ async function attempted(server: FuzzServer, target: Target, seed: number): Prom
 }
 
 /**
- * Resident memory may grow by this after a warm-up in which every target has run. Most of it is what
- * dbx may keep by its own bounds, of which the log's tail is the largest (16 Mi characters, 32 MiB),
+ * Resident memory may grow by this after a warm-up in which every target has run. Most of it is
+ * what
+ * dbx may keep by its own bounds, of which the log's tail is the largest (16 Mi characters, 32
+ * MiB),
  * then the heads that it remembers and SQLite's pages; the rest is what JavaScriptCore lets lie
  * between two collections. A leak of what a case sends passes it within a run of minutes.
  */

@@ -54,3 +54,14 @@ export async function openStore(
   });
   return { ...opened, [Symbol.asyncDispose]: () => opened.close() };
 }
+
+/** A clock that stands still until it is moved. */
+export function manualClock(start = "2026-01-01T00:00:00.000000Z") {
+  let now = start;
+  return {
+    now: () => now,
+    advance: (seconds: number) => {
+      now = `${new Date(Date.parse(now) + seconds * 1000).toISOString().slice(0, -1)}000Z`;
+    },
+  };
+}

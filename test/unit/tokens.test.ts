@@ -7,19 +7,8 @@ import { join } from "node:path";
 import { call } from "../../src/api/call.ts";
 import { canonicalize } from "../../src/model/canonical.ts";
 import { DbxError } from "../../src/model/error.ts";
-import { openStore, root, type TestStore } from "../support/store.ts";
+import { manualClock, openStore, root, type TestStore } from "../support/store.ts";
 import { tempDir } from "../support/temp.ts";
-
-/** A clock that stands still until it is moved. */
-function manualClock(start = "2026-01-01T00:00:00.000000Z") {
-  let now = start;
-  return {
-    now: () => now,
-    advance: (seconds: number) => {
-      now = `${new Date(Date.parse(now) + seconds * 1000).toISOString().slice(0, -1)}000Z`;
-    },
-  };
-}
 
 const event = (n = 0) => ({
   aggregate_type: "patient",

@@ -1,0 +1,265 @@
+// Who may ask what: every operation, every kind of token, every surface. The expected cells are
+// data in the table below; an operation without a row fails.
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { call } from "../../src/api/call.ts";
+import { operations, type OperationName } from "../../src/api/operations.ts";
+import { routes } from "../../src/api/routes.ts";
+import type { Input } from "../../src/api/operations.ts";
+import { DbxError } from "../../src/model/error.ts";
+import { engineSurface } from "../support/surfaces-engine.ts";
+import { graphqlSurface } from "../support/surfaces-graphql.ts";
+import { grpcSurface } from "../support/surfaces-grpc.ts";
+import { restSurface } from "../support/surfaces-rest.ts";
+import {
+  eventOf,
+  json,
+  openWorld,
+  sharedOperations,
+  type Caller,
+  type SharedOperation,
+  type World,
+} from "../support/surfaces.ts";
+import { manualClock, root } from "../support/store.ts";
+
+const holders = [
+  ...["none", "garbage", "expired", "revoked", "spent", "read", "append", "scoped", "admin"],
+] as const;
+type Holder = (typeof holders)[number];
+
+/** As they stand in the table. */
+const codes: Readonly<Record<string, string>> = {
+  "+": "done",
+  U: "unauthenticated",
+  P: "permission_denied",
+  N: "not_found",
+  F: "failed_precondition",
+  S: "schema_violation",
+};
+
+const inside = { aggregate_type: "mine", aggregate_id: "a-1" };
+const outside = { aggregate_type: "theirs", aggregate_id: "a-1" };
+const missing = { aggregate_type: "theirs", aggregate_id: "none" };
+let made = 0;
+/** A name that nobody has used. */
+const fresh = (): string => `n${++made}`;
+
+interface Row {
+  readonly asks: OperationName | "followLog";
+  readonly about: string;
+  readonly input: () => object;
+  /** One cell for each of `holders`, in their order. */
+  readonly cells: string;
+}
+const row = (asks: Row["asks"], about: string, cells: string, input: () => object): Row => ({
+  ...{ asks, about, cells, input },
+});
+const mine = () => eventOf("mine");
+const theirs = () => eventOf("theirs");
+
+const table: readonly Row[] = [
+  row("health", "", "+ + + + + + + + +", () => ({})),
+  row("appendEvent", "inside", "U U U U P P + + +", mine),
+  row("appendEvent", "outside", "U U U U P P + P +", theirs),
+  row("appendEvents", "inside", "U U U U P P + + +", () => ({ events: [mine()] })),
+  row("appendEvents", "partly outside", "U U U U P P + P +", () => ({
+    events: [mine(), theirs()],
+  })),
+  row("createAggregate", "inside", "U U U U + P + + +", () => ({
+    ...{ aggregate_type: "mine", aggregate_id: fresh() },
+  })),
+  row("createAggregate", "outside", "U U U U + P + P +", () => ({
+    ...{ aggregate_type: "theirs", aggregate_id: fresh() },
+  })),
+  row("listEvents", "inside", "U U U U + + P + +", () => inside),
+  row("listEvents", "outside", "U U U U + + P N +", () => outside),
+  row("listEvents", "of nothing", "U U U U N N P N N", () => missing),
+  row("readLog", "", "U U U U + + P + +", () => ({})),
+  row("readLog", "of what schemas hide", "U U U U P P P P +", () => ({ include_hidden: true })),
+  row("followLog", "", "U U U U + + P + +", () => ({ after: 0 })),
+  row("listAggregates", "", "U U U U + + P + +", () => ({})),
+  row("exportAggregates", "", "U U U U + + P + +", () => ({})),
+  row("getAggregate", "inside", "U U U U + + P + +", () => inside),
+  row("getAggregate", "outside", "U U U U + + P N +", () => outside),
+  row("getAggregate", "of nothing", "U U U U N N P N N", () => missing),
+  row("verifyAggregate", "inside", "U U U U + + P + +", () => inside),
+  row("verifyAggregate", "outside", "U U U U + + P N +", () => outside),
+  row("createSnapshot", "inside", "U U U U + P P + +", () => inside),
+  row("createSnapshot", "outside", "U U U U + P P P +", () => outside),
+  row("archiveAggregate", "inside", "U U U U P P P P +", () => inside),
+  row("restoreAggregate", "inside", "U U U U P P P P +", () => inside),
+  // Nothing is encrypted here.
+  row("eraseAggregate", "inside", "U U U U P P P P F", () => ({ ...inside, reason: "x" })),
+  row("removeAggregate", "with events", "U U U U P P P P F", () => inside),
+  row("stageEvent", "inside", "U U U U + P + + +", mine),
+  row("stageEvent", "outside", "U U U U + P + P +", theirs),
+  row("listStaged", "", "U U U U + + P + +", () => ({})),
+  row("commitStaged", "of nothing", "U U U U + P P + +", () => ({})),
+  row("discardStaged", "of nothing", "U U U U + P P + +", () => ({ all: true })),
+  row("createSchema", "", "U U U U P P P P +", () => ({
+    ...{ aggregate: fresh(), events: ["noted"] },
+  })),
+  row("listSchemas", "", "U U U U P P P P +", () => ({})),
+  row("getSchema", "", "U U U U P P P P +", () => ({ aggregate: "known" })),
+  row("changeSchema", "", "U U U U P P P P +", () => ({ aggregate: "known", locked: false })),
+  row("removeSchemaEvent", "the last one", "U U U U P P P P S", () => ({
+    ...{ aggregate: "known", event: fresh() },
+  })),
+  // What a schema says is not for those who see a part of the store.
+  row("validateEvent", "", "U U U U + + P P +", () => ({
+    ...{ aggregate: "known", event: "noted", payload: json("{}") },
+  })),
+  row("verifyLog", "", "U U U U P P P P +", () => ({})),
+  row("serverStatus", "", "U U U U P P P P +", () => ({})),
+  // No configuration stands behind this store.
+  row("reloadConfig", "", "U U U U P P P P F", () => ({})),
+  // A token is never this machine's command line.
+  row("rotateKey", "", "U U U U P P P P P", () => ({
+    data_encryption_key: Buffer.alloc(32, 1).toString("base64"),
+  })),
+  row("listAudit", "", "U U U U P P P P +", () => ({})),
+  row("issueToken", "", "U U U U P P P P +", () => ({ group: "x", user: "y" })),
+  row("listTokens", "", "U U U U P P P P +", () => ({})),
+  row("revokeToken", "unknown", "U U U U P P P P N", () => ({ token: "0123456789abcdef" })),
+  row("refreshToken", "unknown", "U U U U P P P P N", () => ({
+    ...{ token: "0123456789abcdef", limit: 1 },
+  })),
+];
+
+test("every operation has a row, and every row a cell for each kind of token", () => {
+  const wanted = new Set<string>([...Object.keys(operations), "followLog"]);
+  expect(new Set<string>(table.map(({ asks }) => asks))).toEqual(wanted);
+  for (const { cells } of table) {
+    expect(cells.split(" ").map((cell) => codes[cell] !== undefined)).toEqual(
+      holders.map(() => true),
+    );
+  }
+});
+
+const codeOf = async (work: Promise<unknown>): Promise<string> => {
+  const thrown = await work.then(
+    () => null,
+    (error: unknown) => error,
+  );
+  if (thrown === null) return "done";
+  return thrown instanceof DbxError ? thrown.code : `not refused as it should: ${String(thrown)}`;
+};
+
+/** Over HTTP, as the route table has it. */
+async function overHttp(
+  { port }: World,
+  { asks, input }: { asks: OperationName; input: object },
+  token: string | null,
+): Promise<string> {
+  const route = routes.find(({ operation }) => operation === asks);
+  if (route === undefined) throw new Error(`${asks} has a route`);
+  const rest: Record<string, unknown> = { ...input };
+  const path = route.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
+    const value = String(rest[name]);
+    delete rest[name];
+    return encodeURIComponent(value);
+  });
+  const url = new URL(`http://127.0.0.1:${port}${path}`);
+  const inBody = route.method === "POST" || route.method === "PATCH";
+  if (!inBody)
+    for (const [name, value] of Object.entries(rest)) url.searchParams.set(name, String(value));
+  const isEmpty = Object.keys(rest).length === 0;
+  const response = await fetch(url, {
+    method: route.method,
+    headers: {
+      ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+      ...(inBody && !isEmpty ? { "content-type": "application/json" } : {}),
+    },
+    ...(inBody && !isEmpty ? { body: JSON.stringify(rest) } : {}),
+  });
+  const text = await response.text();
+  if (response.ok) return "done";
+  const body: unknown = JSON.parse(text);
+  return typeof body === "object" && body !== null && "code" in body ? String(body.code) : text;
+}
+
+const isShared = (asks: string): asks is SharedOperation =>
+  sharedOperations.some((name) => name === asks);
+
+async function throughCaller(caller: Caller, { asks, input }: Row): Promise<string> {
+  const asked = input();
+  if (asks === "followLog") {
+    const until = new AbortController();
+    const first = async (): Promise<void> => {
+      for await (const _record of caller.follow({ after: 0 }, until.signal)) until.abort();
+    };
+    return codeOf(first());
+  }
+  if (!isShared(asks)) throw new Error(`${asks} is not on every surface`);
+  // The union of the inputs is not one that any operation takes.
+  const work = caller[asks] as (input: unknown) => Promise<unknown>;
+  return codeOf(work(asked));
+}
+
+describe.each([engineSurface, restSurface, graphqlSurface, grpcSurface])("$name:", (surface) => {
+  let world: World;
+  let tokens: Readonly<Record<Holder, string | null>>;
+
+  beforeAll(async () => {
+    const clock = manualClock();
+    world = await openWorld(surface, { system: { now: clock.now } });
+    const { dbx } = world.store;
+    for (const key of [inside, outside]) {
+      const event: Input<"appendEvent"> = { ...key, event_type: "noted", payload: json("{}") };
+      await dbx.appendEvent(root, event);
+    }
+    await dbx.createSchema(root, { aggregate: "known", events: ["noted"] });
+    const issue = async (over: Partial<Input<"issueToken">>) =>
+      (await dbx.issueToken(root, { group: "app", user: "u", ...over })).token;
+    const revoked = await issue({});
+    await dbx.revokeToken(root, { token: revoked });
+    tokens = {
+      none: null,
+      garbage: `EVT-${"0".repeat(64)}`,
+      expired: await issue({ expiration_secs: 1 }),
+      revoked,
+      spent: await issue({ limit: 0 }),
+      read: await issue({ grants: ["read"] }),
+      append: await issue({ grants: ["append"] }),
+      scoped: await issue({ aggregates: [{ aggregate_type: "mine" }] }),
+      admin: world.token,
+    };
+    clock.advance(2);
+  });
+  afterAll(() => world[Symbol.asyncDispose]());
+  beforeEach(async () => {
+    await world.store.dbx.discardStaged(root, { all: true });
+    await world.store.dbx.restoreAggregate(root, inside);
+  });
+
+  const outcome = async (each: Row, token: string | null): Promise<string> => {
+    const { asks } = each;
+    if (asks === "followLog" || (isShared(asks) && surface !== restSurface)) {
+      return throughCaller(world.as(token), each);
+    }
+    if (surface === restSurface) return overHttp(world, { asks, input: each.input() }, token);
+    const { store } = world;
+    return codeOf(
+      (async () => {
+        const actor = store.authenticate(token ?? "");
+        return call(store.dbx, { operation: asks, input: each.input(), actor });
+      })(),
+    );
+  };
+  const rows = table.filter(
+    ({ asks }) =>
+      surface === restSurface ||
+      asks === "followLog" ||
+      isShared(asks) ||
+      (surface === engineSurface && operations[asks].grant !== null),
+  );
+  test.each(rows.map((each) => [each.asks, each.about, each] as const))(
+    "%s %s",
+    async (_asks, _about, each) => {
+      const cells = each.cells.split(" ");
+      const told: Record<string, string> = {};
+      for (const holder of holders) told[holder] = await outcome(each, tokens[holder]);
+      const wanted = holders.map((holder, index) => [holder, codes[cells[index] ?? ""]] as const);
+      expect(told).toEqual(Object.fromEntries(wanted) as Record<string, string>);
+    },
+  );
+});
