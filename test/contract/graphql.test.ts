@@ -71,7 +71,7 @@ describe("every field answers what its operation does", () => {
          past: aggregate(${key}, version: "1") { ${aggregate} }
          aggregateEvents(${key}, skip: 1, take: 1) { ${record} }
          events(after: 0, aggregate_type: "field", event_type: "noted") { ${record} }
-         verifyAggregate(${key}) { aggregate_type aggregate_id version merkle_root } }`,
+         verifyAggregate(${key}) { aggregate_type aggregate_id version merkle_root erased } }`,
     );
     const get = async (path: string) => (await server.ask("GET", path)).json;
     const now = await get("/v1/aggregates/field/f-1");

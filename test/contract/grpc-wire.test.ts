@@ -54,7 +54,7 @@ const promised: Record<string, Record<string, string>> = {
     ...{ aggregate_type: "1 string *", aggregate_id: "2 string *" },
     include_hidden: "3 optional bool",
   },
-  VerifyAggregateResponse: { merkle_root: "1 string *", version: "2 uint64" },
+  VerifyAggregateResponse: { merkle_root: "1 string *", version: "2 uint64", erased: "3 uint64" },
   ReadLogRequest: {
     ...{ after: "1 optional uint64", take: "2 optional uint32" },
     ...{ aggregate_type: "3 optional string", aggregate_id: "4 optional string" },
@@ -80,7 +80,7 @@ const promised: Record<string, Record<string, string>> = {
   },
   EventMetadata: {
     ...{ event_id: "1 string *", created_at: "2 string *", issued_by: "3 ActorClaims *" },
-    note: "4 optional string *",
+    ...{ note: "4 optional string *", erased: "5 optional bool" },
   },
   ActorClaims: { group: "1 string *", user: "2 string *" },
 };

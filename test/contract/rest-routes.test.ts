@@ -336,6 +336,21 @@ test("events are staged, listed, taken out and committed", async () => {
   expect((await ask("GET", "/v1/staged")).json).toEqual([]);
 });
 
+test("an encrypted store erases, and the machine's own command line rotates its key", async () => {
+  const data_encryption_key = Buffer.alloc(32, 1).toString("base64");
+  await using sealed = await startTestServer({ config: { data_encryption_key } });
+  const plain = server;
+  server = sealed;
+  await sealed.append("person", "p-1", '{"name":"Jane"}');
+  const erased = await ask("POST", "/v1/aggregates/person/p-1/erase", { body: { reason: "x" } });
+  expect(erased.json).toMatchObject({ event_type: "$erased", payload: { through: 1 } });
+  const body = { data_encryption_key: Buffer.alloc(32, 2).toString("base64") };
+  expect((await ask("POST", "/admin/key/rotate", { body })).status).toBe(403);
+  const { token } = sealed.store.openSession("jane");
+  expect((await ask("POST", "/admin/key/rotate", { body, token })).json).toEqual({ keys: 2 });
+  server = plain;
+});
+
 test("every route was answered with success by a test above", () => {
   const missing = routes
     .map(({ method, path }) => `${method} ${path}`)

@@ -50,7 +50,9 @@ function expectServed(answers: Loose): void {
     aggregate: { version: "1000", state: { exact: "1234567890123456789.50", number: "999" } },
     ...{ ordered: true, listed: 1, page: ["1", "2"], log: ["999", "1000"] },
   });
-  expect(answers.verified).toEqual({ merkle_root: answers.aggregate.merkle_root, version: "1000" });
+  expect(answers.verified).toEqual({
+    ...{ merkle_root: answers.aggregate.merkle_root, version: "1000", erased: "0" },
+  });
 }
 
 const withoutNode = Bun.which("node") === null;

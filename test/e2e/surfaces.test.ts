@@ -83,7 +83,7 @@ describe("gRPC on an address of its own", () => {
     expect(grpc_port).not.toBe(server.port);
     expect(await grpcHealth(grpc_port)).toBe("status 0");
     expect(await grpcHealth(server.port)).toStartWith("no gRPC");
-    expect((await run(["status"])).stdout).toContain(`  grpc: on port ${grpc_port}\n`);
+    expect((await run(["status"])).stdout).toContain(`  grpc: 127.0.0.1:${grpc_port}\n`);
   });
 
   test.each([
@@ -126,7 +126,7 @@ describe("gRPC on an address of its own", () => {
     for (const how of [["--foreground"], []]) {
       const { stderr, code } = await run(["start", "--port", String(port), ...how], env);
       expect([how, code]).toEqual([how, 7]);
-      expect(stderr).toContain(`127.0.0.1:${taken.port} is in use`);
+      expect(stderr).toContain(`port ${taken.port} on 127.0.0.1 is in use`);
     }
     expect((await run(["status"])).code).toBe(3);
     // Nothing was kept of a start that failed: neither flags nor a listener.
@@ -174,12 +174,13 @@ test("the sockets of a killed server are in nobody's way; a server that ends rem
     killed.kill("SIGKILL");
     await killed.exited;
   }
+  // Of the public port and of the machine's own.
   const left = sockets();
-  expect(left).toHaveLength(1);
+  expect(left).toHaveLength(2);
   await using server = await startForeground({ home, env: { TMPDIR } });
   expect(await http(server.port, "/health")).toMatchObject({ status: 200 });
   expect(await grpcHealth(server.port)).toBe("status 0");
-  expect(sockets()).toHaveLength(2);
+  expect(sockets()).toHaveLength(4);
   server.kill("SIGTERM");
   expect(await server.exited).toBe(0);
   expect(sockets()).toEqual(left);

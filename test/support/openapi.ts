@@ -124,7 +124,7 @@ export function fitting(document: Document, schema: Schema): fc.Arbitrary<unknow
   }
 }
 
-function stringOf({ pattern, minLength = 0, maxLength = 40 }: Schema): fc.Arbitrary<string> {
+function stringOf({ pattern, minLength = 0, maxLength = 80 }: Schema): fc.Arbitrary<string> {
   if (pattern === undefined) return fc.string({ minLength, maxLength: Math.min(maxLength, 40) });
   const made = fc.stringMatching(new RegExp(pattern, "u"), { maxLength: Math.min(maxLength, 80) });
   return made.filter((text) => [...text].length >= minLength && text.isWellFormed());

@@ -49,7 +49,7 @@ export async function openStore(
     lock_wait_ms: 0,
     threads: false,
     reload: null,
-    keepKey: null,
+    keepKey: async () => {},
     ...options,
   });
   return { ...opened, [Symbol.asyncDispose]: () => opened.close() };

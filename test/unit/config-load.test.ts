@@ -40,7 +40,10 @@ async function complaint(sources: Sources): Promise<string> {
 }
 
 /** The tables of a file that sets nothing. */
-const emptyTables = { api: {}, storage: {}, admin: {}, grpc: {}, cors: {} };
+const emptyTables = {
+  ...{ api: {}, storage: {}, admin: {}, grpc: {}, cors: {}, tls: {} },
+  ...{ rate_limit: {}, socket: {} },
+};
 
 test("nothing at all gives the defaults of the README", async () => {
   expect(await load({})).toMatchObject({
@@ -180,13 +183,13 @@ describe("complaints name the place", () => {
   });
 
   test("what nobody knows is a warning with the nearest name", async () => {
-    const file = "prot = 1\nplugins = []\n[api]\nsoap = true\nrst = true\n[tls]\ncert = 'c'\n";
+    const file = "prot = 1\nplugins = []\n[api]\nsoap = true\nrst = true\n[tsl]\ncert = 'c'\n";
     const { warnings } = await load({ file, env: { EVENTDBX_PRT: "1", EVENTDBX_TOKEN: "t" } });
     expect(warnings).toEqual([
       "DIR/config.toml, line 1: unknown key prot; did you mean port?",
       "DIR/config.toml, line 4: unknown key api.soap",
       "DIR/config.toml, line 5: unknown key api.rst; did you mean api.rest?",
-      "DIR/config.toml: unknown key tls",
+      "DIR/config.toml: unknown key tsl; did you mean tls?",
       "environment: unknown variable EVENTDBX_PRT; did you mean EVENTDBX_PORT?",
     ]);
   });

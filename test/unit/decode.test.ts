@@ -185,6 +185,8 @@ describe("call", () => {
       archiveAggregate: key,
       restoreAggregate: key,
       removeAggregate: key,
+      eraseAggregate: { ...key, reason: "x" },
+      rotateKey: { data_encryption_key: Buffer.alloc(32).toString("base64") },
       createSchema: { aggregate: "a", events: ["b"] },
       getSchema: { aggregate: "a" },
       changeSchema: { aggregate: "a", locked: true },

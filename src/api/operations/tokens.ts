@@ -70,7 +70,6 @@ export const tokenOperations = {
           Type.Array(Grant, {
             minItems: 1,
             maxItems: 3,
-            uniqueItems: true,
             description: "Fewer grants than the group has: it gives no others.",
           }),
         ),

@@ -3,7 +3,7 @@
 import { Type } from "@sinclair/typebox";
 import { operations, type Output } from "../../api/operations.ts";
 import type { Token as ShownToken } from "../../api/operations/tokens.ts";
-import { Grant, type ScopeEntry } from "../../model/actor.ts";
+import { Grant, grantsOf, type ScopeEntry } from "../../model/actor.ts";
 import { invalidArgument } from "../../model/error.ts";
 import { command, type Group } from "../command.ts";
 import { pairs } from "../output.ts";
@@ -199,18 +199,14 @@ function scopeEntryOf(word: string): ScopeEntry {
   return { aggregate_type: word.slice(0, colon), aggregate_id: word.slice(colon + 1) };
 }
 
-const reachOf = ({ grants, aggregates }: Pick<ShownToken, "grants" | "aggregates">) => ({
-  grants: grants.join(),
-  ...(aggregates === null
-    ? {}
-    : {
-        aggregates: aggregates
-          .map(({ aggregate_type, aggregate_id }) =>
-            aggregate_id === undefined ? aggregate_type : `${aggregate_type}:${aggregate_id}`,
-          )
-          .join(),
-      }),
+/** What narrows it, if anything does. */
+const reachOf = ({ group, grants, aggregates }: ShownToken) => ({
+  ...(grants.join() === grantsOf(group).join() ? {} : { grants: grants.join() }),
+  ...(aggregates === null ? {} : { aggregates: aggregates.map(scopeWordOf).join() }),
 });
+
+const scopeWordOf = ({ aggregate_type, aggregate_id }: ScopeEntry): string =>
+  aggregate_id === undefined ? aggregate_type : `${aggregate_type}:${aggregate_id}`;
 
 /** A token's value is shown once, when it is issued; later only what recognises it. */
 const withoutValue = (word: string): string =>
