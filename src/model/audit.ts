@@ -2,8 +2,7 @@
 
 import { Type, type Static } from "@sinclair/typebox";
 import { Issuer } from "./actor.ts";
-import { ExactJson, Text } from "./kinds.ts";
-import { limits } from "./limits.ts";
+import { ExactJson } from "./kinds.ts";
 import type { StreamKey } from "./stream.ts";
 
 /** What can be done to an aggregate as a whole. */
@@ -15,32 +14,15 @@ const aggregateActions = [
   Type.Literal("erase"),
 ] as const;
 
-/** What can be done to something else, which `subject` names. */
-const otherActions = [
-  Type.Literal("token.issue"),
-  Type.Literal("token.revoke"),
-  Type.Literal("token.refresh"),
-  Type.Literal("schema.create"),
-  Type.Literal("schema.change"),
-  Type.Literal("config.change"),
-  Type.Literal("key.encrypt"),
-  Type.Literal("key.rotate"),
-] as const;
+/** What can be done to something else; `subject` names which one, where there are several. */
+const otherActions = [Type.Literal("key.rotate")] as const;
 
 const AggregateAction = Type.Union([...aggregateActions]);
 export type AggregateAction = Static<typeof AggregateAction>;
-const OtherAction = Type.Union([...otherActions]);
+const OtherAction = otherActions[0];
 type OtherAction = Static<typeof OtherAction>;
-export const AuditAction = Type.Union([...aggregateActions, ...otherActions], {
+const AuditAction = Type.Union([...aggregateActions, ...otherActions], {
   description: "What was done.",
-});
-export type AuditAction = Static<typeof AuditAction>;
-
-export const AuditSubject = Text({
-  description: "The id of a token, the type of a schema, the key of a setting.",
-  minLength: 1,
-  maxLength: limits.name_chars_max,
-  name: false,
 });
 
 export const AuditEntry = Type.Object(
@@ -69,6 +51,6 @@ export interface OtherChange extends Change {
   /** The aggregate, if it is one that is changed. */
   readonly aggregate: StreamKey | null;
   readonly subject: string | null;
-  /** Plain values, no secret; at most `limits.audit_details_chars_max` as JSON. */
+  /** Plain values, no secret. */
   readonly details: Readonly<Record<string, unknown>> | null;
 }

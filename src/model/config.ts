@@ -182,7 +182,11 @@ export const Config = Type.Object(
       ),
     }),
     socket: Type.Object({
-      enabled: Type.Boolean({ default: true, description: "Serve the control socket." }),
+      enabled: Type.Boolean({
+        ...reserved,
+        default: true,
+        description: "Serve the control socket.",
+      }),
       bind_addr: Type.String({
         ...reserved,
         default: "0.0.0.0:6363",

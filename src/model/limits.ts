@@ -206,8 +206,6 @@ export const limits = {
   seal_rows_max: 256,
   /** Data keys kept unwrapped in memory: 32 bytes and what a map takes, each. */
   data_keys_max: 65_536,
-  /** Details of an entry of the audit trail, as JSON. */
-  audit_details_chars_max: 4_096,
   /** Faults that `verify` lists before it stops counting. */
   verify_faults_max: 100,
   /** Rows that long work reads before it lets others run. */

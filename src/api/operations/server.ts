@@ -1,13 +1,11 @@
 // The store as a whole: whether it answers, how it does, what it says of itself.
 
 import { Type } from "@sinclair/typebox";
-import { User } from "../../model/actor.ts";
-import { AuditAction, AuditEntry, AuditSubject } from "../../model/audit.ts";
+import { AuditEntry } from "../../model/audit.ts";
 import { dataKeyPattern } from "../../model/config.ts";
 import { Named } from "../../model/kinds.ts";
 import { Page } from "../../model/page.ts";
-import { AggregateId, AggregateType } from "../../model/stream.ts";
-import { Instant, nothing, operation, Root, strict } from "./operation.ts";
+import { nothing, operation, Root, strict } from "./operation.ts";
 
 export const serverOperations = {
   health: operation({
@@ -78,7 +76,7 @@ export const serverOperations = {
     }),
   }),
   listAudit: operation({
-    summary: "Every change that is no event: what, by whom, when and why, oldest first.",
+    summary: "What was done to aggregates as a whole and to keys, by whom and why, oldest first.",
     kind: "query",
     grant: "admin",
     reach: "store",
@@ -92,13 +90,6 @@ export const serverOperations = {
           }),
         ),
         take: Page.properties.take,
-        action: Type.Optional(AuditAction),
-        subject: Type.Optional(AuditSubject),
-        aggregate_type: Type.Optional(AggregateType),
-        aggregate_id: Type.Optional(AggregateId),
-        user: Type.Optional(User),
-        since: Type.Optional(Instant),
-        until: Type.Optional(Instant),
       },
       strict,
     ),
