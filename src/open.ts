@@ -9,6 +9,7 @@ import { createEngine } from "./engine/engine.ts";
 import { createClock } from "./engine/clock.ts";
 import { createLive, liveBounds } from "./engine/live.ts";
 import { ensureMachineKey, readMachineKey } from "./engine/machine-key.ts";
+import { createNoting } from "./engine/noting.ts";
 import { openSchemas } from "./engine/schemas.ts";
 import { createSettings, type Settings } from "./engine/settings.ts";
 import { createStaging } from "./engine/staging.ts";
@@ -145,7 +146,9 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
     const time = system.now();
     return (id: TokenId) => tokens.allowanceOf(id, time);
   };
+  const noteOf = createNoting({ storage, now });
   const schemas = await openSchemas({
+    noteOf,
     path: join(data_dir, "schemas.json"),
     log,
     system,
@@ -198,7 +201,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
   return {
     dbx: createEngine({
       ...{ storage, committer, tokens, schemas, staging, system, now, settings, status },
-      keepKey: options.keepKey,
+      ...{ noteOf, keepKey: options.keepKey },
     }),
     live,
     authenticate: tokens.authenticate,

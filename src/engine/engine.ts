@@ -14,6 +14,7 @@ import type { System } from "../system.ts";
 import type { Committer } from "./committer.ts";
 import { createErasure } from "./erasure.ts";
 import { createLifecycle } from "./lifecycle.ts";
+import type { NoteOf } from "./noting.ts";
 import { prepareEvent, prepareEvents } from "./prepare.ts";
 import { createReads } from "./reads.ts";
 import { createRotation, type RotationDeps } from "./rotation.ts";
@@ -32,6 +33,7 @@ export interface EngineDeps extends Pick<RotationDeps, "keepKey"> {
   readonly system: System;
   /** The time of appends: never before one this node has assigned. */
   readonly now: () => string;
+  readonly noteOf: NoteOf;
   readonly settings: LiveSettings;
   readonly status: () => Promise<
     Pick<Output<"serverStatus">, "version" | "restrict" | "durability" | "encrypted" | "figures">
@@ -39,7 +41,7 @@ export interface EngineDeps extends Pick<RotationDeps, "keepKey"> {
 }
 
 export function createEngine(deps: EngineDeps): Dbx {
-  const { storage, tokens, settings, schemas, staging } = deps;
+  const { storage, tokens, settings, schemas, staging, noteOf } = deps;
   return {
     ...createReads(deps),
     ...createLifecycle(deps),
@@ -65,13 +67,13 @@ export function createEngine(deps: EngineDeps): Dbx {
       if (faults.length > 0) throw faultsError(faults);
       return report;
     },
-    issueToken: (_actor, input) => tokens.issue(input),
+    issueToken: (actor, input) => tokens.issue(input, noteOf(actor)),
     listTokens: () => tokens.list(),
-    revokeToken: async (_actor, input) => {
-      await tokens.revoke(input);
+    revokeToken: async (actor, input) => {
+      await tokens.revoke(input, noteOf(actor));
       return null;
     },
-    refreshToken: (_actor, input) => tokens.refresh(input),
+    refreshToken: (actor, input) => tokens.refresh(input, noteOf(actor)),
     serverStatus: async () => {
       const log = await storage.readLogHead();
       return { ...(await deps.status()), position: log.frontier.size, aggregates: log.streams };

@@ -26,6 +26,7 @@ import type { Schema } from "../model/schema/schema.ts";
 import type { Visibility } from "../model/visibility.ts";
 import { replaceDocument } from "../storage/documents.ts";
 import type { System } from "../system.ts";
+import type { NoteOf } from "./noting.ts";
 import { watchDocument } from "./watch.ts";
 
 /** The schemas at one moment. */
@@ -82,8 +83,9 @@ export async function openSchemas(options: {
   system: System;
   /** Where nothing can be written, changes are refused. */
   writable: boolean;
+  noteOf: NoteOf;
 }): Promise<Schemas> {
-  const { path, system } = options;
+  const { path, system, noteOf } = options;
   /** What was compiled last, in force or not. */
   let latest: Compiled = new Map();
   const compile = (text: string): Compiled => (latest = compileAll(text, latest));
@@ -103,7 +105,10 @@ export async function openSchemas(options: {
   let closed = false;
 
   /** One change at a time: on disk first, then in force. */
-  function change(step: (schemas: Compiled) => Schema): Promise<Schema> {
+  function change(
+    step: (schemas: Compiled) => Schema,
+    note: (changed: Schema) => Promise<void>,
+  ): Promise<Schema> {
     if (closed) return Promise.reject(unavailable("dbx is stopping"));
     const result = changing.then(async () => {
       if (!options.writable) throw failedPrecondition("the store is open for reading only");
@@ -114,6 +119,7 @@ export async function openSchemas(options: {
       const schemas = new Map([...compiled].map(([name, { schema }]) => [name, schema]));
       const text = textOf(schemas.set(changed.aggregate, changed));
       readBack(text, compile);
+      await note(changed);
       await replaceDocument(path, text, { mode: 0o600 });
       file.look();
       return changed;
@@ -138,18 +144,25 @@ export async function openSchemas(options: {
       await changing;
     },
     operations: {
-      createSchema: (_actor, input) =>
-        change((schemas) => {
-          const { aggregate } = input;
-          if (schemas.has(aggregate)) throw alreadyExists("schema already exists", { aggregate });
-          // Without a threshold of its own it follows the configured one, whenever that changes.
-          return newSchema(input, { now: system.now(), snapshot_threshold: null });
-        }),
-      changeSchema: (_actor, { aggregate, ...changes }) =>
-        change((schemas) => changeSchema(find(schemas, aggregate), changes, { now: system.now() })),
-      removeSchemaEvent: (_actor, { aggregate, event }) =>
-        change((schemas) =>
-          removeSchemaEvent(find(schemas, aggregate), event, { now: system.now() }),
+      createSchema: (actor, input) =>
+        change(
+          (schemas) => {
+            const { aggregate } = input;
+            if (schemas.has(aggregate)) throw alreadyExists("schema already exists", { aggregate });
+            // Without a threshold of its own it follows the configured one, whenever that changes.
+            return newSchema(input, { now: system.now(), snapshot_threshold: null });
+          },
+          () => noteOf(actor)("schema.create", input.aggregate, { events: input.events }),
+        ),
+      changeSchema: (actor, { aggregate, ...changes }) =>
+        change(
+          (schemas) => changeSchema(find(schemas, aggregate), changes, { now: system.now() }),
+          () => noteOf(actor)("schema.change", aggregate, { changed: Object.keys(changes).sort() }),
+        ),
+      removeSchemaEvent: (actor, { aggregate, event }) =>
+        change(
+          (schemas) => removeSchemaEvent(find(schemas, aggregate), event, { now: system.now() }),
+          () => noteOf(actor)("schema.change", aggregate, { removed_event: event }),
         ),
       listSchemas: async () =>
         [...file.look().compiled.values()]

@@ -15,6 +15,7 @@ import {
   overloaded,
   unauthenticated,
 } from "../model/error.ts";
+import type { Note } from "../model/audit.ts";
 import { limits } from "../model/limits.ts";
 import { sha256 } from "../model/merkle.ts";
 import type { Allowance } from "../model/plan.ts";
@@ -24,10 +25,11 @@ import type { System } from "../system.ts";
 import { readDefinitions, toToken, type Definition } from "./token-file.ts";
 
 export interface Tokens {
-  readonly issue: (input: Input<"issueToken">) => Promise<IssuedToken>;
+  /** These three say what they are about to do, once nothing stands against it. */
+  readonly issue: (input: Input<"issueToken">, note: Note) => Promise<IssuedToken>;
   readonly list: () => Promise<Token[]>;
-  readonly revoke: (input: Input<"revokeToken">) => Promise<void>;
-  readonly refresh: (input: Input<"refreshToken">) => Promise<Token>;
+  readonly revoke: (input: Input<"revokeToken">, note: Note) => Promise<void>;
+  readonly refresh: (input: Input<"refreshToken">, note: Note) => Promise<Token>;
   /** The actor behind a value. Throws `unauthenticated`. A keep-alive token lives on by it. */
   readonly authenticate: (value: string) => Actor;
   /** A token in memory only, for this machine's command line. */
@@ -210,7 +212,7 @@ export async function openTokens(options: {
   return {
     authenticate,
     allowanceOf,
-    issue: (input) =>
+    issue: (input, note) =>
       change(async () => {
         if (input.group === cliGroup) {
           throw invalidArgument(
@@ -242,6 +244,9 @@ export async function openTokens(options: {
           ...(narrowed === undefined ? {} : { grants: narrowed }),
           ...(input.aggregates ? { aggregates: input.aggregates } : {}),
         };
+        const { group, user, limit } = definition;
+        const reach = { grants: narrowed ?? grantsOf(group), aggregates: input.aggregates ?? null };
+        await note("token.issue", id, { group, user, limit, span_secs, ...reach });
         await put(definition);
         return { token: value, ...(await show(definition)) };
       }),
@@ -258,8 +263,13 @@ export async function openTokens(options: {
         }),
       );
     },
-    revoke: ({ token }) => change(() => put({ ...find(token), status: "revoked" })),
-    refresh: ({ token, expiration_secs, limit }) =>
+    revoke: ({ token }, note) =>
+      change(async () => {
+        const definition = find(token);
+        await note("token.revoke", definition.id, null);
+        await put({ ...definition, status: "revoked" });
+      }),
+    refresh: ({ token, expiration_secs, limit }, note) =>
       change(async () => {
         const definition = find(token);
         if (expiration_secs === undefined && limit === undefined) {
@@ -279,6 +289,8 @@ export async function openTokens(options: {
             : {}),
           ...(limit === undefined ? {} : { limit, limit_base: use?.writes ?? 0 }),
         };
+        const changes = { span_secs: expiration_secs ?? null, limit: limit ?? null };
+        await note("token.refresh", definition.id, changes);
         await put(next);
         return show(next);
       }),

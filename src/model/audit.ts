@@ -15,11 +15,18 @@ const aggregateActions = [
 ] as const;
 
 /** What can be done to something else; `subject` names which one, where there are several. */
-const otherActions = [Type.Literal("key.rotate")] as const;
+const otherActions = [
+  Type.Literal("token.issue"),
+  Type.Literal("token.revoke"),
+  Type.Literal("token.refresh"),
+  Type.Literal("schema.create"),
+  Type.Literal("schema.change"),
+  Type.Literal("key.rotate"),
+] as const;
 
 const AggregateAction = Type.Union([...aggregateActions]);
 export type AggregateAction = Static<typeof AggregateAction>;
-const OtherAction = otherActions[0];
+const OtherAction = Type.Union([...otherActions]);
 type OtherAction = Static<typeof OtherAction>;
 const AuditAction = Type.Union([...aggregateActions, ...otherActions], {
   description: "What was done.",
@@ -44,6 +51,13 @@ export type AuditEntry = Static<typeof AuditEntry>;
 
 /** Who does it, when and why. */
 export type Change = Pick<AuditEntry, "at" | "issued_by" | "comment">;
+
+/** Puts a change into the audit trail before it is made. `subject` names what is changed. */
+export type Note = (
+  action: OtherAction,
+  subject: string,
+  details: Readonly<Record<string, unknown>> | null,
+) => Promise<void>;
 
 /** A change that the storage does not make itself. */
 export interface OtherChange extends Change {

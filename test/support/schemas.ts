@@ -21,7 +21,17 @@ export async function openSchemasIn(
 ): Promise<OpenedSchemas> {
   const path = join(directory, "schemas.json");
   const { log, lines } = listeningLog();
-  return { path, lines, schemas: await openSchemas({ path, log, system: realSystem, writable }) };
+  return {
+    path,
+    lines,
+    schemas: await openSchemas({
+      noteOf: () => async () => {},
+      path,
+      log,
+      system: realSystem,
+      writable,
+    }),
+  };
 }
 
 export function listeningLog() {

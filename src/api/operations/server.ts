@@ -76,7 +76,7 @@ export const serverOperations = {
     }),
   }),
   listAudit: operation({
-    summary: "What was done to aggregates as a whole and to keys, by whom and why, oldest first.",
+    summary: "Changes that are no events, by whom and why, oldest first.",
     kind: "query",
     grant: "admin",
     reach: "store",

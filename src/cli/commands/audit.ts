@@ -1,6 +1,8 @@
-// `dbx audit`: what was done to aggregates as a whole, by whom and why.
+// `dbx audit`: the changes that are no events, by whom and why.
 
 import { Type } from "@sinclair/typebox";
+import { toJson } from "../../api/json.ts";
+import { operations } from "../../api/operations.ts";
 import type { AuditEntry } from "../../model/audit.ts";
 import { command } from "../command.ts";
 import { pairs } from "../output.ts";
@@ -8,7 +10,7 @@ import { tellMore } from "../pages.ts";
 import { asking, callFlags, count, strict } from "./key-flags.ts";
 
 export const audit = command({
-  summary: "List what was done to aggregates as a whole, by whom and why; oldest first.",
+  summary: "List changes that are no events, by whom and why; oldest first.",
   about:
     "One page: --take entries, else page_limit. If more follow, stderr says behind which entry.\n" +
     "With --json that is a line of JSON with the member next_after. Needs the grant admin.",
@@ -25,7 +27,7 @@ export const audit = command({
     asking({ shell, access: "read", token }, async ({ ask }) => {
       const entries = await ask("listAudit", page);
       const { output } = shell;
-      if (output.json) await output.jsonValue(entries);
+      if (output.json) await output.jsonText(toJson(operations.listAudit.output, entries));
       for (const entry of output.json ? [] : entries) await output.data(lineOf(entry));
       const last = entries.at(-1)?.entry;
       if (last === undefined) return;
@@ -34,9 +36,13 @@ export const audit = command({
     }),
 });
 
-const lineOf = ({ issued_by, comment, ...entry }: AuditEntry): string =>
+/** Each names what it is about, and nothing else. */
+const lineOf = ({ issued_by, comment, entry, at, action, ...about }: AuditEntry): string =>
   pairs({
-    ...entry,
+    ...{ entry, at, action },
+    ...Object.fromEntries(
+      Object.entries(about).filter(([, value]) => value !== null && value !== "null"),
+    ),
     group: issued_by?.group ?? "none",
     user: issued_by?.user ?? "none",
     comment: comment ?? "",
