@@ -244,9 +244,10 @@ export async function openTokens(options: {
           ...(narrowed === undefined ? {} : { grants: narrowed }),
           ...(input.aggregates ? { aggregates: input.aggregates } : {}),
         };
-        const { group, user, limit } = definition;
+        // Not for whom: tokens.json may be sealed, and the audit trail never is.
+        const { group, limit } = definition;
         const reach = { grants: narrowed ?? grantsOf(group), aggregates: input.aggregates ?? null };
-        await note("token.issue", id, { group, user, limit, span_secs, ...reach });
+        await note("token.issue", id, { limit, span_secs, ...reach });
         await put(definition);
         return { token: value, ...(await show(definition)) };
       }),

@@ -311,7 +311,7 @@ test("aggregates are kept, archived, restored, removed and exported, and the tra
   const exported = await ask("GET", "/v1/export?type=life");
   expect(exported.json.map((each: { aggregate_id: string }) => each.aggregate_id)).toEqual(["l-1"]);
   const trail = (await ask("GET", "/admin/audit")).json;
-  expect(trail.map(({ action }: { action: string }) => action)).toEqual([
+  expect(trail.slice(-4).map(({ action }: { action: string }) => action)).toEqual([
     ...["snapshot", "archive", "restore", "remove"],
   ]);
   expect(trail[1]).toMatchObject({ comment: "done", issued_by: { group: "admin" } });
