@@ -6,6 +6,7 @@ import { failedPrecondition } from "../model/error.ts";
 
 export type Settings = Pick<
   Config,
+  | "admin"
   | "list_page_size"
   | "page_limit"
   | "payload_limit"
@@ -29,33 +30,57 @@ export function createSettings(first: Config, read: (() => Promise<Config>) | nu
       if (read === null)
         throw failedPrecondition("only a running server can read its configuration again");
       const next = await read();
-      const changed = Object.keys({ ...config, ...next }).filter(
-        (key) => JSON.stringify(valueOf(config, key)) !== JSON.stringify(valueOf(next, key)),
+      const changed = keys.filter(
+        ({ name }) => JSON.stringify(valueOf(config, name)) !== JSON.stringify(valueOf(next, name)),
       );
-      const applied = changed.filter(isLive);
+      const namesOf = (live: boolean) =>
+        changed.filter((key) => key.live === live).map(({ name }) => name);
+      const restart = namesOf(false);
       // What needs a restart keeps its first value, so that it is named again until the restart.
-      const kept = Object.fromEntries(
-        changed.filter((key) => !isLive(key)).map((key) => [key, valueOf(config, key)]),
-      );
-      config = { ...next, ...kept };
-      return { applied, restart: changed.filter((key) => !isLive(key)) };
+      config = keeping(config, { next, names: restart });
+      return { applied: namesOf(true), restart };
     },
   };
 }
 
-const valueOf = (config: Config, key: string): unknown =>
-  Object.entries(config).find(([name]) => name === key)?.[1];
+interface Key {
+  /** `page_limit` or `rate_limit.per_token`. */
+  readonly name: string;
+  readonly live: boolean;
+}
 
-const isLive = (key: string): boolean =>
-  Object.entries(Config.properties).some(([name, schema]) => name === key && holdsLive(schema));
+/** Every key with a value of its own: one section may hold both kinds. */
+const keys: readonly Key[] = Object.entries(Config.properties).flatMap(([name, schema]): Key[] =>
+  "properties" in schema
+    ? Object.entries(schema.properties).map(([part, member]) => ({
+        name: `${name}.${part}`,
+        live: isLive(member),
+      }))
+    : [{ name, live: isLive(schema) }],
+);
 
-/** A section is live where all that it has is. */
-const holdsLive = (schema: object): boolean =>
-  "live" in schema
-    ? schema.live === true
-    : "properties" in schema &&
-      typeof schema.properties === "object" &&
-      schema.properties !== null &&
-      Object.values(schema.properties).every((part: unknown) => isSchema(part) && holdsLive(part));
+function isLive(schema: unknown): boolean {
+  return partsOf(schema)["live"] === true;
+}
 
-const isSchema = (value: unknown): value is object => typeof value === "object" && value !== null;
+/** `next`, in which the keys of these names have the values of `config`. */
+function keeping(
+  config: Config,
+  { next, names }: { next: Config; names: readonly string[] },
+): Config {
+  const kept: Record<string, unknown> = {};
+  for (const name of names) {
+    const [section = "", part] = name.split(".");
+    const value = valueOf(config, name);
+    const before = kept[section] ?? valueOf(next, section);
+    kept[section] = part === undefined ? value : { ...partsOf(before), [part]: value };
+  }
+  return { ...next, ...kept };
+}
+
+const valueOf = (config: Config, name: string): unknown =>
+  name.split(".").reduce<unknown>((value, part) => partsOf(value)[part], config);
+
+function partsOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? { ...value } : {};
+}

@@ -16,6 +16,14 @@ const reserved = { reserved: true } as const;
  */
 export const dataKeyPattern = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=?$";
 
+/**
+ * A PHC string that costs at most 1 GB to verify, with a salt of 8 bytes and more and a digest of
+ * 16 and more: shorter ones are hit by chance.
+ */
+const masterKeyHashPattern =
+  "^\\$argon2id\\$v=19\\$m=[1-9]\\d{0,5},t=[1-9]\\d?,p=[1-9]\\d?" +
+  "\\$[A-Za-z0-9+/]{11,86}\\$[A-Za-z0-9+/]{22,86}$";
+
 /** Compared as text with what browsers send, so any other spelling would never match. */
 const origin =
   "(?:null|(?!http://[^, ]*:80(?![0-9])|https://[^, ]*:443(?![0-9]))" +
@@ -122,16 +130,32 @@ export const Config = Type.Object(
     }),
     admin: Type.Object({
       master_key_hash: Type.Optional(
-        Type.String({ secret: true, description: "Argon2id hash of the master key." }),
+        Type.String({
+          secret: true,
+          live: true,
+          pattern: masterKeyHashPattern,
+          fault:
+            "must be an Argon2id hash, as `dbx config --master-key` makes it: $argon2id$v=19$…",
+          description: "Argon2id hash of the master key, which opens the paths of /admin.",
+        }),
       ),
       enabled: Type.Boolean({
         ...reserved,
         default: false,
-        description: "Serve administration apart.",
+        description: "Serve administration apart; it is on the HTTP port.",
       }),
-      bind_addr: Type.String({ ...reserved, default: "0.0.0.0", description: "Its address." }),
+      bind_addr: Type.String({
+        ...reserved,
+        default: "0.0.0.0",
+        description: "Its address; administration is on the HTTP port.",
+      }),
       port: Type.Optional(
-        Type.Integer({ ...reserved, minimum: 0, maximum: 65_535, description: "Its port." }),
+        Type.Integer({
+          ...reserved,
+          minimum: 0,
+          maximum: 65_535,
+          description: "Its port; administration is on the HTTP port.",
+        }),
       ),
     }),
     grpc: Type.Object({

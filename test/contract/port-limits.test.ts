@@ -130,7 +130,7 @@ describe("a token", () => {
         (config ??= testConfig(directory, { rate_limit: { per_token: 1 } })),
     });
     const reloaded = await server.ask("POST", "/admin/config/reload", { control: true, body: {} });
-    expect(reloaded.json).toEqual({ applied: ["rate_limit"], restart: [] });
+    expect(reloaded.json).toEqual({ applied: ["rate_limit.per_token"], restart: [] });
     const asked = [1, 2, 3].map(() => server.ask("GET", "/v1/events"));
     const statuses = (await Promise.all(asked)).map(({ status }) => status);
     expect(statuses.toSorted()).toEqual([200, 429, 429]);

@@ -182,7 +182,7 @@ describe("a running server", () => {
     const env = { EVENTDBX_RESTRICT: "off" };
     await using server = await startForeground({ home, env, args: ["--restrict=strict"] });
     expect((await run(["config", "--page-limit", "5", ...keys])).stderr).toContain(
-      "followed at once: page_limit\n",
+      "followed at once: page_limit, admin.master_key_hash\n",
     );
     const status = await run(["status", "--json"]);
     expect(JSON.parse(status.stdout)).toMatchObject({ pid: server.pid, restrict: "strict" });

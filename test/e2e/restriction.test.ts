@@ -78,7 +78,7 @@ describe("the restriction", () => {
     const dek = Buffer.alloc(32, 7).toString("base64");
     const first = ["config", "--master-key", "secret", "--dek", dek, "--restrict", "enforced"];
     const kept = await run(first);
-    expect(kept.stderr).toContain("followed at once: restrict\n");
+    expect(kept.stderr).toContain("followed at once: restrict, admin.master_key_hash\n");
     expect(kept.code).toBe(0);
     expect([(await apply("known")).code, (await apply("unknown")).code]).toEqual([6, 6]);
     const text = readFileSync(join(home, ".eventdbx/config.toml"), "utf8");

@@ -149,6 +149,7 @@ describe("spellings", () => {
 });
 
 describe("complaints name the place", () => {
+  const argon2 = `$argon2id$v=19$m=19456,t=2,p=1$${"c2Fs".repeat(10)}c2E$${"a".repeat(43)}`;
   const rows: readonly (readonly [Sources, string])[] = [
     [
       { file: "a = 1\nport = 'x'\n" },
@@ -169,6 +170,17 @@ describe("complaints name the place", () => {
     [{ env: { EVENTDBX_API: "x" } }, "EVENTDBX_API: invalid api value 'x'"],
     [{ env: { EVENTDBX_API_REST: "maybe" } }, "EVENTDBX_API_REST must be a boolean"],
     [{ file: 'dek = "c2VjcmV0"\n' }, "config.toml, line 1: dek must be base64 of exactly 32 bytes"],
+    ...[
+      ...["correct horse battery", "$2b$10$abcdefghijklmnopqrstuv", argon2.replace("id$", "i$")],
+      ...[argon2.replace("v=19", "v=16"), argon2.replace("19456", "1000000")],
+      ...[argon2.slice(0, -22), `${argon2} `, `${argon2}=`],
+    ].map(
+      (hash) =>
+        [
+          { file: `[admin]\nmaster_key_hash = "${hash}"\n` },
+          "config.toml, line 2: admin.master_key_hash must be an Argon2id hash, as",
+        ] as const,
+    ),
     ...["007", "00", "07071", "65536"].map(
       (port) =>
         [

@@ -6,10 +6,11 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { canonicalize } from "../../src/model/canonical.ts";
+import type { Config } from "../../src/model/config.ts";
 import { DbxError, type ErrorCode } from "../../src/model/error.ts";
 import type { Event } from "../../src/model/event.ts";
 import { limits } from "../../src/model/limits.ts";
-import { openStore, root } from "../support/store.ts";
+import { openStore, root, testConfig } from "../support/store.ts";
 import { tempDir } from "../support/temp.ts";
 
 const event = (over: Partial<Event> = {}): Event => ({
@@ -291,12 +292,9 @@ describe("damage and long work", () => {
 describe("settings", () => {
   test("a reload follows what it can, names what needs a restart, and keeps naming it", async () => {
     using dir = tempDir();
-    let over: Record<string, unknown> = { page_limit: 2, port: 9, restrict: "strict" };
+    let over: Partial<Config> = { page_limit: 2, port: 9, restrict: "strict" };
     const store = await openStore(dir.path, {
-      reload: async () => ({
-        ...(await import("../support/store.ts")).testConfig(dir.path),
-        ...over,
-      }),
+      reload: async () => testConfig(dir.path, over),
     });
     await using _closing = store;
     await store.dbx.appendEvents(root, { events: [event(), event(), event()] });
@@ -311,5 +309,22 @@ describe("settings", () => {
       applied: ["snapshot_threshold"],
       restart: ["port"],
     });
+  });
+  test("of a section, each key is followed or waits for a restart by itself", async () => {
+    using dir = tempDir();
+    const { admin } = testConfig(dir.path);
+    let now: Partial<Config["admin"]> = { master_key_hash: "first", bind_addr: "127.0.0.1" };
+    const store = await openStore(dir.path, {
+      reload: async () => testConfig(dir.path, { admin: { ...admin, ...now } }),
+    });
+    await using _closing = store;
+    const changed = { applied: ["admin.master_key_hash"], restart: ["admin.bind_addr"] };
+    expect(await store.dbx.reloadConfig(root, {})).toEqual(changed);
+    expect(store.settings().admin).toEqual({ ...admin, master_key_hash: "first" });
+    now = { bind_addr: "127.0.0.1" };
+    expect(await store.dbx.reloadConfig(root, {})).toEqual(changed);
+    expect(store.settings().admin.master_key_hash).toBeUndefined();
+    now = {};
+    expect(await store.dbx.reloadConfig(root, {})).toEqual({ applied: [], restart: [] });
   });
 });
