@@ -75,6 +75,7 @@ const homeOf: Readonly<Record<string, readonly string[]>> = {
   "node:os": ["cli", "server/places.ts"],
   "node:path": ["storage", "plugins", "engine", "server", "cli", "open.ts"],
   "node:stream": ["cli/export"],
+  "node:tls": ["client"],
   "node:timers": ["storage", "plugins", "engine", "server", "cli"],
   "node:tty": ["cli"],
   "node:readline": ["cli"],

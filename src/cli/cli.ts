@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { statusOf, toWire, type WireError } from "../api/errors.ts";
 import { DbxError, invalidArgument } from "../model/error.ts";
 import { nearest } from "../model/nearest.ts";
-import type { Command, Group } from "./command.ts";
+import { globalFlags, type Command, type Group } from "./command.ts";
 import { hintFor } from "./hint.ts";
 import { pairs, ReaderGone } from "./output.ts";
 import { openShell, type Shell } from "./shell.ts";
@@ -27,15 +27,32 @@ export const commands: Group = {
 };
 
 /** In: the words after `dbx`. Out: the exit code. */
-export async function runCommandLine(args: readonly string[]): Promise<number> {
-  const { configPath, help, rest, fault } = takeGlobals(args);
-  const json = beforeTerminator(rest).includes("--json");
-  const shell = openShell({ configPath, json });
+export function runCommandLine(args: readonly string[]): Promise<number> {
+  return runWords(args, ({ json, named }) => {
+    const { config: configPath, url, "ca-file": caFile } = named;
+    const shell = openShell({ configPath, url, caFile, json });
+    return { shell, check: () => refuseBrokenText(args) };
+  });
+}
+
+/** How words are run: with which shell, and what is judged before they are looked at. */
+interface Place {
+  readonly shell: Shell;
+  readonly check: () => void;
+}
+
+/** In: the words after `dbx`, and who runs them. Out: the exit code; never throws. */
+export async function runWords(
+  args: readonly string[],
+  placeFor: (given: { json: boolean; named: Globals["named"] }) => Place,
+): Promise<number> {
+  const { named, help, rest, fault } = takeGlobals(args);
+  const { shell, check } = placeFor({ json: beforeTerminator(rest).includes("--json"), named });
   const path: string[] = [];
   try {
     if (fault !== null) throw fault;
-    refuseBrokenText(args);
-    return await dispatch({ path, help, rest, shell });
+    check();
+    return await dispatch({ path, help, rest, shell, urlGiven: named.url !== undefined });
   } catch (error) {
     if (error instanceof ReaderGone) return 0;
     return report(error, { path, rest, shell });
@@ -57,40 +74,44 @@ function refuseBrokenText(args: readonly string[]): void {
   }
 }
 
+type GlobalFlag = (typeof globalFlags)[number];
+
 interface Globals {
-  readonly configPath: string | undefined;
+  readonly named: Readonly<Partial<Record<GlobalFlag, string>>>;
   readonly help: boolean;
   readonly rest: readonly string[];
   readonly fault: DbxError | null;
 }
 
-/** `--config <path>` and `--help` may stand anywhere before `--`. */
+/** `--config <path>`, `--url <url>` and `--help` may stand anywhere before `--`. */
 function takeGlobals(args: readonly string[]): Globals {
   const known = beforeTerminator(args);
   const rest: string[] = [];
-  const paths: (string | undefined)[] = [];
+  const named: Partial<Record<GlobalFlag, string>> = {};
   let help = false;
+  let fault: DbxError | null = null;
   for (let index = 0; index < known.length; index++) {
     const arg = known[index] ?? "";
+    const name = globalFlags.find((each) => arg === `--${each}` || arg.startsWith(`--${each}=`));
     if (arg === "--help" || arg === "-h") help = true;
-    else if (arg === "--config") paths.push(known[++index]);
-    else if (arg.startsWith("--config=")) paths.push(arg.slice("--config=".length));
-    else rest.push(arg);
+    else if (name === undefined) rest.push(arg);
+    else {
+      const value = arg === `--${name}` ? known[++index] : arg.slice(name.length + 3);
+      const flag = `--${name}`;
+      if (named[name] !== undefined) fault ??= invalidArgument(`${flag} is given twice`, { flag });
+      else if (value === undefined || value === "" || value.startsWith("--")) {
+        fault ??= invalidArgument(`${flag} needs ${valueOf[name]}`, { flag });
+      } else named[name] = value;
+    }
   }
-  const [path] = paths;
-  const problem =
-    paths.length > 1
-      ? "--config is given twice"
-      : paths.length === 1 && (path === undefined || path === "" || path.startsWith("--"))
-        ? "--config needs a path"
-        : null;
-  return {
-    configPath: path === "" ? undefined : path,
-    help,
-    rest: [...rest, ...args.slice(known.length)],
-    fault: problem === null ? null : invalidArgument(problem, { flag: "--config" }),
-  };
+  return { named, help, rest: [...rest, ...args.slice(known.length)], fault };
 }
+
+const valueOf: Readonly<Record<GlobalFlag, string>> = {
+  config: "a path",
+  url: "the address of a server, such as https://db.example.com:7070",
+  "ca-file": "a path",
+};
 
 function beforeTerminator(args: readonly string[]): readonly string[] {
   const end = args.indexOf("--");
@@ -102,6 +123,7 @@ async function dispatch(options: {
   help: boolean;
   rest: readonly string[];
   shell: Shell;
+  urlGiven: boolean;
 }): Promise<number> {
   const { path, shell } = options;
   const { help, rest } = wantsHelp(options);
@@ -127,9 +149,10 @@ async function dispatch(options: {
   }
   if (help) return showHelp(node, { path, shell, wanted: true });
   if (node.kind === "command") {
-    refuseMissingConfig(path, shell);
+    const within = shellFor(node, options);
+    refuseMissingConfig(path, within);
     const early = rest.slice(0, at).filter((arg) => arg === "--json");
-    return await node.invoke([...early, ...rest.slice(at)], shell);
+    return await node.invoke([...early, ...rest.slice(at)], within);
   }
   const [stray, extra] = rest.slice(at).filter((arg) => arg !== "--json");
   if (stray === undefined) return showHelp(node, { path, shell, wanted: false });
@@ -151,10 +174,32 @@ const asksVersion = (word: string, path: readonly string[]): boolean =>
   path.length === 0 && ["--version", "-V", "version"].includes(word);
 
 function unknownFlag(flag: string, path: readonly string[]): DbxError {
-  const known = ["--config", "--help", "--json", ...(path.length === 0 ? ["--version"] : [])];
+  const everywhere = [...globalFlags.map((name) => `--${name}`), "--help", "--json"];
+  const known = [...everywhere, ...(path.length === 0 ? ["--version"] : [])];
   const guess = nearest(flag, known);
   const meant = guess === undefined ? "" : `; did you mean ${guess}?`;
   return invalidArgument(`unknown flag ${flag}${meant}`, { flag });
+}
+
+/**
+ * A server elsewhere that the environment names is nothing to a command that acts on this machine;
+ * one that was asked for is a mistake.
+ */
+function shellFor(
+  { needs }: Command,
+  { path, shell, urlGiven }: { path: readonly string[]; shell: Shell; urlGiven: boolean },
+): Shell {
+  const { kind } = shell.reach;
+  const name = ["dbx", ...path].join(" ");
+  if (kind === "served" && needs !== null) {
+    const problem = needs === "machine" ? "acts on its own machine" : "writes files";
+    throw invalidArgument(`${name} ${problem}; run it there`, { command: name });
+  }
+  if (kind !== "url" || needs !== "machine") return shell;
+  if (!urlGiven) return { ...shell, reach: { kind: "machine" } };
+  throw invalidArgument(`${name} acts on the machine it runs on, so it takes no --url`, {
+    flag: "--url",
+  });
 }
 
 /** These make the configuration file where there is none. */

@@ -11,6 +11,15 @@ import { DbxError, invalidArgument } from "../model/error.ts";
 import { nearest } from "../model/nearest.ts";
 import type { Shell } from "./shell.ts";
 
+/** Flags of every command, each with a value; cli/cli.ts takes them out of the line. */
+export const globalFlags = ["config", "url", "ca-file"] as const;
+
+/**
+ * What a command cannot do without: the `machine` that the database is on (its processes and
+ * configuration), or the caller's own `files`.
+ */
+export type Needs = "machine" | "files" | null;
+
 export interface Command {
   readonly kind: "command";
   readonly summary: string;
@@ -19,6 +28,7 @@ export interface Command {
   readonly words: readonly string[];
   readonly examples: readonly string[];
   readonly exits: Readonly<Record<number, string>>;
+  readonly needs: Needs;
   /** Decodes the arguments, then runs. Out: the exit code. */
   readonly invoke: (args: readonly string[], shell: Shell) => Promise<number>;
 }
@@ -41,11 +51,13 @@ interface CommandOptions<Flags extends TObject> {
   readonly words?: readonly (keyof Static<Flags> & string)[];
   readonly examples: readonly string[];
   readonly exits?: Readonly<Record<number, string>>;
+  readonly needs?: Needs;
   readonly run: (flags: Static<Flags>, shell: Shell) => Promise<number | void>;
 }
 
 export function command<Flags extends TObject>(options: CommandOptions<Flags>): Command {
   const { summary, about = "", flags, words = [], examples, exits = {}, run } = options;
+  const { needs = null } = options;
   return {
     kind: "command",
     summary,
@@ -54,6 +66,7 @@ export function command<Flags extends TObject>(options: CommandOptions<Flags>): 
     words,
     examples,
     exits,
+    needs,
     invoke: async (args, shell) => {
       try {
         return (await run(decodeFlags(flags, readFlags({ flags, words, args })), shell)) ?? 0;
@@ -107,7 +120,7 @@ function readFlags({ flags, words, args }: Arguments): Record<string, unknown> {
     if (token.kind !== "option") continue;
     const name = names.get(token.name);
     if (name === undefined || !token.rawName.startsWith("--")) {
-      const guess = nearest(token.name, [...names.keys()]);
+      const guess = nearest(token.name, [...names.keys(), ...globalFlags]);
       const meant = guess === undefined ? "" : `; did you mean --${guess}?`;
       throw invalidArgument(`unknown flag ${token.rawName}${meant}`, { flag: token.rawName });
     }

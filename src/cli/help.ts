@@ -47,8 +47,22 @@ const common: ArgsDef = {
   help: { type: "boolean", description: "Show this." },
 };
 
+const ofReach: ArgsDef = {
+  url: {
+    type: "string",
+    valueHint: "url",
+    description: "Ask the server there instead of this machine's; EVENTDBX_URL does the same.",
+  },
+  "ca-file": {
+    type: "string",
+    valueHint: "path",
+    description: "Certificates (PEM) to trust there, too; EVENTDBX_CA_FILE does the same.",
+  },
+};
+
 const ofGroups: ArgsDef = {
   ...common,
+  ...ofReach,
   json: { type: "boolean", description: "Print JSON; before or after the command." },
 };
 const ofRoot: ArgsDef = {
@@ -58,7 +72,8 @@ const ofRoot: ArgsDef = {
 
 function toCitty(node: Command | Group, name: string) {
   if (node.kind === "command") {
-    const args = { ...flagsOf(node), ...common };
+    const reach = node.needs === "machine" ? {} : ofReach;
+    const args = { ...flagsOf(node), ...common, ...reach };
     return defineCommand({ meta: { name, description: node.summary }, args });
   }
   const subCommands = Object.entries(node.commands).map(([word, load]) => [

@@ -44,7 +44,9 @@ export const variablesOf = (key: ConfigKey): string[] =>
   [key.name, ...key.aliases].map((name) => `EVENTDBX_${name.replaceAll(".", "_").toUpperCase()}`);
 
 /** Variables that are no configuration keys. */
-export const otherVariables: readonly string[] = ["EVENTDBX_TOKEN", "EVENTDBX_MASTER_KEY"];
+export const otherVariables: readonly string[] = [
+  ...["EVENTDBX_TOKEN", "EVENTDBX_URL", "EVENTDBX_CA_FILE", "EVENTDBX_MASTER_KEY"],
+];
 
 /** `api = "all"` or the name of one surface. Undefined for a word nobody defined. */
 export function surfacesOf(word: string): Record<Surface, boolean> | undefined {

@@ -4,7 +4,23 @@
 import { readFileSync } from "node:fs";
 import { homedir, userInfo } from "node:os";
 import { resolve } from "node:path";
+import type { Dbx } from "../api/dbx.ts";
+import type { Actor } from "../model/actor.ts";
+import { invalidArgument } from "../model/error.ts";
 import { createOutput, type Output } from "./output.ts";
+
+/** Whom commands ask. */
+export type Reach =
+  /** This machine's server or, where none runs, its data directory. */
+  | { readonly kind: "machine" }
+  /** A server elsewhere, over HTTP; named by a flag, or by the environment. */
+  | { readonly kind: "url"; readonly url: string; readonly ca_file: string | null }
+  /** The server that this command came to over a socket, and whose process it runs in. */
+  | {
+      readonly kind: "served";
+      readonly dbx: Dbx;
+      readonly authenticate: (token: string) => Actor;
+    };
 
 export interface Shell {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -16,10 +32,18 @@ export interface Shell {
   readonly configPath: string;
   /** Somebody named that path, instead of leaving it at the usual one. */
   readonly configGiven: boolean;
+  readonly reach: Reach;
   readonly output: Output;
 }
 
-export function openShell(options: { configPath: string | undefined; json: boolean }): Shell {
+export interface ShellOptions {
+  readonly configPath: string | undefined;
+  readonly url: string | undefined;
+  readonly caFile: string | undefined;
+  readonly json: boolean;
+}
+
+export function openShell(options: ShellOptions): Shell {
   const { env } = process;
   const cwd = process.cwd();
   // Without any home directory the predecessor used the working directory; so does dbx.
@@ -31,8 +55,24 @@ export function openShell(options: { configPath: string | undefined; json: boole
     user: userName(),
     configPath: resolve(cwd, options.configPath ?? `${home}/.eventdbx/config.toml`),
     configGiven: options.configPath !== undefined,
+    reach: reachOf(options, { env, cwd }),
     output: createOutput({ json: options.json, noColor: Boolean(env["NO_COLOR"]) }),
   };
+}
+
+function reachOf({ url, caFile }: ShellOptions, { env, cwd }: Pick<Shell, "env" | "cwd">): Reach {
+  const named = url ?? (env["EVENTDBX_URL"]?.trim() || undefined);
+  if (named === undefined) return { kind: "machine" };
+  const ca_file = caFile ?? (env["EVENTDBX_CA_FILE"]?.trim() || undefined);
+  return { kind: "url", url: named, ca_file: ca_file === undefined ? null : resolve(cwd, ca_file) };
+}
+
+/** Throws where the caller's stdin and files are not within reach: he is at the other end. */
+export function requireFiles({ reach }: Pick<Shell, "reach">, flag: string): void {
+  if (reach.kind !== "served") return;
+  throw invalidArgument(`${flag} names something on your side, which the server cannot read`, {
+    flag,
+  });
 }
 
 /**

@@ -1,18 +1,19 @@
-// Where a command goes: to the running server through its control port, or to the data directory
-// itself. What comes back asks either the same way, and every request passes the gate.
+// Where a command goes: to the running server through its control port, to the data directory
+// itself, to a server elsewhere, or to the one in whose process it runs. What comes back asks any
+// of them the same way, and every request passes the gate.
 
 import { call } from "../api/call.ts";
 import { decode } from "../api/decode.ts";
-import type { Dbx } from "../api/dbx.ts";
-import { operations, type Input, type OperationName, type Output } from "../api/operations.ts";
+import { operations } from "../api/operations.ts";
 import { createClient, type Client } from "../client/http.ts";
 import { buySession } from "../client/machine.ts";
 import { readMachineKey } from "../engine/machine-key.ts";
 import { silentLog } from "../log.ts";
 import type { Actor } from "../model/actor.ts";
-import { DbxError } from "../model/error.ts";
+import { assert, DbxError } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { realSystem } from "../system.ts";
+import { askThrough, type Ask } from "./ask.ts";
 import { keepInFile, type Configuration } from "./configuration.ts";
 import { findServer, type PidRecord } from "./daemon.ts";
 import type { Shell } from "./shell.ts";
@@ -20,30 +21,52 @@ import type { Shell } from "./shell.ts";
 export interface Target {
   /** Whether a running server answers. */
   readonly remote: boolean;
-  readonly ask: <Name extends OperationName>(
-    operation: Name,
-    input: Input<Name>,
-  ) => Promise<Output<Name>>;
+  readonly ask: Ask;
   readonly close: () => Promise<void>;
 }
 
 export interface TargetOptions {
   readonly shell: Shell;
-  readonly configuration: Configuration;
+  /** Null where it is not this machine that is asked. */
+  readonly configuration: Configuration | null;
   /** `read` needs no lock, so it works beside anything. */
   readonly access: "read" | "write";
   /** `--token`; without one the environment's, without that this machine's secret. */
   readonly token: string | undefined;
 }
 
+type LocalOptions = TargetOptions & { readonly configuration: Configuration };
+
 async function openTarget(options: TargetOptions): Promise<Target> {
-  const token = options.token ?? (options.shell.env["EVENTDBX_TOKEN"]?.trim() || undefined);
-  const found = await findServer(options.configuration.config.data_dir);
+  const { shell, configuration } = options;
+  const { reach } = shell;
+  const token = options.token ?? (shell.env["EVENTDBX_TOKEN"]?.trim() || undefined);
+  if (reach.kind === "url") {
+    const { openDistant } = await import("./distant.ts");
+    return openDistant(reach, { token, warn: (words) => shell.output.words(`warning: ${words}`) });
+  }
+  if (reach.kind === "served") return targetWithin(reach, token);
+  assert(configuration !== null, "this machine has a configuration");
+  const local = { ...options, configuration, token };
+  const found = await findServer(configuration.config.data_dir);
   if (found.state === "running") {
-    const remote = await connect(found.record, { ...options, token });
+    const remote = await connect(found.record, local);
     if (remote !== null) return remote;
   }
-  return openHere({ ...options, token });
+  return openHere(local);
+}
+
+/** The token is looked at for each request, so that revoking it holds at once. */
+function targetWithin(
+  { dbx, authenticate }: Extract<Shell["reach"], { kind: "served" }>,
+  token: string | undefined,
+): Target {
+  return {
+    remote: true,
+    ask: async (operation, input) =>
+      call(dbx, { operation, input, actor: authenticate(token ?? "") }),
+    close: async () => {},
+  };
 }
 
 /** Opens a target, uses it and closes it, whatever happens. */
@@ -65,7 +88,7 @@ export async function withTarget<Result>(
  */
 export async function connect(
   { control_port: port }: PidRecord,
-  { shell, configuration, token }: Pick<TargetOptions, "shell" | "configuration" | "token">,
+  { shell, configuration, token }: Omit<LocalOptions, "access">,
 ): Promise<Target | null> {
   const host = "127.0.0.1";
   const machineKey = await readMachineKey(configuration.config.data_dir);
@@ -112,16 +135,7 @@ export async function connect(
 const isUnauthenticated = (error: unknown): boolean =>
   error instanceof DbxError && error.code === "unauthenticated";
 
-/** The client has a token of its own; the actor of the interface means nothing to it. */
-const nobody: Actor = { group: "cli", user: "cli", grants: [], scope: null, token_id: null };
-
-const askThrough = <Name extends OperationName>(
-  dbx: Dbx,
-  operation: Name,
-  input: Input<Name>,
-): Promise<Output<Name>> => dbx[operation](nobody, input);
-
-async function openHere(options: TargetOptions): Promise<Target> {
+async function openHere(options: LocalOptions): Promise<Target> {
   const { shell, configuration, access, token } = options;
   const { open } = await import("../open.ts");
   const opened = await open({

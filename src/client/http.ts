@@ -3,6 +3,8 @@
 // requests, and the tokens in them, to whatever proxy the environment names.
 
 import { Agent, request, type IncomingMessage } from "node:http";
+import { rootCertificates } from "node:tls";
+import { Agent as TlsAgent, request as requestOverTls } from "node:https";
 import type { TSchema } from "@sinclair/typebox";
 import type { Actor } from "../model/actor.ts";
 import { decode } from "../api/decode.ts";
@@ -14,9 +16,18 @@ import { pathNames, routes, type Route } from "../api/routes.ts";
 import { canonicalize, decodeUtf8 } from "../model/canonical.ts";
 import { assert, unavailable, type DbxError } from "../model/error.ts";
 
-export interface ClientOptions {
+/** Where a server is. */
+export interface Endpoint {
+  /** An IPv6 address without its brackets. */
   readonly host: string;
   readonly port: number;
+  /** What stands before each path, without a slash at its end: a proxy's part of it. */
+  readonly prefix?: string;
+  /** Null or missing: in clear. `ca`: certificates in PEM to trust besides the usual ones. */
+  readonly tls?: { readonly ca: string | null } | null;
+}
+
+export interface ClientOptions extends Endpoint {
   readonly token: string;
   /** How long the connection may be silent before the server counts as gone. */
   readonly idle_ms_max: number;
@@ -29,7 +40,7 @@ export interface Client {
 }
 
 export function createClient(options: ClientOptions): Client {
-  const agent = new Agent({ keepAlive: true });
+  const agent = new (options.tls ? TlsAgent : Agent)({ keepAlive: true });
   const on =
     <Name extends OperationName>(name: Name) =>
     (_actor: Actor, input: Input<Name>): Promise<Output<Name>> =>
@@ -116,17 +127,17 @@ export interface Answer {
 }
 
 /** One request, one answer. Throws `unavailable` when the server does not answer. */
-export function send(options: {
-  host: string;
-  port: number;
-  token?: string;
-  idle_ms_max: number;
-  agent?: Agent;
-  method: string;
-  path: string;
-  body: string | null;
-}): Promise<Answer> {
-  const { host, port, token, idle_ms_max, agent, method, path, body } = options;
+export function send(
+  options: Endpoint & {
+    token?: string;
+    idle_ms_max: number;
+    agent?: Agent;
+    method: string;
+    path: string;
+    body: string | null;
+  },
+): Promise<Answer> {
+  const { host, port, prefix = "", tls, token, idle_ms_max, agent, method, body } = options;
   const headers: Record<string, string> = { accept: "application/json" };
   if (token !== undefined) headers["authorization"] = `Bearer ${token}`;
   if (body !== null) {
@@ -134,10 +145,13 @@ export function send(options: {
     headers["content-length"] = String(Buffer.byteLength(body));
   }
   return new Promise((done, fail) => {
-    const gone = (cause: unknown) =>
-      fail(unavailable(`no answer from ${host}:${port}`, { host, port }, { cause }));
-    const asked = request(
-      { host, port, method, path, headers, ...(agent === undefined ? {} : { agent }) },
+    const gone = (cause: unknown) => fail(noAnswer(options, cause));
+    const asked = (tls ? requestOverTls : request)(
+      {
+        ...{ host, port, method, path: prefix + options.path, headers },
+        ...(agent === undefined ? {} : { agent }),
+        ...(tls?.ca ? { ca: [...rootCertificates, tls.ca] } : {}),
+      },
       (response) => {
         response.on("error", gone);
         readAll(response).then(
@@ -157,6 +171,12 @@ export function send(options: {
     asked.on("error", gone);
     asked.end(body ?? undefined);
   });
+}
+
+function noAnswer({ host, port }: Endpoint, cause: unknown): DbxError {
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : null;
+  const why = code === null ? "" : ` (${code})`;
+  return unavailable(`no answer from ${host}:${port}${why}`, { host, port }, { cause });
 }
 
 async function readAll(response: IncomingMessage): Promise<string> {

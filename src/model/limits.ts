@@ -224,6 +224,8 @@ export const limits = {
   settle_ms: 1_000,
   /** How often a command looks again at what cannot tell it anything: a PID file, a lock. */
   poll_ms: 20,
+  /** How long a server elsewhere may take to show that it is dbx, before it is asked anything. */
+  connect_ms: 10_000,
   /** How long an answer may stay away: `verify` of a large log says nothing before its end. */
   answer_idle_ms_max: 86_400_000,
   /** A daemon's log file is put aside at this size, and at midnight (UTC). */

@@ -23,6 +23,7 @@ const shell: Shell = {
   user: "tester",
   configPath: "/config.toml",
   configGiven: false,
+  reach: { kind: "machine" },
   output: createOutput({ json: false, noColor: true }),
 };
 

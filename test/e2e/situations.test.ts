@@ -1,13 +1,15 @@
 /**
- * Every command of the data side, in the same order and with the same answers, in three situations:
- * with the server down, up, and up with 16 writers busy. What differs by its nature (ids, times,
- * hashes, positions) is masked; everything else must be equal to the letter.
+ * Every command of the data side, in the same order and with the same answers, in four situations:
+ * with the server down, up, up with 16 writers busy, and elsewhere, reached by its URL over TLS.
+ * What differs by its nature (ids, times, hashes, positions, who acts) is masked; everything else
+ * must be equal to the letter.
  */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { mkdirSync, readFileSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { dbx, http, startForeground, type RunningServer } from "../support/cli.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
+import { makePair } from "../support/tls.ts";
 
 interface Step {
   readonly args: readonly string[];
@@ -244,6 +246,7 @@ const masked = (text: string): string =>
     .replaceAll(/\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/g, "ID")
     .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z/g, "TIME")
     .replaceAll(/"position": \d+/g, '"position": N')
+    .replaceAll(/"(group|user)": "[^"]+"/g, '"$1": "X"')
     // The writers' aggregates are a type more.
     .replaceAll(/^Exported \d+ (.* \(zip archive\))$/gm, "Exported N $1");
 
@@ -259,16 +262,16 @@ afterEach(() => dir[Symbol.dispose]());
 const outputs = new Map<string, readonly string[]>();
 
 /** Issued in every situation, because the audit trail tells of it. */
-async function writersToken(): Promise<string> {
-  const words = ["token", "generate", "--group", "load", "--user", "w", "--json"];
-  const { stdout } = await dbx(words, { home });
+async function writersToken(at = home): Promise<string> {
+  const words = ["token", "generate", "--group", "admin", "--user", "w", "--json"];
+  const { stdout } = await dbx(words, { home: at });
   return String(JSON.parse(stdout).token);
 }
 
-async function runAll(situation: string): Promise<void> {
+async function runAll(situation: string, env: Record<string, string> = {}): Promise<void> {
   const printed: string[] = [];
   for (const { args, stdin, prints, holds = [], says = [], code = 0 } of steps) {
-    const ran = await dbx(args, { home, ...(stdin === undefined ? {} : { stdin }) });
+    const ran = await dbx(args, { home, env, ...(stdin === undefined ? {} : { stdin }) });
     const what = `${situation}: dbx ${args.join(" ")}`;
     const stdout = masked(ran.stdout);
     expect({ what, code: ran.code, stderr: ran.stderr }).toEqual({
@@ -341,6 +344,25 @@ describe("every command answers the same", () => {
     await writersToken();
     await runAll("up");
     expect((await verifyAll()).position).toBe(5);
+  }, 120_000);
+
+  test("with the server elsewhere, reached by its URL over TLS", async () => {
+    const there = join(home, "server");
+    mkdirSync(join(there, ".eventdbx"), { recursive: true });
+    const { cert, key } = await makePair(there, "elsewhere");
+    await Bun.write(
+      join(there, ".eventdbx/config.toml"),
+      `[tls]\ncert = ${JSON.stringify(cert)}\nkey = ${JSON.stringify(key)}\n`,
+    );
+    await using server = await startForeground({ home: there });
+    await runAll("elsewhere", {
+      EVENTDBX_URL: `https://localhost:${server.port}`,
+      EVENTDBX_CA_FILE: cert,
+      EVENTDBX_TOKEN: await writersToken(there),
+    });
+    expect(existsSync(join(home, ".eventdbx"))).toBe(false);
+    const { stdout } = await dbx(["aggregate", "verify", "--all", "--json"], { home: there });
+    expect(JSON.parse(stdout).position).toBe(5);
   }, 120_000);
 
   test("with the server up and 16 writers busy", async () => {

@@ -17,6 +17,7 @@ const shell: Shell = {
   user: "tester",
   configPath: "/config.toml",
   configGiven: false,
+  reach: { kind: "machine" },
   output: createOutput({ json: false, noColor: true }),
 };
 

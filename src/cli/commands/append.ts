@@ -12,7 +12,7 @@ import { StagedEvent } from "../../model/staged.ts";
 import { ExpectedVersion } from "../../model/stream.ts";
 import { command } from "../command.ts";
 import { afterDoing } from "../output.ts";
-import type { Shell } from "../shell.ts";
+import { requireFiles, type Shell } from "../shell.ts";
 import { asking, callFlags, keyFlags, strict } from "./key-flags.ts";
 
 export const apply = command({
@@ -63,7 +63,7 @@ export const apply = command({
     'dbx aggregate apply person p-002 renamed --expected-version 1 --payload \'{"name":"Jo"}\'',
   ],
   run: async (flags, shell) => {
-    const payload = await payloadOf(flags);
+    const payload = await payloadOf(flags, shell);
     const { note, event_id, expected_version, token } = flags;
     const event: Event = {
       aggregate_type: flags.aggregate,
@@ -129,7 +129,10 @@ interface PayloadFlags {
   readonly payload?: string;
 }
 
-export async function payloadOf({ field, payload }: PayloadFlags): Promise<Canonical> {
+export async function payloadOf(
+  { field, payload }: PayloadFlags,
+  shell: Pick<Shell, "reach">,
+): Promise<Canonical> {
   if (payload === undefined) {
     if (field !== undefined) return fieldsOf(field);
     // A forgotten flag must not become an event without content.
@@ -141,7 +144,7 @@ export async function payloadOf({ field, payload }: PayloadFlags): Promise<Canon
   if (field !== undefined) {
     throw invalidArgument("--payload cannot be used together with --field", { flag: "--payload" });
   }
-  const text = await textOf(payload);
+  const text = await textOf(payload, { shell, flag: "--payload" });
   try {
     return canonicalize(text);
   } catch (cause) {
@@ -152,10 +155,15 @@ export async function payloadOf({ field, payload }: PayloadFlags): Promise<Canon
   }
 }
 
-export async function textOf(payload: string): Promise<string> {
-  if (payload === "-") return boundedText(Bun.stdin.stream(), "stdin");
-  if (!payload.startsWith("@")) return payload;
-  const path = payload.slice(1);
+/** JSON text as it is, or what the file or stdin holds. */
+export async function textOf(
+  word: string,
+  { shell, flag }: { shell: Pick<Shell, "reach">; flag: string },
+): Promise<string> {
+  if (word !== "-" && !word.startsWith("@")) return word;
+  requireFiles(shell, `${flag} ${word}`);
+  if (word === "-") return boundedText(Bun.stdin.stream(), "stdin");
+  const path = word.slice(1);
   return boundedText(createReadStream(path), path);
 }
 

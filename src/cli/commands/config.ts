@@ -62,6 +62,7 @@ const configFlags = Type.Object(
 type ConfigFlags = Static<typeof configFlags>;
 
 export const config = command({
+  needs: "machine",
   summary: "Print the settings, or keep new ones in the configuration file.",
   about:
     "The first use that sets anything must carry --master-key and --dek. Secrets on the command line are\n" +

@@ -64,6 +64,7 @@ const about =
   "them at one instant.";
 
 export const exportCommand = command({
+  needs: "files",
   summary: "Write the states of aggregates to CSV or JSON files.",
   about,
   flags: Flags,

@@ -37,7 +37,9 @@ export async function asking<Result>(
   options: { shell: Shell; access: "read" | "write"; token: string | undefined },
   use: (target: Target) => Promise<Result>,
 ): Promise<Result> {
-  const configuration = await loadConfiguration(options.shell, {});
-  for (const warning of configuration.warnings) options.shell.output.words(`warning: ${warning}`);
+  const { shell } = options;
+  // What is configured here says nothing of a server elsewhere.
+  const configuration = shell.reach.kind === "machine" ? await loadConfiguration(shell, {}) : null;
+  for (const warning of configuration?.warnings ?? []) shell.output.words(`warning: ${warning}`);
   return withTarget({ ...options, configuration }, use);
 }

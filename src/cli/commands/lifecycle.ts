@@ -22,11 +22,13 @@ import {
 } from "../daemon.ts";
 import type { Shell } from "../shell.ts";
 import { connect } from "../target.ts";
+import { asking } from "./key-flags.ts";
 
 const json = Type.Optional(Type.Boolean({ description: "Print JSON." }));
 const strict = { additionalProperties: false } as const;
 
 export const stop = command({
+  needs: "machine",
   summary: "Stop the running server.",
   about:
     "The server finishes what it is doing, at most ten seconds. One that hangs longer is killed, and that\n" +
@@ -92,12 +94,13 @@ const notRunningExit = 3;
 export const status = command({
   summary: "Tell whether the server runs, where, since when and how.",
   flags: Type.Object({ json }, strict),
-  examples: ["dbx status", "dbx status --json"],
+  examples: ["dbx status", "dbx status --json", "dbx status --url https://db.example.com:7070"],
   exits: {
     3: "no server is running",
     4: "the server does not answer, or the data directory is in use by an unnamed process",
   },
   run: async (_flags, shell) => {
+    if (shell.reach.kind !== "machine") return tellDistant(shell);
     const configuration = await locateServer(shell);
     const { config, warnings } = configuration;
     const { output } = shell;
@@ -132,17 +135,33 @@ export const status = command({
   },
 });
 
+/** Of a server elsewhere only what it says itself is known. */
+async function tellDistant(shell: Shell): Promise<void> {
+  const { output } = shell;
+  const server = await asking({ shell, access: "read", token: undefined }, ({ ask }) =>
+    ask("serverStatus", {}),
+  );
+  if (output.json) return output.jsonValue({ running: true, ...server });
+  const rows = { version: server.version, ...rowsOf(server, wordOf(server, "off")) };
+  return output.data([`dbx is running — restrict=${server.restrict}`, ...linesOf(rows)].join("\n"));
+}
+
 /** A process that was killed a moment ago still holds its lock for the next few milliseconds. */
 const isEnding = (data_dir: string): Promise<boolean> =>
   becomesTrue(async () => (await findServer(data_dir)).state !== "running", limits.settle_ms);
 
 /** Never lets anybody believe that a key in the configuration encrypts what is on the disk. */
-function encryptionOf({ encrypted, figures }: Answer<"serverStatus">, config: Config): string {
+const encryptionOf = (server: Answer<"serverStatus">, config: Config): string =>
+  wordOf(
+    server,
+    config.data_encryption_key === undefined
+      ? "off"
+      : "off (a key is set; it is used from the next start)",
+  );
+
+function wordOf({ encrypted, figures }: Answer<"serverStatus">, off: string): string {
   if (encrypted) return "on";
-  if (figures["sealing"] === "partly") return "partly (what is older than the key is in clear)";
-  return config.data_encryption_key === undefined
-    ? "off"
-    : "off (a key is set; it is used from the next start)";
+  return figures["sealing"] === "partly" ? "partly (what is older than the key is in clear)" : off;
 }
 
 function statusWords(
@@ -151,7 +170,7 @@ function statusWords(
 ): string {
   const { server, config, encryption } = told;
   const { pid, port, started_at, surfaces } = record;
-  const { schemas_fault, tls_expires_at } = server.figures;
+  const { tls_expires_at } = server.figures;
   const rows = {
     version: server.version,
     data_dir: config.data_dir,
@@ -162,18 +181,26 @@ function statusWords(
     ...(record.tls === undefined
       ? {}
       : { tls: record.tls ? `on, certificate until ${tls_expires_at}` : "off" }),
-    durability: server.durability,
-    encryption,
-    position: server.position,
-    aggregates: server.aggregates,
-    // What somebody has to repair must not hide behind --json.
-    ...(schemas_fault === undefined ? {} : { schemas_fault }),
+    ...rowsOf(server, encryption),
   };
   return [
     `dbx is running on port ${port} (pid ${pid}) — restrict=${server.restrict} — ` +
       `up for ${uptimeOf(started_at)} (since ${started_at})`,
-    ...Object.entries(rows).map(([name, value]) => `  ${name}: ${value}`),
+    ...linesOf(rows),
   ].join("\n");
+}
+
+const linesOf = (rows: Readonly<Record<string, unknown>>): string[] =>
+  Object.entries(rows).map(([name, value]) => `  ${name}: ${value}`);
+
+function rowsOf(server: Answer<"serverStatus">, encryption: string): Record<string, unknown> {
+  const { durability, position, aggregates, figures } = server;
+  const { schemas_fault } = figures;
+  return {
+    ...{ durability, encryption, position, aggregates },
+    // What somebody has to repair must not hide behind --json.
+    ...(schemas_fault === undefined ? {} : { schemas_fault }),
+  };
 }
 
 const addressOf = (hostname: string, port: number): string =>
@@ -187,6 +214,7 @@ function grpcWords({ port, grpc_port, grpc_bind_addr }: PidRecord): { grpc?: str
 }
 
 export const destroy = command({
+  needs: "machine",
   summary: "Remove a database: its data directory and its configuration file.",
   about:
     "Stops the server first. Everything in the database is gone for ever; files that dbx did not make,\n" +

@@ -7,6 +7,7 @@ import { canonicalize } from "../../model/canonical.ts";
 import { DbxError, invalidArgument } from "../../model/error.ts";
 import { command, flagName } from "../command.ts";
 import { pairs } from "../output.ts";
+import type { Shell } from "../shell.ts";
 import { payloadOf, textOf } from "./append.ts";
 import { asking, callFlags, strict } from "./key-flags.ts";
 import { changeSchema, fieldFlag, nameFlag, tellSchema } from "./schema-flags.ts";
@@ -78,7 +79,7 @@ export const field = command({
   ],
   run: async (flags, shell) => {
     const { aggregate, field: path, settings, remove, token, json: _json, ...given } = flags;
-    const column = await columnOf(given, { settings, remove });
+    const column = await columnOf(given, { settings, remove, shell });
     const columns = Object.fromEntries([[path, column]]);
     const changed = await changeSchema({ shell, token }, { aggregate, columns });
     const told = column === null ? "removed" : pairs({ type: typeOf(column) });
@@ -89,7 +90,11 @@ export const field = command({
 /** The column as the operation takes it; null for none. */
 async function columnOf(
   given: Static<typeof Rules>,
-  { settings, remove }: { settings: string | undefined; remove: boolean | undefined },
+  {
+    settings,
+    remove,
+    shell,
+  }: { settings: string | undefined; remove: boolean | undefined; shell: Shell },
 ): Promise<unknown> {
   const [rule] = Object.keys(given);
   const others = [
@@ -101,7 +106,7 @@ async function columnOf(
   if (other !== undefined)
     throw invalidArgument(`${flag} and ${other} exclude each other`, { flag });
   if (remove === true) return null;
-  if (settings !== undefined) return settingsOf(settings);
+  if (settings !== undefined) return settingsOf(settings, shell);
   if (given.type === undefined) {
     const message = "--type is missing; or say --settings or --remove";
     throw invalidArgument(message, { flag: "--type" });
@@ -109,9 +114,10 @@ async function columnOf(
   return columnBy(given);
 }
 
-async function settingsOf(word: string): Promise<unknown> {
+async function settingsOf(word: string, shell: Shell): Promise<unknown> {
   try {
-    return fromJson(undefined, canonicalize(await textOf(word)));
+    const text = await textOf(word, { shell, flag: "--settings" });
+    return fromJson(undefined, canonicalize(text));
   } catch (cause) {
     if (!(cause instanceof DbxError) || cause.code !== "invalid_argument") throw cause;
     const message = `--settings is not valid JSON: ${cause.message}`;
@@ -162,7 +168,7 @@ export const validate = command({
   exits: { 6: "the event breaks its schema" },
   run: async (flags, shell) => {
     const { aggregate, event, token } = flags;
-    const payload = await payloadOf({ payload: flags.payload });
+    const payload = await payloadOf({ payload: flags.payload }, shell);
     const checked = await asking({ shell, access: "read", token }, ({ ask }) =>
       ask("validateEvent", { aggregate, event, payload }),
     );

@@ -86,6 +86,7 @@ const examples = [
 ];
 
 export const start = command({
+  needs: "machine",
   summary: "Start the server.",
   about:
     "Returns when the server answers, unless --foreground. Flags marked `kept` are written to the\n" +
@@ -97,6 +98,7 @@ export const start = command({
 });
 
 export const restart = command({
+  needs: "machine",
   summary: "Stop the running server, if any, and start it again.",
   flags: startFlags,
   examples: ["dbx restart", "dbx restart --port 8080"],

@@ -7,7 +7,7 @@ import { Grant, grantsOf, type ScopeEntry } from "../../model/actor.ts";
 import { invalidArgument } from "../../model/error.ts";
 import { command, type Group } from "../command.ts";
 import { pairs } from "../output.ts";
-import type { Shell } from "../shell.ts";
+import { requireFiles, type Shell } from "../shell.ts";
 import type { Target } from "../target.ts";
 import { asking } from "./key-flags.ts";
 
@@ -138,7 +138,7 @@ const revoke = command({
   words: ["token"],
   examples: ["dbx token revoke --token EVT-…", "dbx token revoke 0123456789abcdef"],
   run: async (flags, shell) => {
-    const wanted = await given(flags.token);
+    const wanted = await given(flags.token, shell);
     await withTokens(shell, "write", ({ ask }) => ask("revokeToken", { token: wanted }));
     const shown = withoutValue(wanted);
     if (shell.output.json) return shell.output.jsonValue({ revoked: true, token: shown });
@@ -165,7 +165,7 @@ const refresh = command({
   run: (flags, shell) =>
     withTokens(shell, "write", async ({ ask }) => {
       const { expiration: expiration_secs, limit: writes } = flags;
-      const wanted = await given(flags.token);
+      const wanted = await given(flags.token, shell);
       const known = await ask("refreshToken", {
         token: wanted,
         ...(expiration_secs === undefined ? {} : { expiration_secs }),
@@ -185,8 +185,9 @@ async function withTokens<Result>(
   await asking({ shell, access, token: undefined }, use);
 }
 
-async function given(word: string): Promise<string> {
+async function given(word: string, shell: Shell): Promise<string> {
   if (word !== "-") return word;
+  requireFiles(shell, "--token -");
   const text = (await Bun.stdin.text()).trim();
   if (text === "") throw invalidArgument("there is no token on stdin", { flag: "--token" });
   return text;

@@ -1,0 +1,100 @@
+// A server elsewhere as the target of commands: over HTTP at the URL that `--url` names, with a
+// token, because nothing there can be proved by this machine's secret file.
+
+import { readFile } from "node:fs/promises";
+import { decode } from "../api/decode.ts";
+import { operations } from "../api/operations.ts";
+import { createClient, send, type Endpoint } from "../client/http.ts";
+import { DbxError, failedPrecondition, invalidArgument, unauthenticated } from "../model/error.ts";
+import { limits } from "../model/limits.ts";
+import { askThrough, type Ask } from "./ask.ts";
+import type { Shell } from "./shell.ts";
+
+/**
+ * In: the URL, a file with certificates to trust besides the usual ones, the caller's token. Throws
+ * `invalid_argument`, `unauthenticated` without a token, and `unavailable` where no dbx answers.
+ */
+export async function openDistant(
+  { url, ca_file }: Extract<Shell["reach"], { kind: "url" }>,
+  { token, warn }: { token: string | undefined; warn: (words: string) => void },
+): Promise<{ remote: true; ask: Ask; close: () => Promise<void> }> {
+  const endpoint = await endpointOf(url, ca_file);
+  if (token === undefined) {
+    throw unauthenticated(`${url} asks for a token: give --token, or set EVENTDBX_TOKEN`);
+  }
+  if (endpoint.tls === null && !isLoopback(endpoint.host)) {
+    warn(`${url} is without TLS: whoever listens on the way reads the token`);
+  }
+  await requireDbx(url, endpoint);
+  const client = createClient({ ...endpoint, token, idle_ms_max: limits.answer_idle_ms_max });
+  return {
+    remote: true,
+    ask: async (operation, input) => {
+      const decoded = decode(operations[operation].input, input);
+      try {
+        return await askThrough(client.dbx, operation, decoded);
+      } catch (error) {
+        throw isLostPath(error) ? notServed(url, error) : error;
+      }
+    },
+    close: async () => client.close(),
+  };
+}
+
+async function endpointOf(text: string, ca_file: string | null): Promise<Endpoint> {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  const isPlain = url?.protocol === "http:";
+  if (url === null || (!isPlain && url.protocol !== "https:")) {
+    throw unfit(`${JSON.stringify(text)} is no address such as https://db.example.com:7070`);
+  }
+  if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
+    throw unfit("takes scheme, host, port and path; a token goes with --token or EVENTDBX_TOKEN");
+  }
+  if (isPlain && ca_file !== null) {
+    throw invalidArgument("--ca-file is for https:// addresses", { flag: "--ca-file" });
+  }
+  return {
+    host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
+    port: url.port === "" ? (isPlain ? 80 : 443) : Number(url.port),
+    prefix: url.pathname.replace(/\/+$/, ""),
+    tls: isPlain ? null : { ca: ca_file === null ? null : await readCa(ca_file) },
+  };
+}
+
+const unfit = (problem: string) => invalidArgument(`--url: ${problem}`, { flag: "--url" });
+
+async function readCa(file: string): Promise<string> {
+  try {
+    const text = await readFile(file, "utf8");
+    if (text.includes("-----BEGIN CERTIFICATE-----")) return text;
+  } catch (cause) {
+    const reason = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
+    const flag = "--ca-file";
+    throw invalidArgument(`${flag}: cannot read ${file}: ${reason}`, { flag, file }, { cause });
+  }
+  throw invalidArgument(`--ca-file: ${file} has no certificate in PEM`, { flag: "--ca-file" });
+}
+
+const isLoopback = (host: string): boolean => /^(?:localhost|127\.[\d.]+|::1)$/.test(host);
+
+/** Before a token is sent: a host that is silent, or somebody else's, is found here. */
+async function requireDbx(url: string, endpoint: Endpoint): Promise<void> {
+  const asked = { method: "GET", path: "/health", body: null };
+  const { status, text } = await send({ ...endpoint, ...asked, idle_ms_max: limits.connect_ms });
+  if (status === 200 && text === '{"status":"ok"}') return;
+  throw failedPrecondition(`${url} answers GET /health with ${status}, and not as dbx does`, {
+    url,
+    status,
+  });
+}
+
+/** What the server says of a path that it does not have: it names it. */
+const isLostPath = (error: unknown): error is DbxError =>
+  error instanceof DbxError && error.code === "not_found" && "path" in error.details;
+
+const notServed = (url: string, cause: DbxError) =>
+  failedPrecondition(
+    `${url} does not serve this: its REST surface is off ([api] rest), or it is another version`,
+    { url, ...cause.details },
+    { cause },
+  );
