@@ -28,7 +28,7 @@ export function createPager() {
 /** Says that more follows, and by which flag; on stderr, because stdout holds the page alone. */
 export function tellMore(
   output: Output,
-  { flag, value }: { flag: "cursor" | "after"; value: string | number },
+  { flag, value }: { flag: "cursor" | "after" | "before"; value: string | number },
 ): void {
   output.words(
     output.json ? JSON.stringify({ [`next_${flag}`]: value }) : `more: --${flag} ${value}`,

@@ -11,6 +11,7 @@ import { newHead, type Transaction } from "../model/plan.ts";
 import { showKey } from "../model/stream.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { System } from "../system.ts";
+import { createAuditReads } from "./audit-reads.ts";
 import type { Committer } from "./committer.ts";
 import { createErasure } from "./erasure.ts";
 import { createLifecycle } from "./lifecycle.ts";
@@ -45,6 +46,7 @@ export function createEngine(deps: EngineDeps): Dbx {
   return {
     ...createReads(deps),
     ...createLifecycle(deps),
+    ...createAuditReads(deps),
     ...createErasure(deps),
     ...createRotation(deps),
     ...schemas.operations,

@@ -1,32 +1,28 @@
-// What is done to an aggregate as a whole: snapshots, archiving, restoring, removing; and the audit
-// trail, which says who did it and why.
+// What is done to an aggregate as a whole: snapshots, archiving, restoring, removing.
 
 import type { Dbx } from "../api/dbx.ts";
 import { requireGrant, type Actor } from "../model/actor.ts";
 import { toAggregate, type StreamHead } from "../model/aggregate.ts";
 import type { Change } from "../model/audit.ts";
 import { aggregateNotFound, failedPrecondition } from "../model/error.ts";
-import { takeOf } from "../model/page.ts";
 import { showKey, type StreamKey } from "../model/stream.ts";
 import { visibleState } from "../model/visibility.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Schemas } from "./schemas.ts";
-import type { LiveSettings } from "./settings.ts";
 
 export type Lifecycle = Pick<
   Dbx,
-  "createSnapshot" | "archiveAggregate" | "restoreAggregate" | "removeAggregate" | "listAudit"
+  "createSnapshot" | "archiveAggregate" | "restoreAggregate" | "removeAggregate"
 >;
 
 type Reason = StreamKey & { comment?: string | null };
 
 export function createLifecycle(deps: {
   readonly storage: Storage;
-  readonly settings: LiveSettings;
   readonly schemas: Schemas;
   readonly now: () => string;
 }): Lifecycle {
-  const { storage, settings, now } = deps;
+  const { storage, now } = deps;
   const visibilityOf = ({ aggregate_type }: StreamKey) =>
     deps.schemas.view().visibilityOf(aggregate_type);
   /** What the answer shows of an aggregate: no more than reading it would. */
@@ -77,11 +73,6 @@ export function createLifecycle(deps: {
         });
       }
       return key;
-    },
-    listAudit: (_actor, { after, take }) => {
-      const { page_limit } = settings.current();
-      const limit = takeOf(take, { usual: page_limit, cap: page_limit });
-      return storage.readAudit({ after: after ?? 0, limit });
     },
   };
 }

@@ -2,35 +2,43 @@
 
 import { Type, type Static } from "@sinclair/typebox";
 import { Issuer } from "./actor.ts";
-import { ExactJson } from "./kinds.ts";
-import type { StreamKey } from "./stream.ts";
+import { ExactJson, Text } from "./kinds.ts";
+import { limits } from "./limits.ts";
+import { AggregateId, AggregateType, type StreamKey } from "./stream.ts";
 
 /** What can be done to an aggregate as a whole. */
-const aggregateActions = [
-  Type.Literal("snapshot"),
-  Type.Literal("archive"),
-  Type.Literal("restore"),
-  Type.Literal("remove"),
-  Type.Literal("erase"),
-] as const;
+const aggregateActions = ["snapshot", "archive", "restore", "remove", "erase"] as const;
 
 /** What can be done to something else; `subject` names which one, where there are several. */
 const otherActions = [
-  Type.Literal("token.issue"),
-  Type.Literal("token.revoke"),
-  Type.Literal("token.refresh"),
-  Type.Literal("schema.create"),
-  Type.Literal("schema.change"),
-  Type.Literal("key.rotate"),
+  "token.issue",
+  "token.revoke",
+  "token.refresh",
+  "schema.create",
+  "schema.change",
+  "key.rotate",
 ] as const;
 
-const AggregateAction = Type.Union([...aggregateActions]);
-export type AggregateAction = Static<typeof AggregateAction>;
-const OtherAction = Type.Union([...otherActions]);
-type OtherAction = Static<typeof OtherAction>;
-const AuditAction = Type.Union([...aggregateActions, ...otherActions], {
-  description: "What was done.",
-});
+export type AggregateAction = (typeof aggregateActions)[number];
+type OtherAction = (typeof otherActions)[number];
+
+const actions = [...aggregateActions, ...otherActions];
+/** What stands before the dot: `token` for all that is done to tokens. */
+const families = new Set(
+  otherActions.flatMap((action) => (action.includes(".") ? (action.split(".")[0] ?? []) : [])),
+);
+
+const literals = <Word extends string>(words: Iterable<Word>) =>
+  [...words].map((word) => Type.Literal(word));
+
+const AuditAction = Type.Union(literals(actions), { description: "What was done." });
+
+const InstantOf = (what: string) =>
+  Type.String({
+    maxLength: 64,
+    description: `Done ${what} (RFC 3339, with zone).`,
+    examples: ["2026-11-01T00:00:00Z"],
+  });
 
 export const AuditEntry = Type.Object(
   {
@@ -48,6 +56,32 @@ export const AuditEntry = Type.Object(
   { $id: "AuditEntry" },
 );
 export type AuditEntry = Static<typeof AuditEntry>;
+
+const Issuing = (description: string) =>
+  Text({ description, minLength: 1, maxLength: limits.actor_chars_max, name: false });
+
+/** Which entries are meant; all that is named must hold. Instants are as clients write them. */
+export const AuditSelection = Type.Object({
+  action: Type.Optional(
+    Type.Union(literals([...actions, ...families]), {
+      description: "What was done: one action, or all of a family, such as `token`.",
+    }),
+  ),
+  aggregate_type: Type.Optional(AggregateType),
+  /** Without a type it would name several aggregates: refused by the engine. */
+  aggregate_id: Type.Optional(AggregateId),
+  subject: Type.Optional(
+    Text({
+      description: "What it was done to, where that is no aggregate: a schema, a token's id.",
+      ...{ minLength: 1, maxLength: limits.name_chars_max, name: false },
+    }),
+  ),
+  group: Type.Optional(Issuing("The group of whoever did it.")),
+  user: Type.Optional(Issuing("The user who did it.")),
+  since: Type.Optional(InstantOf("at this instant or later")),
+  until: Type.Optional(InstantOf("before this instant")),
+});
+export type AuditSelection = Static<typeof AuditSelection>;
 
 /** Who does it, when and why. */
 export type Change = Pick<AuditEntry, "at" | "issued_by" | "comment">;

@@ -88,6 +88,8 @@ export function createMemoryStorage({ sealing }: { sealing: "none" | "all" }): S
       memory.snapshots.get(keyText(key))?.findLast(({ version }) => version <= version_max),
     readEvents: async (event_ids) => [...pick(memory.eventsById, event_ids).values()],
     readAudit: async ({ after, limit }) => page(memory.audit, after, limit, () => 0),
+    readAuditBack: async ({ before, limit }) =>
+      page(memory.audit.filter(({ entry }) => entry < before).reverse(), 0, limit, () => 0),
     readTokenUses: async (token_ids) =>
       token_ids.flatMap((token_id) => memory.tokenUses.get(token_id) ?? []),
     record: async ({ action, subject, details, aggregate, ...change }) => {

@@ -147,6 +147,9 @@ export interface Storage {
   /** Entries of the audit trail after an ordinal, ascending, at most `limit`. */
   readAudit(options: { after: number; limit: number }): Promise<AuditEntry[]>;
 
+  /** The same backwards: entries before an ordinal, descending, at most `limit`. */
+  readAuditBack(options: { before: number; limit: number }): Promise<AuditEntry[]>;
+
   /**
    * Whether bodies, states and snapshots are sealed: none, all, or none of those written before a
    * key was given (`partly`); erasing needs `all`.

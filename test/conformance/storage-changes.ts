@@ -222,6 +222,21 @@ function snapshots(check: Check): void {
     expect(await storage.readAudit({ after: 1, limit: 1 })).toMatchObject([{ entry: 2 }]);
   });
 
+  check("the audit trail is read in pages, forwards and backwards", async ({ storage }) => {
+    await append(storage, [transaction([event(jane)])]);
+    for (let n = 0; n < 5; n++) await storage.keepSnapshot(jane, change(`${n}`));
+    const all = await trail(storage);
+    const back = (before: number, limit: number) => storage.readAuditBack({ before, limit });
+
+    expect(all.map(({ entry }) => entry)).toEqual([1, 2, 3, 4, 5]);
+    expect(await back(Number.MAX_SAFE_INTEGER, 100)).toEqual(all.toReversed());
+    expect((await back(6, 2)).map(({ entry }) => entry)).toEqual([5, 4]);
+    expect((await back(4, 2)).map(({ entry }) => entry)).toEqual([3, 2]);
+    expect(await back(1, 2)).toEqual([]);
+    expect(await back(0, 2)).toEqual([]);
+    expect(await storage.readAudit({ after: 5, limit: 2 })).toEqual([]);
+  });
+
   check("appends and snapshots at once are seen in call order", async ({ storage }) => {
     const planContext = { ...context, snapshotThresholdOf: () => 2 };
     const [, none, , first, , automatic] = await Promise.all([

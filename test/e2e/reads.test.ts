@@ -95,6 +95,37 @@ for (const up of [true, false]) {
         expect(await audit(...flags)).toMatchObject({ stderr: "", code: 0 });
     });
 
+    test("the audit trail by what was done, to what, by whom and when, either way round", async () => {
+      const audit = async (...flags: string[]) => {
+        const { stdout, stderr, code } = await dbx(["audit", "--json", ...flags], { home });
+        if (code !== 0) return stderr;
+        const entries: { entry: number }[] = JSON.parse(stdout);
+        return [entries.map(({ entry }) => entry), stderr === "" ? null : JSON.parse(stderr)];
+      };
+      const within = (...flags: string[]) => audit("--before", "8", ...flags);
+      expect(await within()).toEqual([[1, 2, 3, 4, 5, 6, 7], null]);
+      expect(await within("--reverse")).toEqual([[7, 6, 5, 4, 3, 2, 1], null]);
+      expect(await within("--reverse", "--take", "2")).toEqual([[7, 6], { next_before: 6 }]);
+      expect(await audit("--reverse", "--before", "2")).toEqual([[1], null]);
+      expect(await within("--action", "archive", "--group", "cli")).toEqual([[1], null]);
+      expect(await within("--action", "schema", "--take", "3")).toEqual([
+        [3, 4, 5],
+        { next_after: 5 },
+      ]);
+      expect(await within("--action", "schema", "--take", "4")).toEqual([[3, 4, 5, 6], null]);
+      expect(await within("--action", "schema", "--subject", "person")).toEqual([[4, 5], null]);
+      expect(await within("--aggregate", "person", "--aggregate-id", "p-1")).toEqual([[2], null]);
+      expect(await audit("--user", "nobody")).toEqual([[], null]);
+      expect(await within("--since", "2020-01-01T00:00:00+01:00", "--take", "1")).toEqual([
+        [1],
+        { next_after: 1 },
+      ]);
+      expect(await audit("--until", "2020-01-01T00:00:00Z")).toEqual([[], null]);
+      expect(await audit("--since", "yesterday")).toContain("must be an instant with its zone");
+      expect(await audit("--action", "tokens")).toContain("must be one of: snapshot, archive");
+      expect(await audit("--aggregate-id", "p-2")).toContain("only together with");
+    });
+
     test("a state at a version or an instant, with the events up to it", async () => {
       const then = await run(["get", "person", "p-1", "--at", first, "--include-events"]);
       expect(JSON.parse(then.stdout)).toMatchObject({

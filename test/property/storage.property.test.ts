@@ -262,6 +262,7 @@ async function pages(storage: Storage, { after, limit }: { after: number; limit:
     ),
     known: await storage.readEvents(knownIds.slice(skip)).then(byPosition),
     audit: await storage.readAudit({ after: skip, limit }),
+    back: await storage.readAuditBack({ before: after, limit }),
     snapshots: await storage.readSnapshots(
       { aggregate_type: "a", aggregate_id: "1" },
       { after, limit },

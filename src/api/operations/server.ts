@@ -1,11 +1,14 @@
 // The store as a whole: whether it answers, how it does, what it says of itself.
 
 import { Type } from "@sinclair/typebox";
-import { AuditEntry } from "../../model/audit.ts";
+import { AuditEntry, AuditSelection } from "../../model/audit.ts";
 import { dataKeyPattern } from "../../model/config.ts";
 import { Named } from "../../model/kinds.ts";
 import { Page } from "../../model/page.ts";
 import { nothing, operation, Root, strict } from "./operation.ts";
+
+const Ordinal = (description: string) =>
+  Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description });
 
 export const serverOperations = {
   health: operation({
@@ -76,20 +79,21 @@ export const serverOperations = {
     }),
   }),
   listAudit: operation({
-    summary: "Changes that are no events, by whom and why, oldest first.",
+    summary: "Changes that are no events, by whom and why; all, or those that are selected.",
     kind: "query",
     grant: "admin",
     reach: "store",
     input: Type.Object(
       {
-        after: Type.Optional(
-          Type.Integer({
-            minimum: 0,
-            maximum: Number.MAX_SAFE_INTEGER,
-            description: "Give the entries after this one; 0 when missing.",
+        after: Type.Optional(Ordinal("Give the entries after this one; 0 when missing.")),
+        before: Type.Optional(Ordinal("Give the entries before this one; all when missing.")),
+        take: Page.properties.take,
+        order: Type.Optional(
+          Type.Union([Type.Literal("asc"), Type.Literal("desc")], {
+            description: "`asc`: oldest first, as when missing. `desc`: newest first.",
           }),
         ),
-        take: Page.properties.take,
+        ...AuditSelection.properties,
       },
       strict,
     ),

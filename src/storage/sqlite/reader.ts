@@ -80,6 +80,9 @@ export function createReader(database: Database, archive: Archive, opener: Opene
     auditPage: (after: number, limit: number): AuditEntry[] =>
       statements.auditPage.all(after, limit).map(toAuditEntry),
 
+    auditPageBack: (before: number, limit: number): AuditEntry[] =>
+      statements.auditPageBack.all(before, limit).map(toAuditEntry),
+
     trail: (): Trail => {
       const row = statements.trailRow.get();
       if (row === null) throw dataCorrupted("the row of the audit trail is missing");
@@ -118,6 +121,7 @@ function prepare(database: Database) {
     ),
     snapshotBefore: database.prepare<SnapshotRow, [string, string, number]>(sql.readSnapshotBefore),
     auditPage: database.prepare<AuditRow, [number, number]>(sql.readAuditPage),
+    auditPageBack: database.prepare<AuditRow, [number, number]>(sql.readAuditPageBack),
     trailRow: database.prepare<TrailRow, []>(sql.readTrailRow),
     place: database.prepare<StreamPlace, [string, string]>(sql.readPlace),
     archived: database.prepare<{ versions: number }, [number]>(sql.readArchived),

@@ -98,6 +98,10 @@ export const readAuditPage = `
   SELECT entry, at, issued_group, issued_user, action, aggregate_type, aggregate_id, comment,
     subject, details, hash
   FROM audit WHERE entry > ? ORDER BY entry LIMIT ?`;
+export const readAuditPageBack = `
+  SELECT entry, at, issued_group, issued_user, action, aggregate_type, aggregate_id, comment,
+    subject, details, hash
+  FROM audit WHERE entry < ? ORDER BY entry DESC LIMIT ?`;
 
 /** The move begins, or turns round. */
 export const beginMove = `

@@ -70,6 +70,8 @@ export function createSqliteStorage(parts: Parts): SqliteStorage {
       read("read events", () => event_ids.flatMap((id) => reader.eventById(fromUuid(id)) ?? [])),
     readAudit: ({ after, limit }) =>
       read("read the audit trail", () => reader.auditPage(after, limit)),
+    readAuditBack: ({ before, limit }) =>
+      read("read the audit trail", () => reader.auditPageBack(before, limit)),
     readTokenUses: (token_ids) =>
       read("read token uses", () => token_ids.flatMap((id) => reader.tokenUse(id) ?? [])),
     check: ({ limit }) => parts.check(limit),
