@@ -1,17 +1,22 @@
 /**
  * What `scripts/fuzz` runs: the targets of test/fuzz in turn, a few seconds each, until the time is
- * over. Exits with 1 and the seeds of what failed at the end of the first round that found
- * something.
+ * over. Encrypted for every other seed. Exits with 1 and the seeds of what failed at the end of the
+ * first round that found something.
  */
 import { parseArgs } from "node:util";
-import { endFaults, fuzz } from "../test/fuzz/run.ts";
-import { startFuzzServer } from "../test/fuzz/server.ts";
+import { heapBound, warmingBound } from "../test/fuzz/growth.ts";
+import { endFaults, fuzz, grownFaults, sample } from "../test/fuzz/run.ts";
+import { startFuzzServers } from "../test/fuzz/servers.ts";
+import { tallyText } from "../test/fuzz/tally.ts";
 import { targets } from "../test/fuzz/targets.ts";
 
 /** How long a target has its turn, so that targets meet in what they leave behind. */
 const turn_ms = 5_000;
 /** Seeds of two turns must not be the same cases. */
 const turn_seeds = 1_000_000;
+
+/** Samples of memory before growth is judged during a run. */
+const samples_min = 6;
 
 const usage = `usage: scripts/fuzz [--seconds 60] [--seed <number>] [--target <name>]
 targets: ${targets.map(({ name }) => name).join(" ")}`;
@@ -32,24 +37,36 @@ function options(): { seconds: number; seed: number; chosen: typeof targets } {
 
 async function main(): Promise<number> {
   const { seconds, seed, chosen } = options();
-  console.log(`seed ${seed}`);
-  await using server = await startFuzzServer();
+  const sealed = seed % 2 === 1;
+  console.log(`seed ${seed}, ${sealed ? "encrypted" : "not encrypted"}`);
+  await using servers = await startFuzzServers(chosen, { sealed });
   const end = performance.now() + seconds * 1_000;
   const faults: string[] = [];
-  let warm = 0;
   for (let turn = 0; faults.length === 0 && performance.now() < end; turn++) {
     for (const target of chosen) {
       const left = Math.max(0, end - performance.now());
       const ms = Math.min(turn_ms, left, (seconds * 1_000) / chosen.length);
+      const server = servers.of(target);
       const outcome = await fuzz(server, target, { seed: seed + turn * turn_seeds, ms });
       faults.push(...outcome.faults);
-      const mib = Math.round(server.memory() / 2 ** 20);
-      console.log(`${target.name}: ${outcome.cases} cases, the server has ${mib} MiB`);
+      console.log(`${target.name}: ${outcome.cases} cases, ${tallyText(outcome.tally)}`);
+      console.log(`  with a scope: ${tallyText(outcome.narrow)}`);
     }
-    // The first turn is the warm-up.
-    if (turn === 0) warm = server.memory();
+    // The first turn is the warm-up: its end is the first sample.
+    for (const server of servers.all) {
+      await sample(server);
+      const { history } = server;
+      const [heap, resident] = [history.heap, history.resident].map((samples) =>
+        Math.round((samples.at(-1)?.bytes ?? 0) / 2 ** 20),
+      );
+      console.log(`${history.cases} cases: ${heap} MiB of heap, ${resident} MiB in all`);
+      if (history.heap.length >= samples_min) faults.push(...grownFaults(server, heapBound));
+    }
   }
-  faults.push(...(await endFaults(server, warm)));
+  // Few samples are a crooked line.
+  const long = servers.all.every(({ history }) => history.heap.length >= samples_min);
+  const bound = long ? heapBound : warmingBound;
+  for (const server of servers.all) faults.push(...(await endFaults(server, bound)));
   for (const fault of faults) console.error(`error: ${fault}`);
   return faults.length === 0 ? 0 : 1;
 }

@@ -2,15 +2,18 @@
 // signs of the schema.
 
 import { schemaText } from "../../src/server/graphql/sdl.ts";
+import { judge } from "./answer.ts";
 import { mutated, mutatedText, nested, type Dice } from "./dice.ts";
 import { jsonBytes, jsonText } from "./json.ts";
-import { exchange, faultsOf, requestBytes, type Target } from "./target.ts";
+import { after, exchange, requestBytes, type Target } from "./target.ts";
 
-const event = 'aggregate_type: "order", aggregate_id: "g-1", event_type: "noted"';
+const event = 'aggregate_type: "order", aggregate_id: "f-2", event_type: "noted"';
 const right = [
   "query($take: Int!) { aggregates(take: $take) { aggregate_type state } }",
-  '{ aggregate(aggregate_type: "order", aggregate_id: "o-1", version: 1) { ...f } }',
-  "query A { events(after: 0, take: 1) { payload metadata { note } } } query B { __typename }",
+  '{ aggregate(aggregate_type: "order", aggregate_id: "f-1", version: 1) { state version } }',
+  "query A { events(after: 0, take: 1) { payload metadata { note } } }",
+  "query A { __typename } query B { aggregates(take: 1) { merkle_root } }",
+  'subscription { eventAppended(after: 0, aggregate_type: "order") { position payload } }',
   `mutation { appendEvent(input: { ${event}, payload: { a: [1, "x"] } }) { hash } }`,
   `mutation($p: JSON!) { appendEvent(input: { ${event}, payload: $p }) { payload position } }`,
   "{ __schema { types { name fields { type { kind } } } } }",
@@ -47,23 +50,41 @@ function body(dice: Dice): Buffer {
   return dice.chance(0.8) ? Buffer.from(whole) : mutated(dice, whole);
 }
 
+/** A document that can be answered, with the variables it asks for. */
+const rightBody = (dice: Dice): Buffer =>
+  Buffer.from(
+    JSON.stringify({
+      query: dice.pick(right),
+      variables: { take: dice.below(5), p: { status: "open" } },
+    }),
+  );
+
+const streams = (received: Buffer): boolean =>
+  /text\/event-stream[^]*\r\n\r\n[^]*\n\n/i.test(received.toString("latin1"));
+
 export const graphql: Target = {
   name: "graphql",
+  place: "shared",
   async attempt(goal, dice) {
-    const sent = body(dice);
-    const accepts = ["*/*", "application/json", "application/graphql-response+json", "text/plain"];
+    const sent = dice.chance(0.45) ? rightBody(dice) : body(dice);
+    const accepts = [
+      ...["*/*", "application/json", "application/graphql-response+json"],
+      ...["text/event-stream", "text/plain"],
+    ];
     const fields = [
       `Authorization: Bearer ${goal.token}`,
       "Content-Type: application/json",
-      `Accept: ${dice.pick(accepts)}`,
+      `Accept: ${dice.chance(0.8) ? "*/*" : dice.pick(accepts)}`,
     ];
     const bytes = requestBytes({ method: "POST", path: "/graphql", body: sent }, fields);
-    const streams = (received: Buffer): boolean => /text\/event-stream/i.test(String(received));
     const exchanged = await exchange(goal, [bytes], { enough: streams });
+    const { said, faults } = judge(goal, exchanged, { stream: true });
     const internal = /"code":"internal"/.test(exchanged.received.toString())
       ? [`an internal error: ${exchanged.received.toString()}`]
       : [];
-    const faults = [...internal, ...faultsOf(exchanged)];
-    return faults.map((fault) => `${fault}\n  after ${JSON.stringify(sent.toString("latin1"))}`);
+    return after(
+      { said, faults: [...internal, ...faults] },
+      JSON.stringify(sent.toString("latin1")),
+    );
   },
 };

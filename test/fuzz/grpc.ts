@@ -6,10 +6,21 @@ import { connect, type ClientHttp2Session } from "node:http2";
 import { join } from "node:path";
 import { loadSync } from "protobufjs";
 import { root } from "../../scripts/root.ts";
+import { prefixed } from "../../scripts/bench/h2-frames.ts";
+import { betrayed } from "./answer.ts";
 import { hugeNumbers, mutated, type Dice } from "./dice.ts";
 import { filterText } from "./filter.ts";
 import { jsonText } from "./json.ts";
-import { case_ms_max, linger_ms, type Goal, type Target } from "./target.ts";
+import { idOf, typeOf } from "./requests.ts";
+import {
+  after,
+  case_ms_max,
+  linger_ms,
+  type Goal,
+  type Said,
+  type Target,
+  type Tried,
+} from "./target.ts";
 
 const contract = loadSync(join(root, "proto/dbx.proto"));
 const service = contract.lookupService("dbx.api.EventService");
@@ -19,6 +30,7 @@ const methods = service.methodsArray.map(({ name, requestType, responseStream })
   // Whatever streams may go on for ever.
   endless: responseStream === true,
 }));
+const methodPaths = new Set(methods.map(({ path }) => path));
 const foreign = [
   { path: "/grpc.health.v1.Health/Check", endless: false },
   { path: "/grpc.health.v1.Health/Watch", endless: true },
@@ -26,6 +38,17 @@ const foreign = [
   { path: "/dbx.api.EventService/Nope", endless: false },
   { path: "/", endless: false },
 ];
+
+/** Fields that every call takes, as far as it has them. */
+function rightFields(dice: Dice): Record<string, unknown> {
+  const event = () => ({
+    aggregateType: typeOf(dice),
+    aggregateId: idOf(dice),
+    eventType: "noted",
+    payloadJson: '{"status":"open"}',
+  });
+  return { ...event(), events: [event(), event()], after: dice.below(9_000), take: dice.below(9) };
+}
 
 function fieldsOf(dice: Dice): Record<string, unknown> {
   const event = () => ({
@@ -65,13 +88,21 @@ interface Call {
 
 function callOf(dice: Dice, { token }: Goal): Call {
   const method = dice.pick(methods);
+  const encoded = (fields: Record<string, unknown>): Buffer =>
+    Buffer.from(method.request.encode(fields).finish());
+  if (dice.chance(0.4)) {
+    const { path, endless } = method;
+    const body = prefixed(encoded(rightFields(dice)));
+    return { path, endless, body, headers: { authorization: `Bearer ${token}` } };
+  }
   const { path, endless } = dice.chance(0.9) ? method : dice.pick(foreign);
-  const right = Buffer.from(method.request.encode(fieldsOf(dice)).finish());
+  const right = encoded(fieldsOf(dice));
   const message = (): Buffer => (dice.chance(0.15) ? dice.bytes(60) : mutated(dice, right));
   const frames = Array.from({ length: dice.pick([1, 1, 1, 1, 0, 2]) }, () =>
     framed(dice, message()),
   );
   const encodings = ["identity", "gzip", "deflate", "br", ""];
+  const timeouts = ["1n", "5S", "0m", "x", "99999999H"];
   return {
     path,
     endless,
@@ -79,9 +110,7 @@ function callOf(dice: Dice, { token }: Goal): Call {
     headers: {
       authorization: dice.chance(0.95) ? `Bearer ${token}` : "Bearer x",
       ...(dice.chance(0.1) ? { "grpc-encoding": dice.pick(encodings) } : {}),
-      ...(dice.chance(0.1)
-        ? { "grpc-timeout": dice.pick(["1n", "5S", "0m", "x", "99999999H"]) }
-        : {}),
+      ...(dice.chance(0.1) ? { "grpc-timeout": dice.pick(timeouts) } : {}),
       ...(dice.chance(0.05) ? { "x-request-id": dice.pick(hugeNumbers) } : {}),
     },
   };
@@ -95,9 +124,11 @@ const failed = new Map([
 /** What grpc-js says before dbx is asked, of bytes that are no call; INTERNAL, as gRPC has it. */
 const ofTransport = /^Invalid grpc-timeout value|^Failed to decompress message$/;
 
-/** What is wrong with the answer to a call; null where nothing is, or it is still running. */
-function faultOf(session: ClientHttp2Session, call: Call): Promise<string | null> {
-  const { promise, resolve } = Promise.withResolvers<string | null>();
+/** What became of a call, and what of it must not have been said. */
+function callTo(session: ClientHttp2Session, goal: Goal, call: Call): Promise<Tried> {
+  const { promise, resolve } = Promise.withResolvers<Tried>();
+  const end = (said: Said, faults: readonly string[] = []): void =>
+    resolve({ said: [said], faults: [...faults, ...betrayed(goal, received)] });
   const stream = session.request({
     ":method": "POST",
     ":path": call.path,
@@ -105,21 +136,36 @@ function faultOf(session: ClientHttp2Session, call: Call): Promise<string | null
     te: "trailers",
     ...call.headers,
   });
+  let received = "";
+  let named = false;
   const take = (fields: Readonly<Record<string, unknown>>): void => {
+    named ||= typeof fields["x-request-id"] === "string";
+    received += JSON.stringify(fields);
     const status = fields["grpc-status"];
     if (status === undefined) return;
-    const name = failed.get(Number(status));
-    const said = decodeURIComponent(String(fields["grpc-message"]));
-    resolve(name === undefined || ofTransport.test(said) ? null : `${name}: ${said}`);
+    const code = Number(status);
+    const name = failed.get(code);
+    const words = decodeURIComponent(String(fields["grpc-message"]));
+    received += words;
+    const said = { word: `code ${code}`, kind: code === 0 ? "answered" : "refused" } as const;
+    const faults = name === undefined || ofTransport.test(words) ? [] : [`${name}: ${words}`];
+    const nameless = code === 0 && !named && methodPaths.has(call.path) ? ["no request id"] : [];
+    end(said, [...faults, ...nameless]);
   };
+  const reset = (): void => end({ word: "reset", kind: "neither" });
   stream.on("response", take);
   stream.on("trailers", take);
+  stream.on("data", (chunk: Buffer) => {
+    received += chunk.toString("latin1");
+  });
   // A reset, or the end of the connection, is an answer too: bytes that are no gRPC get no other.
-  stream.on("error", () => resolve(null));
-  stream.on("close", () => resolve(null));
-  stream.resume();
+  stream.on("error", reset);
+  stream.on("close", reset);
   stream.end(call.body);
-  const late = () => resolve(call.endless ? null : "hangs");
+  const late = (): void => {
+    if (call.endless) end({ word: "streams", kind: received === "" ? "neither" : "answered" });
+    else end({ word: "hangs", kind: "neither" }, ["hangs"]);
+  };
   const deadline = setTimeout(late, call.endless ? linger_ms : case_ms_max);
   return promise.finally(() => {
     clearTimeout(deadline);
@@ -129,18 +175,24 @@ function faultOf(session: ClientHttp2Session, call: Call): Promise<string | null
 
 export const grpc: Target = {
   name: "grpc",
+  place: "shared",
   async attempt(goal, dice) {
     const session = connect(`http://127.0.0.1:${goal.port}`);
     // Said by the streams already, which end with it.
     session.on("error", () => session.destroy());
     // Several on one connection: what one of them does must not reach the others.
     const calls = Array.from({ length: 1 + dice.below(4) }, () => callOf(dice, goal));
-    const found = await Promise.all(calls.map((call) => faultOf(session, call)));
+    const tried = await Promise.all(
+      calls.map(async (call) => {
+        const { path, headers, body } = call;
+        const sent = `${path} ${JSON.stringify(headers)} ${body.toString("hex")}`;
+        return after(await callTo(session, goal, call), sent);
+      }),
+    );
     session.destroy();
-    return calls.flatMap(({ path, headers, body }, index) => {
-      const fault = found[index] ?? null;
-      const after = `${path} ${JSON.stringify(headers)} ${body.toString("hex")}`;
-      return fault === null ? [] : [`${fault}\n  after ${after}`];
-    });
+    return {
+      said: tried.flatMap(({ said }) => said),
+      faults: tried.flatMap(({ faults }) => faults),
+    };
   },
 };

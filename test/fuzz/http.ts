@@ -2,11 +2,12 @@
 // with something wrong, and framed rightly, so that each is owed an answer. Server-sent events too.
 
 import { streamPath } from "../../src/api/live.ts";
-import { routes } from "../../src/api/routes.ts";
+import { judge } from "./answer.ts";
 import { hugeNumbers, mutated, mutatedText, type Dice } from "./dice.ts";
 import { filterText } from "./filter.ts";
 import { jsonBytes, jsonText } from "./json.ts";
-import { cut, exchange, faultsOf, requestBytes, type Goal, type Target } from "./target.ts";
+import { publicRoutes, queryText, rightRequest, typeOf, type Right } from "./requests.ts";
+import { after, cut, exchange, requestBytes, type Goal, type Target } from "./target.ts";
 
 const segments = [
   ...["order", "o-1", "..", ".", "%2F", "%ff", "%", "", "%00", "a+b", "%ED%A0%80", "%C0%AF"],
@@ -16,10 +17,6 @@ const parameters = [
   ...["skip", "take", "after", "cursor", "type", "archived", "filter", "at", "include_hidden"],
   ...["aggregate_type", "aggregate_id", "event_type", "version", "x", "__proto__", ""],
 ];
-
-/** A rotated key, a reloaded file, ends of tokens and erasures change what is fuzzed. */
-const left = new Set(["rotateKey", "reloadConfig", "revokeToken", "refreshToken", "issueToken"]);
-const paths = routes.filter(({ operation }) => !left.has(operation));
 
 function segment(dice: Dice): string {
   if (dice.chance(0.7)) return dice.pick(segments);
@@ -95,41 +92,88 @@ function headers(dice: Dice, token: string): string[] {
   ];
 }
 
-function request(dice: Dice, { token }: Goal): Buffer {
-  const route = dice.pick(paths);
+/** Something right with one thing in it that may not be. */
+function nearly(dice: Dice, right: Right): Right {
+  switch (dice.below(4)) {
+    case 0:
+      return { ...right, path: right.path.replace(/[^/]+$/, () => segment(dice)) };
+    case 1:
+      return {
+        ...right,
+        query: [...right.query, [dice.pick(parameters), mutatedText(dice, "1").toWellFormed()]],
+      };
+    default:
+      return right;
+  }
+}
+
+/** Nothing of it need be right. */
+function hostile(dice: Dice, { token }: Goal): Buffer {
+  const route = dice.pick(publicRoutes);
   const named = route.path.replaceAll(/\{\w+\}/g, () => segment(dice));
   const foreign = `/${Array.from({ length: dice.below(5) }, () => segment(dice)).join("/")}`;
-  const method = dice.chance(0.9)
+  const method = dice.chance(0.8)
     ? route.method
     : dice.pick(["HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "POST", "GET"]);
   const path = (dice.chance(0.9) ? named : foreign) + query(dice);
   return requestBytes({ method, path, body: bodyOf(dice) }, headers(dice, token));
 }
 
+function request(dice: Dice, goal: Goal): Buffer {
+  const kind = dice.below(10);
+  if (kind < 2) return hostile(dice, goal);
+  const right = rightRequest(dice, dice.pick(publicRoutes));
+  const { method, path, query, body } = kind < 5 ? nearly(dice, right) : right;
+  const bearer = [`Authorization: Bearer ${goal.token}`, "Content-Type: application/json"];
+  return requestBytes(
+    {
+      method,
+      path: path + queryText(query),
+      body: kind === 4 ? mutated(dice, body) : Buffer.from(body),
+    },
+    kind === 3 ? headers(dice, goal.token) : bearer,
+  );
+}
+
 export const http: Target = {
   name: "http",
+  place: "shared",
   async attempt(goal, dice) {
     const bytes = request(dice, goal);
     const head = bytes.subarray(0, 5).toString() === "HEAD ";
-    const faults = faultsOf(await exchange(goal, cut(dice, bytes)), { head });
-    return faults.map((fault) => `${fault}\n  after ${JSON.stringify(bytes.toString("latin1"))}`);
+    const tried = judge(goal, await exchange(goal, cut(dice, bytes)), { head });
+    return after(tried, JSON.stringify(bytes.toString("latin1")));
   },
 };
 
+/** A stream that may be followed, of everything or of a part. */
+function streamQuery(dice: Dice): string {
+  const type: [string, string][] = dice.chance(0.5) ? [["aggregate_type", typeOf(dice)]] : [];
+  return queryText([["after", String(dice.below(9_000))], ...type]);
+}
+
+/** Where a comment or an event has come, which is all there is to see: what follows has no end. */
+const streams = (received: Buffer): boolean =>
+  /text\/event-stream[^]*\r\n\r\n[^]*\n\n/i.test(received.toString("latin1"));
+
 export const sse: Target = {
   name: "sse",
+  place: "shared",
   async attempt(goal, dice) {
+    const right = dice.chance(0.4);
+    const value = (text: string): string => (right ? text : headerValue(dice, text));
     const fields = [
       `Authorization: Bearer ${goal.token}`,
-      `Accept: ${headerValue(dice, "text/event-stream")}`,
-      ...(dice.chance(0.5) ? [`Last-Event-ID: ${headerValue(dice, String(dice.below(9)))}`] : []),
-      ...(dice.chance(0.2) ? [`Cache-Control: ${headerValue(dice, "no-cache")}`] : []),
+      `Accept: ${value("text/event-stream")}`,
+      ...(dice.chance(0.5) ? [`Last-Event-ID: ${value(String(dice.below(9)))}`] : []),
+      ...(dice.chance(0.2) ? [`Cache-Control: ${value("no-cache")}`] : []),
     ];
-    const path = streamPath + query(dice);
+    const path = streamPath + (right || dice.chance(0.4) ? streamQuery(dice) : query(dice));
     const bytes = requestBytes({ method: "GET", path, body: Buffer.alloc(0) }, fields);
-    // The head of a stream is all there is to see of it: what follows has no end.
-    const streams = (received: Buffer): boolean => /text\/event-stream/i.test(String(received));
-    const faults = faultsOf(await exchange(goal, cut(dice, bytes), { enough: streams }));
-    return faults.map((fault) => `${fault}\n  after ${JSON.stringify(bytes.toString("latin1"))}`);
+    const exchanged = await exchange(goal, cut(dice, bytes), { enough: streams });
+    return after(
+      judge(goal, exchanged, { stream: true }),
+      JSON.stringify(bytes.toString("latin1")),
+    );
   },
 };

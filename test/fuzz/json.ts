@@ -4,27 +4,32 @@
 import { canonicalize } from "../../src/model/canonical.ts";
 import { DbxError } from "../../src/model/error.ts";
 import { hugeNumbers, mutated, nested, type Dice } from "./dice.ts";
-import type { Target } from "./target.ts";
+import type { Said, Target, Tried } from "./target.ts";
 
 const names = ["a", "status", "__proto__", "constructor", "", "10", "\ue000", "😀", "\ud800", "\0"];
 
-export function jsonText(dice: Dice, depth = 3): string {
-  const inner = (): string => jsonText(dice, depth - 1);
+const rightNames = names.filter((name) => name.isWellFormed());
+
+/** `right`: what every decoder must take, with each member once. */
+export function jsonText(dice: Dice, depth = 3, { right = false } = {}): string {
+  const inner = (): string => jsonText(dice, depth - 1, { right });
   const many = (make: () => string): string =>
     Array.from({ length: dice.below(5) }, make).join(",");
+  const numbers = !right && dice.chance(0.3);
   switch (dice.below(depth > 0 ? 8 : 4)) {
     case 0:
-      return dice.chance(0.3) ? dice.pick(hugeNumbers) : String(dice.below(2 ** 31) / 1000);
+      return numbers ? dice.pick(hugeNumbers) : String(dice.below(2 ** 31) / 1000);
     case 1:
-      return JSON.stringify(dice.text(12));
+      return JSON.stringify(right ? dice.text(12).toWellFormed() : dice.text(12));
     case 2:
       return dice.pick(["true", "false", "null", '""', "{}", "[]", "-0.0", "1E5"]);
     case 3:
-      return JSON.stringify(dice.pick(names));
+      return JSON.stringify(dice.pick(right ? rightNames : names));
     case 4:
     case 5:
       return `[${many(inner)}]`;
     default:
+      if (right) return `{${JSON.stringify(dice.pick(rightNames))}:${inner()}}`;
       return `{${many(() => `${JSON.stringify(dice.pick(names))} : ${inner()}`)}}`;
   }
 }
@@ -45,18 +50,25 @@ function isJson(text: string): boolean {
   }
 }
 
-function judge(text: string): string[] {
-  const said = JSON.stringify(text.slice(0, 300));
+function judge(text: string): Tried {
+  const shown = JSON.stringify(text.slice(0, 300));
   let canonical: string;
   try {
     canonical = canonicalize(text);
   } catch (thrown) {
-    if (thrown instanceof DbxError && thrown.code === "invalid_argument") return [];
-    return [`threw ${String(thrown)} for ${said}`];
+    const said: Said[] = [{ word: "invalid_argument", kind: "refused" }];
+    if (thrown instanceof DbxError && thrown.code === "invalid_argument")
+      return { said, faults: [] };
+    return { said: [], faults: [`threw ${String(thrown)} for ${shown}`] };
   }
-  if (!isJson(text)) return [`took what is no JSON: ${said}`];
-  if (!isJson(canonical)) return [`made what is no JSON of ${said}`];
-  return canonicalize(canonical) === canonical ? [] : [`is not settled: ${said}`];
+  const settled = isJson(canonical) && canonicalize(canonical) === canonical;
+  return {
+    said: [{ word: "taken", kind: "answered" }],
+    faults: [
+      ...(isJson(text) ? [] : [`took what is no JSON: ${shown}`]),
+      ...(settled ? [] : [`made what is no JSON, or is not settled, of ${shown}`]),
+    ],
+  };
 }
 
 /** Many at a time: one takes microseconds. */
@@ -64,6 +76,12 @@ const texts_each = 20;
 
 export const json: Target = {
   name: "json",
-  attempt: async (_, dice) =>
-    Array.from({ length: texts_each }).flatMap(() => judge(jsonBytes(dice).toString())),
+  place: "shared",
+  async attempt(_, dice) {
+    const judged = Array.from({ length: texts_each }, () => judge(jsonBytes(dice).toString()));
+    return {
+      said: judged.flatMap(({ said }) => said),
+      faults: judged.flatMap(({ faults }) => faults),
+    };
+  },
 };

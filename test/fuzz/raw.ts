@@ -10,7 +10,8 @@ import {
   prefixed,
 } from "../../scripts/bench/h2-frames.ts";
 import { mutated, type Dice } from "./dice.ts";
-import { cut, exchange, type Goal, type Target } from "./target.ts";
+import { betrayed } from "./answer.ts";
+import { after, cut, exchange, type Goal, type Said, type Target } from "./target.ts";
 
 function requests(dice: Dice, { token }: Goal): Buffer {
   const framings = [
@@ -65,8 +66,20 @@ function frames(dice: Dice, { token }: Goal): Buffer {
   ]);
 }
 
+/** Two that are right, the second of which need not be read. */
+function rightRequests(dice: Dice, { token }: Goal): Buffer {
+  const one = (): string =>
+    `GET ${dice.pick(["/health", "/v1/aggregates?take=2"])} HTTP/1.1\r\nHost: x\r\n` +
+    `Authorization: Bearer ${token}\r\n\r\n`;
+  return Buffer.from(one() + (dice.chance(0.5) ? one() : dice.bytes(20).toString("latin1")));
+}
+
 function bytesOf(dice: Dice, goal: Goal): Buffer {
-  switch (dice.below(5)) {
+  switch (dice.below(8)) {
+    case 5:
+    case 6:
+    case 7:
+      return rightRequests(dice, goal);
     case 0:
       return dice.bytes(80);
     case 1:
@@ -80,16 +93,29 @@ function bytesOf(dice: Dice, goal: Goal): Buffer {
   }
 }
 
+/** Everything that looks like an answer; frames of HTTP/2 count as one. */
+function saidIn(received: Buffer): Said[] {
+  const text = received.toString("latin1");
+  const statuses = [...text.matchAll(/HTTP\/1\.1 (\d{3})/g)].map(([, status]) => String(status));
+  if (statuses.length > 0) {
+    return statuses.map((word) => ({ word, kind: Number(word) < 400 ? "answered" : "refused" }));
+  }
+  return [{ word: received.length > 0 ? "frames" : "closed", kind: "neither" }];
+}
+
 export const raw: Target = {
   name: "raw",
+  place: "shared",
   async attempt(goal, dice) {
     const bytes = bytesOf(dice, goal);
     const { received, hangs } = await exchange(goal, cut(dice, bytes), { leaves: true });
-    const failed = /^HTTP\/1\.1 500|"code":"internal"/m.test(received.toString("latin1"));
-    const after = `after ${JSON.stringify(bytes.toString("latin1"))}`;
-    return [
-      ...(hangs ? [`a connection stays open although its client has left, ${after}`] : []),
-      ...(failed ? [`${received.toString()} ${after}`] : []),
+    const text = received.toString("latin1");
+    const failed = /HTTP\/1\.1 500|"code":"internal"/.test(text);
+    const faults = [
+      ...(hangs ? ["a connection stays open although its client has left"] : []),
+      ...(failed ? [text] : []),
+      ...betrayed(goal, text),
     ];
+    return after({ said: saidIn(received), faults }, JSON.stringify(bytes.toString("latin1")));
   },
 };

@@ -1,7 +1,6 @@
 // What can be fuzzed, and how a case reaches a server: bytes on a connection of their own, and what
 // came back until the other side closed.
 
-import { fromWire } from "../../src/api/errors.ts";
 import type { Dice } from "./dice.ts";
 
 /** A case that is neither answered nor closed by then hangs: a busy machine needs a second. */
@@ -11,15 +10,40 @@ export const linger_ms = 150;
 
 export interface Goal {
   readonly port: number;
-  /** A token of group `admin`. */
+  /** Of group `admin`; for the whole store, or for a part of it. */
   readonly token: string;
+  /** Where the server keeps its files. */
+  readonly directory: string;
+  /** Words of the store that no answer may hold: what lies outside of the token's scope. */
+  readonly hidden: readonly string[];
+}
+
+/** What a server said to a part of a case: the word by which it is counted, and what that means. */
+export interface Said {
+  readonly word: string;
+  readonly kind: "answered" | "refused" | "neither";
+}
+
+/** What became of a case. */
+export interface Tried {
+  readonly said: readonly Said[];
+  /** What is wrong. */
+  readonly faults: readonly string[];
 }
 
 export interface Target {
   readonly name: string;
-  /** Makes one case of the dice and tries it. Resolves with what is wrong. */
-  readonly attempt: (goal: Goal, dice: Dice) => Promise<readonly string[]>;
+  /** Which of the servers it is tried on: what it changes must not blind the others. */
+  readonly place: "shared" | "admin" | "tls";
+  /** Makes one case of the dice and tries it. */
+  readonly attempt: (goal: Goal, dice: Dice) => Promise<Tried>;
 }
+
+/** The cases of a `Tried` with what was sent, for whoever has to look for the reason. */
+export const after = ({ said, faults }: Tried, sent: string): Tried => ({
+  said,
+  faults: faults.map((fault) => `${fault}\n  after ${sent}`),
+});
 
 export interface Exchanged {
   readonly received: Buffer;
@@ -27,19 +51,32 @@ export interface Exchanged {
   readonly hangs: boolean;
 }
 
-/**
- * Sends the bytes, a piece at a time. `leaves`: ends the writing half then, so that whatever the
- * server still waits for does not come. `enough`: a part of the answer after which it is cut.
- */
+export interface Manner {
+  /**
+   * Ends the writing half at the end, so that whatever the server still waits for does not come.
+   */
+  readonly leaves?: boolean;
+  /** A part of the answer after which it is cut. */
+  readonly enough?: (received: Buffer) => boolean;
+  /** Speaks TLS, and offers these protocols. */
+  readonly alpn?: readonly string[];
+}
+
+/** Sends the bytes, a piece at a time. */
 export async function exchange(
-  { port }: Goal,
+  { port }: Pick<Goal, "port">,
   pieces: readonly Buffer[],
-  options: { leaves?: boolean; enough?: (received: Buffer) => boolean } = {},
+  { leaves = false, enough, alpn }: Manner = {},
 ): Promise<Exchanged> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
-  let received = Buffer.alloc(0);
-  let unsent = Buffer.concat(pieces.slice(1));
-  const over = (): void => resolve(false);
+  const secured = Promise.withResolvers<void>();
+  const chunks: Buffer[] = [];
+  let unsent = Buffer.alloc(0);
+  const ended = (hangs: boolean): void => {
+    resolve(hangs);
+    secured.resolve();
+  };
+  const over = (): void => ended(false);
   const send = (socket: { write: (bytes: Buffer) => number }): void => {
     if (unsent.length > 0) unsent = unsent.subarray(Math.max(0, socket.write(unsent)));
   };
@@ -47,10 +84,14 @@ export async function exchange(
     hostname: "127.0.0.1",
     port,
     allowHalfOpen: true,
+    ...(alpn === undefined
+      ? {}
+      : { tls: { rejectUnauthorized: false, ALPNProtocols: wireOf(alpn) } }),
     socket: {
+      handshake: () => secured.resolve(),
       data(_, chunk) {
-        received = Buffer.concat([received, chunk]);
-        if (options.enough?.(received) === true) over();
+        chunks.push(chunk);
+        if (enough?.(Buffer.concat(chunks)) === true) over();
       },
       drain: send,
       end: over,
@@ -58,22 +99,25 @@ export async function exchange(
       error: over,
     },
   });
-  socket.setNoDelay(true);
-  unsent = Buffer.concat([pieces[0] ?? Buffer.alloc(0)]);
-  for (const piece of pieces.slice(1)) {
+  const deadline = setTimeout(() => ended(true), case_ms_max);
+  if (alpn === undefined) socket.setNoDelay(true);
+  else await secured.promise;
+  for (const piece of pieces) {
+    unsent = Buffer.concat([unsent, piece]);
     send(socket);
     // A turn of the loop, so that the pieces arrive apart.
-    await new Promise((next) => setImmediate(next));
-    unsent = Buffer.concat([unsent, piece]);
+    if (pieces.length > 1) await new Promise((next) => setImmediate(next));
   }
-  send(socket);
-  if (options.leaves === true && unsent.length === 0) socket.shutdown();
-  const deadline = setTimeout(() => resolve(true), case_ms_max);
+  if (leaves && unsent.length === 0) socket.shutdown();
   const hangs = await promise;
   clearTimeout(deadline);
   socket.terminate();
-  return { received, hangs };
+  return { received: Buffer.concat(chunks), hangs };
 }
+
+/** The list of RFC 7301: each name behind its length. */
+const wireOf = (names: readonly string[]): Buffer =>
+  Buffer.concat(names.map((name) => Buffer.from(`${String.fromCharCode(name.length)}${name}`)));
 
 /** A request that ends its connection, framed as it must be. */
 export function requestBytes(
@@ -97,48 +141,4 @@ export function cut(dice: Dice, bytes: Buffer): Buffer[] {
   const at = [0, dice.below(bytes.length), dice.below(bytes.length), bytes.length];
   const sorted = at.toSorted((left, right) => left - right);
   return sorted.slice(1).map((end, index) => bytes.subarray(sorted[index], end));
-}
-
-/** What Bun's parser answers by itself, without a body. */
-const parserStatus = [400, 408, 411, 413, 414, 417, 431, 501, 505];
-
-/** What is wrong with what a server sent on a connection for one request. */
-export function faultsOf(
-  { received, hangs }: Exchanged,
-  { head: headAlone } = { head: false },
-): string[] {
-  if (hangs) return [`neither answered nor closed: ${JSON.stringify(String(received))}`];
-  const text = received.toString();
-  const [head = "", ...rest] = text.split("\r\n\r\n");
-  const body = rest.join("\r\n\r\n");
-  const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(head)?.[1]);
-  const fault = (why: string): string[] => [`${why}: ${JSON.stringify(text.slice(0, 600))}`];
-  if (Number.isNaN(status)) return fault("no answer");
-  if (status < 400) return [];
-  if (headAlone) return status === 500 ? fault("failed") : [];
-  if (body === "") return parserStatus.includes(status) ? [] : fault("no reason");
-  const chunked = /^transfer-encoding: *chunked/im.test(head);
-  const json = chunked ? body.replaceAll(/(?:^|\r\n)[0-9a-f]+\r\n/gi, "").trimEnd() : body;
-  return refusalFaults(status, json).flatMap(fault);
-}
-
-function refusalFaults(status: number, body: string): string[] {
-  let value: unknown;
-  try {
-    value = JSON.parse(body);
-  } catch {
-    return ["a refusal that is no JSON"];
-  }
-  if (typeof value !== "object" || value === null) return ["a refusal that is no object"];
-  if ("errors" in value && Array.isArray(value.errors)) {
-    const codes = value.errors.map((error) => error?.extensions?.code);
-    return codes.flatMap((code) => {
-      if (typeof code !== "string") return ["an error without a code"];
-      return code === "internal" ? ["an internal error"] : [];
-    });
-  }
-  if (status >= 500 && status !== 503) return [`status ${status}`];
-  const shape = Object.keys(value).toString() === "message,code,details";
-  const { code } = { code: undefined, ...value };
-  return shape && fromWire(value)?.code === code ? [] : ["another shape"];
 }

@@ -1,5 +1,5 @@
 // Everything that is fuzzed. Another kind of input is a module with a `Target` and a line here; a
-// target that needs more than the shared port asks for it in `Goal`, which fuzz/run.ts fills.
+// target that changes what others need names a place of its own.
 
 import { filter } from "./filter.ts";
 import { graphql } from "./graphql.ts";
