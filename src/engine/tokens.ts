@@ -6,7 +6,14 @@ import { timingSafeEqual } from "node:crypto";
 import type { Input } from "../api/operations.ts";
 import type { IssuedToken, Token } from "../api/operations/tokens.ts";
 import type { Log } from "../log.ts";
-import { grants, grantsOf, narrowedGrants, type Actor, type TokenId } from "../model/actor.ts";
+import {
+  grants,
+  grantsOf,
+  masterKeyGroup,
+  narrowedGrants,
+  type Actor,
+  type TokenId,
+} from "../model/actor.ts";
 import {
   type DbxError,
   failedPrecondition,
@@ -214,11 +221,7 @@ export async function openTokens(options: {
     allowanceOf,
     issue: (input, note) =>
       change(async () => {
-        if (input.group === cliGroup) {
-          throw invalidArgument(
-            `the group ${cliGroup} is this machine's command line; take another`,
-          );
-        }
+        refuseReserved(input.group);
         const narrowed = narrowedGrants(input.group, input.grants);
         makeRoom();
         if (input.keep_alive === true && typeof input.expiration_secs !== "number") {
@@ -326,6 +329,15 @@ export const cliActor = (user: string): Actor => ({
   scope: null,
   token_id: null,
 });
+
+function refuseReserved(group: string): void {
+  if (group === cliGroup) {
+    throw invalidArgument(`the group ${cliGroup} is this machine's command line; take another`);
+  }
+  if (group === masterKeyGroup) {
+    throw invalidArgument(`the group ${masterKeyGroup} is the master key's own; take another`);
+  }
+}
 
 const idOf = (hash: Uint8Array): TokenId => hash.subarray(0, 8).toHex();
 

@@ -47,6 +47,18 @@ export interface Actor extends Issuer {
   readonly token_id: TokenId | null;
 }
 
+/** What the administration's master key acts as: no token may look like it. */
+export const masterKeyGroup = "master-key";
+
+/** Whoever has the master key: it could issue any token, so it may do everything. */
+export const masterKeyActor: Actor = {
+  group: masterKeyGroup,
+  user: masterKeyGroup,
+  grants,
+  scope: null,
+  token_id: null,
+};
+
 /** Group `admin` may do everything, any other group may read and append. */
 export const grantsOf = (group: string): readonly Grant[] =>
   group === "admin" ? grants : ["read", "append"];

@@ -86,6 +86,12 @@ export const limits = {
   grpc_silence_ms: 30_000,
   /** How long a stream that has been told to end may take to take that, when dbx stops. */
   farewell_ms: 1_000,
+  /** Wrong master keys in a row, each 30 ms of a core and 19 MiB; people mistype less often. */
+  admin_key_tries_max: 10,
+  /** How long until one more may be tried: a guesser has ten a minute. */
+  admin_key_try_ms: 6_000,
+  /** Master keys that are being checked, one at a time, or wait for that. */
+  admin_key_checks_max: 4,
   /** Tokens or addresses whose requests are counted: the one that asked longest ago goes first. */
   rate_keys_max: 65_536,
   /** Calls of one gRPC connection at a time. */

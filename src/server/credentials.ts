@@ -1,4 +1,5 @@
-// The bearer token of a request (RFC 6750): found here, judged by whoever opened the store.
+// What a request brings to show who asks: a bearer token (RFC 6750) or the master key. Found here,
+// judged elsewhere.
 
 import { unauthenticated } from "../model/error.ts";
 
@@ -17,3 +18,20 @@ export function tokenOf(authorization: string | null): string {
   if (token === undefined) throw unauthenticated();
   return token;
 }
+
+const anyBearer = /^bearer +(.+)$/i;
+
+/**
+ * The master key of a request that brings one: `X-Admin-Key`, else what `Authorization: Bearer`
+ * has in place of a token. Null where there is neither.
+ */
+export function masterKeyOf(headers: Headers): string | null {
+  const own = textOf(headers.get("x-admin-key") ?? "");
+  if (own !== "") return own;
+  const [, bearer = ""] = anyBearer.exec(headers.get("authorization") ?? "") ?? [];
+  const key = textOf(bearer);
+  return key === "" || key.startsWith("EVT-") ? null : key;
+}
+
+/** Headers come as one character for each byte. Clients send text as UTF-8. */
+const textOf = (header: string): string => Buffer.from(header, "latin1").toString("utf8").trim();

@@ -55,7 +55,7 @@ export function renderReference(document: OpenApi): string {
     ...tag,
     entries: entries.filter(({ operation }) => operation.tags.includes(tag.name)),
   }));
-  const { schemas, responses } = components;
+  const { schemas, responses, securitySchemes } = components;
   const page = html`<!doctype html>
     <html lang="en">
       <head>
@@ -69,7 +69,7 @@ export function renderReference(document: OpenApi): string {
         <a class="skip" href="#top">Skip to the reference</a>
         ${contentsOf({ info, groups, names: Object.keys(schemas) })}
         <main id="top">
-          ${introduction(info)} ${groups.map(sectionOf)}
+          ${introduction(info)} ${callers(securitySchemes)} ${groups.map(sectionOf)}
           <section>
             <h2>Records</h2>
             ${Object.entries(schemas).map(recordArticle)}
@@ -121,6 +121,16 @@ const introduction = (info: OpenApi["info"]): Markup =>
 
 const variables = `export DBX=http://127.0.0.1:7070
 export AUTH="Authorization: Bearer $EVENTDBX_TOKEN"`;
+
+const callers = (schemes: OpenApi["components"]["securitySchemes"]): Markup =>
+  html`<h2>Who asks</h2>
+    ${table(
+      ["Header", "What it holds"],
+      Object.values(schemes).map(({ type, name, description }) => [
+        html`<code>${type === "apiKey" ? String(name) : "Authorization: Bearer"}</code>`,
+        html`${prose(String(description))}`,
+      ]),
+    )}`;
 
 const sectionOf = ({ name, description, entries }: Group): Markup =>
   html`<section>
@@ -226,7 +236,7 @@ function curl({ path, method, operation }: Entry): string {
   const verb = { get: "", post: body === undefined ? " -X POST" : "" }[method];
   return [
     `curl${verb ?? ` -X ${method.toUpperCase()}`} "$DBX${filled}"`,
-    ...(security === undefined ? ['  -H "$AUTH"'] : []),
+    ...(security?.length === 0 ? [] : ['  -H "$AUTH"']),
     ...(body === undefined
       ? []
       : ['  -H "Content-Type: application/json"', `  -d '${JSON.stringify(body, null, 2)}'`]),

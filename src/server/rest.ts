@@ -14,11 +14,11 @@ import type { Actor } from "../model/actor.ts";
 import { canonicalize, decodeUtf8 } from "../model/canonical.ts";
 import { invalidArgument, notFound, overloaded, unavailable } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
+import { createAsker, type AdminKey } from "./admin-key.ts";
 import { answer, answerError } from "./answer.ts";
 import type { Bodies } from "./body.ts";
 import { asPrecondition, etagOf, isConditional, isKnown } from "./condition.ts";
 import type { Cors } from "./cors.ts";
-import { tokenOf } from "./credentials.ts";
 import { createPaths, pathnameOf, patternOf, type Paths } from "./paths.ts";
 import { inputOf, requireJson, type PathValues } from "./request.ts";
 import type { OpenSession } from "./session.ts";
@@ -31,6 +31,8 @@ export interface RestOptions extends SurfaceOptions {
   readonly mounts: readonly Mount[];
   /** Which pages of other origins may ask; null where none may. */
   readonly cors: Cors | null;
+  /** The master key of the administration; null where only tokens count. */
+  readonly adminKey: AdminKey | null;
   /** Opens sessions for this machine's command line; null on listeners that others can reach. */
   readonly openSession: OpenSession | null;
 }
@@ -152,21 +154,22 @@ const goneAway = (cause: unknown) =>
   invalidArgument("the request ended before its body did", {}, { cause });
 
 function respondTo(route: Route, options: RestOptions): Respond {
-  const { dbx, authenticate, figures, rates } = options;
+  const { dbx, figures, rates } = options;
   const { operation } = route;
   const open = operations[operation].grant === null;
-  const actorOf = ({ headers }: Request): Actor =>
-    open ? nobody : authenticate(tokenOf(headers.get("authorization")));
+  const ask = createAsker(options);
+  const actorOf = ({ headers }: Request) => (open ? nobody : ask(headers, route.path));
   const reader = inputOf(route, options);
   const write = writerOf(route);
   return async ({ request, params, request_id, silence }) => {
-    const before = actorOf(request);
+    const before = await actorOf(request);
     rates.token(before);
     if (!open && figures.running > limits.requests_running_max) throw tooBusy(figures.running);
     const body = reader.body(request);
     const bytes = body === null ? nothing : await body;
-    // A client may hold its body back for minutes: a token that was revoked meanwhile is no token.
-    const actor = body === null ? before : actorOf(request);
+    // A client may hold its body back for minutes: a token that was revoked meanwhile is no token,
+    // and a master key that was replaced is none either.
+    const actor = body === null ? before : await actorOf(request);
     const input = reader.input(request, params, bytes);
     // Silence ends idle clients, never the work that one waits for: `verify` may take minutes.
     silence(request, 0);
@@ -252,15 +255,17 @@ function respondToSession(openSession: OpenSession, bodies: Bodies): Respond {
  */
 function respondToLost(
   paths: Paths,
-  { authenticate, cors }: Pick<RestOptions, "authenticate" | "cors">,
+  options: Pick<RestOptions, "authenticate" | "adminKey" | "cors">,
 ): Respond {
-  return ({ request, request_id }) => {
+  const { cors } = options;
+  const ask = createAsker(options);
+  return async ({ request, request_id }) => {
     const { method, url, headers } = request;
     const path = pathnameOf(url);
     // Browsers send no token with it, and which paths there are is no secret.
     const preflight = cors === null ? null : cors.preflight(request, paths.methodsOf(path));
     if (preflight !== null) return answer(null, { status: 204, request_id, headers: preflight });
-    if (paths.needToken(path)) authenticate(tokenOf(headers.get("authorization")));
+    if (paths.needToken(path)) await ask(headers, path);
     const methods = paths.methodsOf(path);
     const allow = methods.join(", ");
     // A method that the path takes comes here when the path was written with `..` in it.

@@ -8,6 +8,7 @@ import type { Log } from "../log.ts";
 import type { Actor } from "../model/actor.ts";
 import { grpcEndpointOf, httpEndpointOf, surfacesOn, type Config } from "../model/config.ts";
 import { limits } from "../model/limits.ts";
+import { createAdminKey, type AdminKey } from "./admin-key.ts";
 import { createRequestNames } from "./answer.ts";
 import { createBodies } from "./body.ts";
 import { createCors } from "./cors.ts";
@@ -34,7 +35,7 @@ export interface Served {
   readonly machineKey: Uint8Array | null;
   readonly settings: () => Pick<
     Config,
-    "payload_limit" | "list_page_size" | "page_limit" | "rate_limit"
+    "admin" | "payload_limit" | "list_page_size" | "page_limit" | "rate_limit"
   >;
 }
 
@@ -45,7 +46,7 @@ export interface StartOptions {
     "port" | "bind_addr" | "api" | "grpc" | "cors" | "tls" | "rate_limit"
   >;
   readonly log: Log;
-  readonly system: Pick<System, "now">;
+  readonly system: Pick<System, "now" | "random">;
   readonly version: string;
 }
 
@@ -72,11 +73,13 @@ export async function startServer(options: StartOptions): Promise<Server> {
   const counts: Count[] = [];
   const certificates = certificatesOf(options);
   const shared = sharedOf(options, { counts, stopping: stopping.signal });
+  const adminKey = adminKeyOf(options);
+  counts.push(adminKey.figures);
   let publicPort: PublicPort;
   try {
     publicPort = await openPort({
       config,
-      http: publicHttp(shared, options),
+      http: publicHttp(shared, { ...options, adminKey }),
       grpc: config.api.grpc ? createGrpc(shared) : null,
       pair: certificates?.current ?? null,
       log,
@@ -123,6 +126,14 @@ export async function startServer(options: StartOptions): Promise<Server> {
       return stopped;
     },
   };
+}
+
+/** As the configuration has it at the time. */
+function adminKeyOf({ opened, system, log }: StartOptions): AdminKey {
+  const { random } = system;
+  const hash = () => opened.settings().admin.master_key_hash;
+  const verify = (key: string, wanted: string) => Bun.password.verify(key, wanted);
+  return createAdminKey({ hash, verify, random, now: () => performance.now(), log });
 }
 
 /** Null without TLS. */
@@ -174,7 +185,10 @@ const withFigures = (dbx: Dbx, counts: readonly Count[]): Dbx => ({
 });
 
 /** Administration and the pages about the API are there whatever surfaces are on. */
-function publicHttp(shared: SurfaceOptions, { config, version }: StartOptions): RestOptions {
+function publicHttp(
+  shared: SurfaceOptions,
+  { config, version, adminKey }: StartOptions & { readonly adminKey: AdminKey },
+): RestOptions {
   const { rest, graphql } = config.api;
   const surfaces: RestOptions["surfaces"] = rest ? ["rest", "admin"] : ["admin"];
   return {
@@ -186,6 +200,7 @@ function publicHttp(shared: SurfaceOptions, { config, version }: StartOptions): 
       ...docsMounts({ version, surfaces }),
     ],
     cors: createCors(config.cors.origins),
+    adminKey,
     openSession: null,
   };
 }
@@ -198,6 +213,7 @@ function listenControl(shared: SurfaceOptions, opened: Served): HttpListener {
     surfaces: ["rest", "admin"],
     mounts: [],
     cors: null,
+    adminKey: null,
     openSession: machineKey === null ? null : createSessions({ openSession, machineKey }),
   };
   return openControl(http, loopback);

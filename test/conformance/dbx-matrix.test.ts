@@ -23,6 +23,8 @@ import { manualClock, root } from "../support/store.ts";
 
 const holders = [
   ...["none", "garbage", "expired", "revoked", "spent", "read", "append", "scoped", "admin"],
+  // The master key: in `X-Admin-Key`, or where only tokens are known, in the place of one.
+  "master",
 ] as const;
 type Holder = (typeof holders)[number];
 
@@ -39,6 +41,10 @@ const codes: Readonly<Record<string, string>> = {
 const inside = { aggregate_type: "mine", aggregate_id: "a-1" };
 const outside = { aggregate_type: "theirs", aggregate_id: "a-1" };
 const missing = { aggregate_type: "theirs", aggregate_id: "none" };
+const masterKey = "correct-horse-battery";
+const masterKeyHash = Bun.password.hash(masterKey, {
+  ...{ algorithm: "argon2id", memoryCost: 8, timeCost: 1 },
+});
 let made = 0;
 /** A name that nobody has used. */
 const fresh = (): string => `n${++made}`;
@@ -57,70 +63,70 @@ const mine = () => eventOf("mine");
 const theirs = () => eventOf("theirs");
 
 const table: readonly Row[] = [
-  row("health", "", "+ + + + + + + + +", () => ({})),
-  row("appendEvent", "inside", "U U U U P P + + +", mine),
-  row("appendEvent", "outside", "U U U U P P + P +", theirs),
-  row("appendEvents", "inside", "U U U U P P + + +", () => ({ events: [mine()] })),
-  row("appendEvents", "partly outside", "U U U U P P + P +", () => ({
+  row("health", "", "+ + + + + + + + + +", () => ({})),
+  row("appendEvent", "inside", "U U U U P P + + + U", mine),
+  row("appendEvent", "outside", "U U U U P P + P + U", theirs),
+  row("appendEvents", "inside", "U U U U P P + + + U", () => ({ events: [mine()] })),
+  row("appendEvents", "partly outside", "U U U U P P + P + U", () => ({
     events: [mine(), theirs()],
   })),
-  row("createAggregate", "inside", "U U U U + P + + +", () => ({
+  row("createAggregate", "inside", "U U U U + P + + + U", () => ({
     ...{ aggregate_type: "mine", aggregate_id: fresh() },
   })),
-  row("createAggregate", "outside", "U U U U + P + P +", () => ({
+  row("createAggregate", "outside", "U U U U + P + P + U", () => ({
     ...{ aggregate_type: "theirs", aggregate_id: fresh() },
   })),
-  row("listEvents", "inside", "U U U U + + P + +", () => inside),
-  row("listEvents", "outside", "U U U U + + P N +", () => outside),
-  row("listEvents", "of nothing", "U U U U N N P N N", () => missing),
-  row("readLog", "", "U U U U + + P + +", () => ({})),
-  row("readLog", "of what schemas hide", "U U U U P P P P +", () => ({ include_hidden: true })),
-  row("followLog", "", "U U U U + + P + +", () => ({ after: 0 })),
-  row("listAggregates", "", "U U U U + + P + +", () => ({})),
-  row("exportAggregates", "", "U U U U + + P + +", () => ({})),
-  row("getAggregate", "inside", "U U U U + + P + +", () => inside),
-  row("getAggregate", "outside", "U U U U + + P N +", () => outside),
-  row("getAggregate", "of nothing", "U U U U N N P N N", () => missing),
-  row("verifyAggregate", "inside", "U U U U + + P + +", () => inside),
-  row("verifyAggregate", "outside", "U U U U + + P N +", () => outside),
-  row("createSnapshot", "inside", "U U U U + P P + +", () => inside),
-  row("createSnapshot", "outside", "U U U U + P P P +", () => outside),
-  row("archiveAggregate", "inside", "U U U U P P P P +", () => inside),
-  row("restoreAggregate", "inside", "U U U U P P P P +", () => inside),
+  row("listEvents", "inside", "U U U U + + P + + U", () => inside),
+  row("listEvents", "outside", "U U U U + + P N + U", () => outside),
+  row("listEvents", "of nothing", "U U U U N N P N N U", () => missing),
+  row("readLog", "", "U U U U + + P + + U", () => ({})),
+  row("readLog", "of what schemas hide", "U U U U P P P P + U", () => ({ include_hidden: true })),
+  row("followLog", "", "U U U U + + P + + U", () => ({ after: 0 })),
+  row("listAggregates", "", "U U U U + + P + + U", () => ({})),
+  row("exportAggregates", "", "U U U U + + P + + U", () => ({})),
+  row("getAggregate", "inside", "U U U U + + P + + U", () => inside),
+  row("getAggregate", "outside", "U U U U + + P N + U", () => outside),
+  row("getAggregate", "of nothing", "U U U U N N P N N U", () => missing),
+  row("verifyAggregate", "inside", "U U U U + + P + + U", () => inside),
+  row("verifyAggregate", "outside", "U U U U + + P N + U", () => outside),
+  row("createSnapshot", "inside", "U U U U + P P + + U", () => inside),
+  row("createSnapshot", "outside", "U U U U + P P P + U", () => outside),
+  row("archiveAggregate", "inside", "U U U U P P P P + U", () => inside),
+  row("restoreAggregate", "inside", "U U U U P P P P + U", () => inside),
   // Nothing is encrypted here.
-  row("eraseAggregate", "inside", "U U U U P P P P F", () => ({ ...inside, reason: "x" })),
-  row("removeAggregate", "with events", "U U U U P P P P F", () => inside),
-  row("stageEvent", "inside", "U U U U + P + + +", mine),
-  row("stageEvent", "outside", "U U U U + P + P +", theirs),
-  row("listStaged", "", "U U U U + + P + +", () => ({})),
-  row("commitStaged", "of nothing", "U U U U + P P + +", () => ({})),
-  row("discardStaged", "of nothing", "U U U U + P P + +", () => ({ all: true })),
-  row("createSchema", "", "U U U U P P P P +", () => ({
+  row("eraseAggregate", "inside", "U U U U P P P P F U", () => ({ ...inside, reason: "x" })),
+  row("removeAggregate", "with events", "U U U U P P P P F U", () => inside),
+  row("stageEvent", "inside", "U U U U + P + + + U", mine),
+  row("stageEvent", "outside", "U U U U + P + P + U", theirs),
+  row("listStaged", "", "U U U U + + P + + U", () => ({})),
+  row("commitStaged", "of nothing", "U U U U + P P + + U", () => ({})),
+  row("discardStaged", "of nothing", "U U U U + P P + + U", () => ({ all: true })),
+  row("createSchema", "", "U U U U P P P P + +", () => ({
     ...{ aggregate: fresh(), events: ["noted"] },
   })),
-  row("listSchemas", "", "U U U U P P P P +", () => ({})),
-  row("getSchema", "", "U U U U P P P P +", () => ({ aggregate: "known" })),
-  row("changeSchema", "", "U U U U P P P P +", () => ({ aggregate: "known", locked: false })),
-  row("removeSchemaEvent", "the last one", "U U U U P P P P S", () => ({
+  row("listSchemas", "", "U U U U P P P P + +", () => ({})),
+  row("getSchema", "", "U U U U P P P P + +", () => ({ aggregate: "known" })),
+  row("changeSchema", "", "U U U U P P P P + +", () => ({ aggregate: "known", locked: false })),
+  row("removeSchemaEvent", "the last one", "U U U U P P P P S S", () => ({
     ...{ aggregate: "known", event: fresh() },
   })),
   // What a schema says is not for those who see a part of the store.
-  row("validateEvent", "", "U U U U + + P P +", () => ({
+  row("validateEvent", "", "U U U U + + P P + +", () => ({
     ...{ aggregate: "known", event: "noted", payload: json("{}") },
   })),
-  row("verifyLog", "", "U U U U P P P P +", () => ({})),
-  row("serverStatus", "", "U U U U P P P P +", () => ({})),
+  row("verifyLog", "", "U U U U P P P P + +", () => ({})),
+  row("serverStatus", "", "U U U U P P P P + +", () => ({})),
   // No configuration stands behind this store.
-  row("reloadConfig", "", "U U U U P P P P F", () => ({})),
-  // A token is never this machine's command line.
-  row("rotateKey", "", "U U U U P P P P P", () => ({
+  row("reloadConfig", "", "U U U U P P P P F F", () => ({})),
+  // Neither a token nor the master key is this machine's command line.
+  row("rotateKey", "", "U U U U P P P P P P", () => ({
     data_encryption_key: Buffer.alloc(32, 1).toString("base64"),
   })),
-  row("listAudit", "", "U U U U P P P P +", () => ({})),
-  row("issueToken", "", "U U U U P P P P +", () => ({ group: "x", user: "y" })),
-  row("listTokens", "", "U U U U P P P P +", () => ({})),
-  row("revokeToken", "unknown", "U U U U P P P P N", () => ({ token: "0123456789abcdef" })),
-  row("refreshToken", "unknown", "U U U U P P P P N", () => ({
+  row("listAudit", "", "U U U U P P P P + +", () => ({})),
+  row("issueToken", "", "U U U U P P P P + +", () => ({ group: "x", user: "y" })),
+  row("listTokens", "", "U U U U P P P P + +", () => ({})),
+  row("revokeToken", "unknown", "U U U U P P P P N N", () => ({ token: "0123456789abcdef" })),
+  row("refreshToken", "unknown", "U U U U P P P P N N", () => ({
     ...{ token: "0123456789abcdef", limit: 1 },
   })),
 ];
@@ -148,7 +154,7 @@ const codeOf = async (work: Promise<unknown>): Promise<string> => {
 async function overHttp(
   { port }: World,
   { asks, input }: { asks: OperationName; input: object },
-  token: string | null,
+  credentials: Readonly<Record<string, string>>,
 ): Promise<string> {
   const route = routes.find(({ operation }) => operation === asks);
   if (route === undefined) throw new Error(`${asks} has a route`);
@@ -166,7 +172,7 @@ async function overHttp(
   const response = await fetch(url, {
     method: route.method,
     headers: {
-      ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+      ...credentials,
       ...(inBody && !isEmpty ? { "content-type": "application/json" } : {}),
     },
     ...(inBody && !isEmpty ? { body: JSON.stringify(rest) } : {}),
@@ -175,6 +181,11 @@ async function overHttp(
   if (response.ok) return "done";
   const body: unknown = JSON.parse(text);
   return typeof body === "object" && body !== null && "code" in body ? String(body.code) : text;
+}
+
+function credentialsOf(holder: Holder, token: string | null): Record<string, string> {
+  if (token === null) return {};
+  return holder === "master" ? { "x-admin-key": token } : { authorization: `Bearer ${token}` };
 }
 
 const isShared = (asks: string): asks is SharedOperation =>
@@ -201,7 +212,8 @@ describe.each([engineSurface, restSurface, graphqlSurface, grpcSurface])("$name:
 
   beforeAll(async () => {
     const clock = manualClock();
-    world = await openWorld(surface, { system: { now: clock.now } });
+    const admin = { enabled: false, bind_addr: "0.0.0.0", master_key_hash: await masterKeyHash };
+    world = await openWorld(surface, { system: { now: clock.now }, config: { admin } });
     const { dbx } = world.store;
     for (const key of [inside, outside]) {
       const event: Input<"appendEvent"> = { ...key, event_type: "noted", payload: json("{}") };
@@ -222,6 +234,7 @@ describe.each([engineSurface, restSurface, graphqlSurface, grpcSurface])("$name:
       append: await issue({ grants: ["append"] }),
       scoped: await issue({ aggregates: [{ aggregate_type: "mine" }] }),
       admin: world.token,
+      master: masterKey,
     };
     clock.advance(2);
   });
@@ -231,12 +244,16 @@ describe.each([engineSurface, restSurface, graphqlSurface, grpcSurface])("$name:
     await world.store.dbx.restoreAggregate(root, inside);
   });
 
-  const outcome = async (each: Row, token: string | null): Promise<string> => {
+  const outcome = async (each: Row, holder: Holder): Promise<string> => {
     const { asks } = each;
+    const token = tokens[holder];
     if (asks === "followLog" || (isShared(asks) && surface !== restSurface)) {
       return throughCaller(world.as(token), each);
     }
-    if (surface === restSurface) return overHttp(world, { asks, input: each.input() }, token);
+    if (surface === restSurface) {
+      const credentials = credentialsOf(holder, token);
+      return overHttp(world, { asks, input: each.input() }, credentials);
+    }
     const { store } = world;
     return codeOf(
       (async () => {
@@ -257,8 +274,12 @@ describe.each([engineSurface, restSurface, graphqlSurface, grpcSurface])("$name:
     async (_asks, _about, each) => {
       const cells = each.cells.split(" ");
       const told: Record<string, string> = {};
-      for (const holder of holders) told[holder] = await outcome(each, tokens[holder]);
-      const wanted = holders.map((holder, index) => [holder, codes[cells[index] ?? ""]] as const);
+      for (const holder of holders) told[holder] = await outcome(each, holder);
+      const wanted = holders.map((holder, index) => {
+        // Only paths of /admin/ know the master key.
+        const isStranger = holder === "master" && surface !== restSurface;
+        return [holder, codes[isStranger ? "U" : (cells[index] ?? "")]] as const;
+      });
       expect(told).toEqual(Object.fromEntries(wanted) as Record<string, string>);
     },
   );

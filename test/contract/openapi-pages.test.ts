@@ -87,6 +87,15 @@ describe("the reference", () => {
     expect(shown.filter((name) => !text.includes(`id="${name}"`))).toEqual([]);
   });
 
+  test("says which headers show who asks, and where the master key is one", () => {
+    expect(text).toContain("<code>Authorization: Bearer</code>");
+    expect(text).toContain("<code>X-Admin-Key</code>");
+    const keyed = routes.filter(({ path }) => path.startsWith("/admin/"));
+    expect(text.split(", or the master key.")).toHaveLength(keyed.length + 1);
+    // Whatever is not open is shown with the header that most will use.
+    expect(text.split(" -H &quot;$AUTH&quot;")).toHaveLength(routes.length + 1);
+  });
+
   test("has no script and nothing that a browser would load", () => {
     expect(text).not.toMatch(/<(?:script|img|iframe|object|embed|form|input|base)\b/i);
     expect(text).not.toMatch(/\s(?:on\w+|src|srcset|style)=/i);

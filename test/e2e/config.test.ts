@@ -178,6 +178,30 @@ describe("a running server", () => {
     expect(server.log()).not.toContain(dek);
   });
 
+  test("is administered with the master key it has at the time, from the first one on", async () => {
+    await using server = await startForeground({ home });
+    const statusFor = async (key: string): Promise<number> => {
+      const answer = await fetch(`http://127.0.0.1:${server.port}/admin/tokens`, {
+        method: "POST",
+        headers: { "X-Admin-Key": key, "Content-Type": "application/json" },
+        body: JSON.stringify({ group: "admin", user: "far" }),
+      });
+      await answer.text();
+      return answer.status;
+    };
+    expect(await statusFor(masterKey)).toBe(401);
+    await run(["config", ...keys]);
+    expect(await statusFor(masterKey)).toBe(201);
+    const changed = await run(["config", "--master-key", "-"], { stdin: "another staple\n" });
+    expect(changed.stderr).toContain("followed at once: admin.master_key_hash\n");
+    expect(await statusFor(masterKey)).toBe(401);
+    expect(await statusFor("another staple")).toBe(201);
+    expect(server.log()).toContain(" warn master key refused configured=true ");
+    for (const secret of ["horse", "staple", "argon2"]) {
+      expect(server.log() + changed.stderr).not.toContain(secret);
+    }
+  }, 30_000);
+
   test("lets a flag go on overruling the environment when its file changes", async () => {
     const env = { EVENTDBX_RESTRICT: "off" };
     await using server = await startForeground({ home, env, args: ["--restrict=strict"] });

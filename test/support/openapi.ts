@@ -15,7 +15,7 @@ export interface Document {
 }
 export interface Described {
   readonly operationId: string;
-  readonly security?: readonly [];
+  readonly security?: readonly Readonly<Record<string, readonly string[]>>[];
   readonly parameters: readonly {
     readonly name: string;
     readonly in: "path" | "query" | "header";

@@ -270,11 +270,14 @@ describe("life and end", () => {
 });
 
 describe("grants", () => {
-  test("no token looks like this machine's command line", async () => {
+  test.each([
+    ["this machine's command line", { group: "cli", user: "cli:root" }],
+    ["the master key", { group: "master-key", user: "master-key" }],
+  ])("no token looks like %s", async (_whom, input) => {
     using dir = tempDir();
     await using store = await openStore(dir.path);
-    const input = { group: "cli", user: "cli:root" };
     expect(await outcome(() => store.dbx.issueToken(root, input))).toContain("take another");
+    expect(await store.dbx.listTokens(root, {})).toEqual([]);
   });
 
   test("group admin may do everything, another group reads and appends", async () => {

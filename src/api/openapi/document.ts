@@ -23,7 +23,8 @@ export interface DocumentedOperation {
   readonly tags: readonly [string];
   readonly summary: string;
   readonly description: string;
-  readonly security?: readonly [];
+  /** Empty where it is open; missing where tokens alone count. */
+  readonly security?: readonly Security[];
   readonly parameters: readonly Parameter[];
   readonly requestBody?: {
     readonly required: boolean;
@@ -31,6 +32,8 @@ export interface DocumentedOperation {
   };
   readonly responses: Readonly<Record<string, JsonSchema>>;
 }
+
+type Security = Readonly<Record<string, readonly string[]>>;
 
 interface Content {
   readonly schema: JsonSchema;
@@ -48,7 +51,7 @@ export interface OpenApi {
     readonly headers: Readonly<Record<string, JsonSchema>>;
     readonly securitySchemes: Readonly<Record<string, JsonSchema>>;
   };
-  readonly security: readonly Readonly<Record<string, readonly string[]>>[];
+  readonly security: readonly Security[];
 }
 
 /** In: the version of dbx, and which surfaces are on. Out: the document. */
@@ -76,13 +79,27 @@ export function describeApi(options: {
       schemas: { ...schemas.named, Error: ErrorSchema },
       responses: errorResponses,
       headers,
-      securitySchemes: {
-        token: { type: "http", scheme: "bearer", description: "A token of `dbx token generate`." },
-      },
+      securitySchemes,
     },
     security: [{ token: [] }],
   };
 }
+
+const securitySchemes = {
+  token: {
+    type: "http",
+    scheme: "bearer",
+    description: "A token of `dbx token generate` or `POST /admin/tokens`.",
+  },
+  master_key: {
+    type: "apiKey",
+    in: "header",
+    name: "X-Admin-Key",
+    description:
+      "The master key of `dbx config --master-key`, for paths below `/admin/` alone. It counts " +
+      "before a token, and is taken in the place of one, too.",
+  },
+} as const;
 
 const about =
   "An event-sourced, append-only database that proves its history. JSON in and out. Unknown " +
@@ -111,13 +128,14 @@ function describe(route: Route, schemas: Schemas): DocumentedOperation {
   const body = method !== "GET" && method !== "DELETE";
   const conditional = name === "appendEvent";
   const inPath = pathNames(path);
-  const isOpen = operation.grant === null;
+  const takesKey = path.startsWith("/admin/");
   return {
     operationId: name,
     tags: [tagOf(path)],
     summary: operation.summary.replace(/\.$/, ""),
-    description: needs(operation),
-    ...(isOpen ? { security: [] } : {}),
+    description: needs(operation, takesKey),
+    ...(operation.grant === null ? { security: [] } : {}),
+    ...(takesKey ? { security: [{ token: [] }, { master_key: [] }] } : {}),
     parameters: [
       ...parametersOf(operation, schemas, { inPath, inQuery: !body }),
       ...(name === "getAggregate" ? [requestHeaders.ifNoneMatch] : []),
@@ -132,8 +150,10 @@ function describe(route: Route, schemas: Schemas): DocumentedOperation {
   };
 }
 
-const needs = ({ grant }: Operation): string =>
-  grant === null ? "Open to everybody." : `Needs a token with the grant \`${grant}\`.`;
+function needs({ grant }: Operation, takesKey: boolean): string {
+  if (grant === null) return "Open to everybody.";
+  return `Needs a token with the grant \`${grant}\`${takesKey ? ", or the master key" : ""}.`;
+}
 
 function parametersOf(
   { input }: Operation,
@@ -232,7 +252,7 @@ function describeStream(schemas: Schemas): DocumentedOperation {
     tags: [tags.events.name],
     summary: summary.replace(/\.$/, ""),
     description:
-      `${needs(followLog)} Server-sent events: the \`data\` of each message is one EventRecord, ` +
+      `${needs(followLog, false)} Server-sent events: the \`data\` of each message is one EventRecord, ` +
       "its `id` the position to go on after. What ends the stream but the client comes as an " +
       "event `error`, whose `data` is one Error.",
     parameters: [
