@@ -104,7 +104,7 @@ interface Subject {
 async function measureEngine({ tree, directory, at, round }: Subject): Promise<Measured> {
   const job: EngineJob = {
     ...{ what: "dbx", directory: join(directory, "data"), callers: at },
-    ...{ aggregates: 10_000, payload_bytes: 250, seed: 1 + round },
+    ...{ aggregates: 10_000, payload_bytes: 250, seed: 1 + round, sealed: false },
     events: eventsFor(at, false),
   };
   mkdirSync(job.directory);

@@ -26,6 +26,8 @@ export interface EngineJob {
   readonly aggregates: number;
   readonly payload_bytes: number;
   readonly seed: number;
+  /** With a data encryption key. */
+  readonly sealed: boolean;
 }
 
 export interface EngineResult {
@@ -41,13 +43,16 @@ export interface EngineResult {
 
 export type Appended = Parameters<Opened["dbx"]["appendEvent"]>[1];
 
+/** Of stores that are encrypted. */
+export const benchKey = Buffer.alloc(32, 7).toString("base64");
+
 /**
  * The store as the server has it, and an actor who pays with a token. `settings`: the pragmas as
  * read back.
  */
 export async function openForBench(
   directory: string,
-  { threads }: { threads: boolean },
+  { threads, sealed = false }: { threads: boolean; sealed?: boolean },
 ): Promise<{ opened: Opened; actor: Actor; settings: LogFields }> {
   let settings: LogFields = {};
   const quiet = createLog({
@@ -56,7 +61,7 @@ export async function openForBench(
     write: (line) => console.error(line),
   });
   const opened = await open({
-    config: testConfig(directory),
+    config: testConfig(directory, sealed ? { data_encryption_key: benchKey } : {}),
     log: {
       ...quiet,
       info: (phrase, fields) => {
@@ -114,7 +119,8 @@ async function main(job: EngineJob): Promise<EngineResult> {
 
 /** One event for every aggregate, so that nothing is measured on an empty store. */
 async function fill(job: EngineJob): Promise<void> {
-  const { opened, actor } = await openForBench(job.directory, { threads: false });
+  const { sealed } = job;
+  const { opened, actor } = await openForBench(job.directory, { threads: false, sealed });
   for (let first = 0; first < job.aggregates; first += limits.commit_events_max) {
     const length = Math.min(limits.commit_events_max, job.aggregates - first);
     const events = Array.from({ length }, (_, index) => ({
@@ -141,7 +147,8 @@ function eventsOf(job: EngineJob): Appended[] {
 
 async function measureDbx(job: EngineJob): Promise<EngineResult> {
   const events = eventsOf(job);
-  const { opened, actor } = await openForBench(job.directory, { threads: true });
+  const { sealed } = job;
+  const { opened, actor } = await openForBench(job.directory, { threads: true, sealed });
   const walMax = watchWal(job.directory);
   const measured = await appendConcurrently(opened, actor, {
     ...{ callers: job.callers, events, count: job.events },

@@ -42,7 +42,14 @@ export function eventsFor(callers: number, quick: boolean): number {
 
 export async function measureEngine(
   what: "dbx" | "raw",
-  options: { directory: string; callers: number; quick: boolean; round: number; script?: string },
+  options: {
+    directory: string;
+    callers: number;
+    quick: boolean;
+    round: number;
+    script?: string;
+    sealed?: boolean;
+  },
 ): Promise<EngineResult> {
   const { callers, round } = options;
   const directory = join(options.directory, `engine-${what}`);
@@ -52,6 +59,7 @@ export async function measureEngine(
       ...{ what, directory, callers, aggregates, payload_bytes },
       events: eventsFor(callers, options.quick),
       seed: 1 + round,
+      sealed: options.sealed ?? false,
     };
     return await runSubject<EngineResult>(options.script ?? "engine-subject.ts", job);
   } finally {

@@ -25,6 +25,7 @@ export type RequestKind =
   | "aggregate"
   | "events"
   | "list"
+  | "log"
   | "health"
   | "graphql_append"
   | "graphql_aggregate"
@@ -167,6 +168,8 @@ function prepare(job: Job): Buffer[] {
     event_type: "order-changed",
     payload: payload(job.payload_bytes, random),
   });
+  // Anywhere in the first event of each aggregate, behind which there are others in any case.
+  const after = () => Math.floor(random() * job.aggregates);
   const { request, batch_events } = job;
   // A batch is as long as many requests: fewer of them are enough.
   const count = request === "batch" ? requests_prepared / batch_events : requests_prepared;
@@ -177,6 +180,7 @@ function prepare(job: Job): Buffer[] {
       return write(job, "POST /v1/events/batch", { events });
     }
     if (request === "list") return write(job, "GET /v1/aggregates?take=100", null);
+    if (request === "log") return write(job, `GET /v1/events?after=${after()}&take=100`, null);
     if (request === "health") return write(job, "GET /health", null);
     if (request === "graphql_append") {
       return write(job, "POST /graphql", {

@@ -1,8 +1,8 @@
 // The figures of a benchmark run: their shape, the tables that people read, and the block of the
 // README.
-// Run: bun scripts/bench/report.ts bench-<date>.json [--write]
+// Run: bun scripts/bench/report.ts bench-<date>.json [--write] [--block <name>]
 // Without --write the block goes to stdout; with it, it replaces what stands between the README's
-// markers.
+// markers. `--block`: those of a run of some topics alone, which stand apart from the others.
 
 import { parseArgs } from "node:util";
 import { join } from "node:path";
@@ -81,6 +81,7 @@ export function toMarkdown(bench: BenchFile): string {
     numeric.includes(at) ? `${"-".repeat(width - 1)}:` : "-".repeat(width),
   );
   const missed = missedAims(bench.figures);
+  const met = missed.length === 0 ? "Every aim is met." : "Aims that are missed:";
   const memory = `${(machine.memory_bytes / 2 ** 30).toFixed(0)} GiB`;
   return [
     `Measured ${bench.date.slice(0, 10)} at commit \`${bench.commit}\` on ${machine.cpu},`,
@@ -93,8 +94,7 @@ export function toMarkdown(bench: BenchFile): string {
     "rounds; the ratio is to the baseline beside it, measured in the same run.",
     "",
     ...[line(rows[0] ?? []), `| ${rule.join(" | ")} |`, ...rows.slice(1).map(line)],
-    "",
-    missed.length === 0 ? "Every aim is met." : "Aims that are missed:",
+    ...(bench.figures.some(({ aim }) => aim !== null) ? ["", met] : []),
     ...(missed.length === 0 ? [] : ["", ...missed.map((each) => `- ${each}`)]),
   ].join("\n");
 }
@@ -141,12 +141,15 @@ function number(value: number): string {
   });
 }
 
-const begin = "<!-- bench:begin -->";
-const end = "<!-- bench:end -->";
+/** Between which the README has the block of a name; of the whole run, where it has none. */
+const markersOf = (name: string | undefined) => {
+  const of = name === undefined ? "" : `:${name}`;
+  return { begin: `<!-- bench${of}:begin -->`, end: `<!-- bench${of}:end -->` };
+};
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
-    options: { write: { type: "boolean", default: false } },
+    options: { write: { type: "boolean", default: false }, block: { type: "string" } },
     allowPositionals: true,
   });
   const [path] = positionals;
@@ -154,6 +157,7 @@ async function main(): Promise<void> {
     throw new Error("which file? bun scripts/bench/report.ts bench-<date>.json");
   const bench: BenchFile = await Bun.file(path).json();
   if (bench.format !== 1) throw new Error(`${path} is of format ${bench.format}, this reads 1`);
+  const { begin, end } = markersOf(values.block);
   const block = `${begin}\n\n${toMarkdown(bench)}\n\n${end}`;
   if (!values.write) {
     console.log(block);

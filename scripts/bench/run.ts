@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { benchArchive } from "./archive.ts";
 import type { CanonicalRow } from "./canonical.ts";
+import { benchEncryption } from "./encryption.ts";
 import { benchEngine } from "./engine.ts";
 import { benchExport } from "./export.ts";
 import { benchGraphql } from "./graphql.ts";
@@ -16,6 +17,7 @@ import { benchLive } from "./live.ts";
 import { benchDirectory, commitHash, describeMachine } from "./machine.ts";
 import { missedAims, printTables, type BenchFile, type Figure } from "./report.ts";
 import { restFigures, restSettings } from "./rest-figures.ts";
+import { benchScopes } from "./scopes.ts";
 import { benchShared } from "./shared-port.ts";
 import { benchStartup } from "./startup.ts";
 
@@ -26,6 +28,8 @@ const topics = [
   "grpc",
   "live",
   "engine",
+  "encryption",
+  "scopes",
   "growth",
   "startup",
   "verify",
@@ -114,6 +118,7 @@ async function measure(plan: Plan): Promise<Figure[]> {
     const callers = quick ? [64, 512] : [1, 8, 64, 512];
     await take("engine", () => benchEngine({ directory, rounds, quick, callers }));
   }
+  await measureSecrecy(plan, take);
   if (only.some((topic) => ["growth", "verify", "startup"].includes(topic))) {
     console.error("building a long log …");
     const log = await buildLongLog({ directory, rounds, quick });
@@ -154,6 +159,17 @@ async function measureSurfaces(plan: Plan, take: Take): Promise<void> {
   }
   if (only.includes("live")) {
     await take("live streams", () => benchLive({ directory, rounds, quick }));
+  }
+}
+
+/** What it costs that not everybody sees everything. */
+async function measureSecrecy({ directory, quick, only, rounds }: Plan, take: Take): Promise<void> {
+  const seconds = quick ? 1 : 3;
+  if (only.includes("encryption")) {
+    await take("encryption", () => benchEncryption({ directory, rounds, seconds, quick }));
+  }
+  if (only.includes("scopes")) {
+    await take("scopes", () => benchScopes({ directory, rounds, seconds }));
   }
 }
 

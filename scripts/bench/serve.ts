@@ -1,8 +1,8 @@
 // The servers that the benchmark measures, each a process of its own. First argument: `dbx` opens a
 // store in the directory of the second one and serves it as `dbx start` does, every surface on one
-// port; `direct` the same without gRPC, so that nothing stands between HTTP and its port. The
-// others are bare servers of each kind (bare.ts). Prints one line of JSON when it listens; stops on
-// SIGTERM.
+// port; `sealed` the same with a data encryption key; `direct` without gRPC, so that nothing stands
+// between HTTP and its port. The others are bare servers of each kind (bare.ts). Prints one line of
+// JSON when it listens; stops on SIGTERM.
 
 import { createLog } from "../../src/log.ts";
 import { grants } from "../../src/model/actor.ts";
@@ -11,11 +11,18 @@ import { startServer } from "../../src/server/server.ts";
 import { realSystem } from "../../src/system.ts";
 import { testConfig } from "../../test/support/store.ts";
 import { bareServers, type BareKind } from "./bare.ts";
+import { benchKey } from "./engine-subject.ts";
 
-export type ServerKind = "dbx" | "direct" | BareKind;
+export type ServerKind = "dbx" | "direct" | "sealed" | BareKind;
 
-async function serveDbx(directory: string, { grpc }: { grpc: boolean }): Promise<void> {
-  const config = testConfig(directory, { api: { rest: true, graphql: true, grpc } });
+async function serveDbx(
+  directory: string,
+  { grpc, sealed }: { grpc: boolean; sealed: boolean },
+): Promise<void> {
+  const config = testConfig(directory, {
+    api: { rest: true, graphql: true, grpc },
+    ...(sealed ? { data_encryption_key: benchKey } : {}),
+  });
   const log = createLog({
     least: "warn",
     now: realSystem.now,
@@ -44,7 +51,9 @@ async function serveDbx(directory: string, { grpc }: { grpc: boolean }): Promise
 
 async function main(): Promise<void> {
   const [, , kind, directory = ""] = process.argv;
-  if (kind === "dbx" || kind === "direct") return serveDbx(directory, { grpc: kind === "dbx" });
+  if (kind === "dbx" || kind === "direct" || kind === "sealed") {
+    return serveDbx(directory, { grpc: kind !== "direct", sealed: kind === "sealed" });
+  }
   if (kind !== "echo" && kind !== "grpc" && kind !== "yoga") throw new Error(`no server ${kind}`);
   console.log(JSON.stringify({ port: await bareServers[kind](), token: "none" }));
   process.on("SIGTERM", () => process.exit(0));
