@@ -13,6 +13,7 @@ import { createNoting } from "./engine/noting.ts";
 import { openSchemas } from "./engine/schemas.ts";
 import { createSettings, type Settings } from "./engine/settings.ts";
 import { createStaging } from "./engine/staging.ts";
+import { createTelling, type Telling } from "./engine/told-settings.ts";
 import { openTokens } from "./engine/tokens.ts";
 import type { Log } from "./log.ts";
 import type { Actor, TokenId } from "./model/actor.ts";
@@ -53,6 +54,8 @@ export interface Opened {
   /** 32 random bytes from `<data_dir>/machine.key` (mode 0600); null before the first opening for writing. */
   readonly machineKey: Uint8Array | null;
   readonly settings: () => Settings;
+  /** Puts what differs in them from what the audit trail says into it. A server begins with it. */
+  readonly tellSettings: Telling["tellSettings"];
   /** Encrypts what is older than the key; as the storage's. A server begins it by itself. */
   readonly sealOlder: SqliteStorage["sealOlder"];
   /** Resolves when the disk failed: from then on nothing is written, and the process should end. Never rejects. */
@@ -132,7 +135,6 @@ async function requireDatabase(data_dir: string): Promise<void> {
 async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<Opened> {
   const { config, log, system } = options;
   const { data_dir } = config;
-  const settings = createSettings(config, options.reload);
   const tokens = await openTokens({
     path: join(data_dir, "tokens.json"),
     storage,
@@ -147,6 +149,8 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
     return (id: TokenId) => tokens.allowanceOf(id, time);
   };
   const noteOf = createNoting({ storage, now });
+  const { tellSettings, tellKey } = createTelling({ storage, noteOf, data_dir });
+  const settings = createSettings(config, { read: options.reload, tell: tellSettings });
   const schemas = await openSchemas({
     noteOf,
     path: join(data_dir, "schemas.json"),
@@ -201,7 +205,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
   return {
     dbx: createEngine({
       ...{ storage, committer, tokens, schemas, staging, system, now, settings, status },
-      ...{ noteOf, keepKey: options.keepKey },
+      ...{ noteOf, tellKey, keepKey: options.keepKey },
     }),
     live,
     authenticate: tokens.authenticate,
@@ -211,6 +215,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
         ? await ensureMachineKey(data_dir, system.random)
         : await readMachineKey(data_dir),
     settings: settings.current,
+    tellSettings,
     sealOlder: storage.sealOlder,
     failure: storage.failure,
     close: () => (closing ??= closeAll()),

@@ -82,6 +82,8 @@ async function begin(options: ServeOptions, log: Log): Promise<Running> {
   });
   let server: Server;
   try {
+    const { token } = opened.openSession(shell.user);
+    await opened.tellSettings(opened.authenticate(token), config);
     server = await startServer({ opened, config, log, system: realSystem, version });
   } catch (error) {
     await opened.close();

@@ -5,10 +5,12 @@ import type { Dbx } from "../api/dbx.ts";
 import type { AuditEntry, AuditSelection } from "../model/audit.ts";
 import { invalidArgument } from "../model/error.ts";
 import { parseInstant } from "../model/instant.ts";
+import { limits } from "../model/limits.ts";
 import { takeOf } from "../model/page.ts";
 import type { Storage } from "../storage/storage.ts";
 import { readPage } from "./reader.ts";
 import type { LiveSettings } from "./settings.ts";
+import { nextTurn } from "./turns.ts";
 
 /** More than any entry's ordinal. */
 const behindAll = Number.MAX_SAFE_INTEGER;
@@ -43,6 +45,21 @@ export function createAuditReads({
       return shown;
     },
   };
+}
+
+/** The latest entry of its kind, looked for from the end. */
+export async function lastEntry(
+  storage: Pick<Storage, "readAuditBack">,
+  isMeant: (entry: AuditEntry) => boolean,
+): Promise<AuditEntry | undefined> {
+  for (let before = behindAll; ;) {
+    const page = await storage.readAuditBack({ before, limit: limits.scan_rows_max });
+    const found = page.find(isMeant);
+    const last = page.at(-1);
+    if (found !== undefined || last === undefined) return found;
+    before = last.entry;
+    await nextTurn();
+  }
 }
 
 /** Throws `invalid_argument` for what is no instant, and for an id without its type. */

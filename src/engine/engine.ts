@@ -25,7 +25,7 @@ import type { Staging } from "./staging.ts";
 import type { Tokens } from "./tokens.ts";
 import { faultsError, verifyStore } from "./verify.ts";
 
-export interface EngineDeps extends Pick<RotationDeps, "keepKey"> {
+export interface EngineDeps extends Pick<RotationDeps, "keepKey" | "tellKey"> {
   readonly storage: Storage;
   readonly committer: Committer;
   readonly tokens: Tokens;
@@ -80,7 +80,7 @@ export function createEngine(deps: EngineDeps): Dbx {
       const log = await storage.readLogHead();
       return { ...(await deps.status()), position: log.frontier.size, aggregates: log.streams };
     },
-    reloadConfig: () => settings.reload(),
+    reloadConfig: (actor) => settings.reload(actor),
   };
 }
 

@@ -4,6 +4,7 @@
 import type { Dbx } from "../api/dbx.ts";
 import { failedPrecondition, permissionDenied } from "../model/error.ts";
 import type { Storage } from "../storage/storage.ts";
+import type { Telling } from "./told-settings.ts";
 import { cliGroup } from "./tokens.ts";
 
 export interface RotationDeps {
@@ -14,11 +15,14 @@ export interface RotationDeps {
    * there is no place for it.
    */
   readonly keepKey: ((data_encryption_key: string) => Promise<void>) | null;
+  readonly tellKey: Telling["tellKey"];
 }
 
-export function createRotation({ storage, now, keepKey }: RotationDeps): Pick<Dbx, "rotateKey"> {
+export function createRotation(deps: RotationDeps): Pick<Dbx, "rotateKey"> {
+  const { storage, now, keepKey, tellKey } = deps;
   return {
-    rotateKey: async ({ group, user }, { data_encryption_key }) => {
+    rotateKey: async (actor, { data_encryption_key }) => {
+      const { group, user } = actor;
       if (group !== cliGroup) {
         throw permissionDenied("only the command line on the server's machine rotates the key");
       }
@@ -31,7 +35,10 @@ export function createRotation({ storage, now, keepKey }: RotationDeps): Pick<Db
         ...{ aggregate: null, subject: null, details: null },
       });
       const dek = Uint8Array.fromBase64(data_encryption_key);
-      return storage.rotateKey(dek, () => keepKey(data_encryption_key));
+      return storage.rotateKey(dek, async () => {
+        await tellKey(actor, data_encryption_key);
+        await keepKey(data_encryption_key);
+      });
     },
   };
 }

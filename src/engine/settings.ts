@@ -1,7 +1,9 @@
 // The part of the configuration that a running store may change, and how it does.
 
 import type { Output } from "../api/operations.ts";
-import { Config } from "../model/config.ts";
+import type { Actor } from "../model/actor.ts";
+import type { Config } from "../model/config.ts";
+import { keys, partsOf, valueOf } from "../model/config-values.ts";
 import { failedPrecondition } from "../model/error.ts";
 
 export type Settings = Pick<
@@ -18,49 +20,50 @@ export type Settings = Pick<
 export interface LiveSettings {
   readonly current: () => Settings;
   /** Reads the configuration again. Says which changed keys hold from now on, and which after a restart. */
-  readonly reload: () => Promise<Output<"reloadConfig">>;
+  readonly reload: (actor: Actor) => Promise<Output<"reloadConfig">>;
 }
 
-/** `read` reads the configuration from where it came; null where nobody may ask for that. */
-export function createSettings(first: Config, read: (() => Promise<Config>) | null): LiveSettings {
+/**
+ * `read` reads the configuration from where it came; null where nobody may ask for that. `tell`
+ * puts what was read into the audit trail, before it holds.
+ */
+export function createSettings(
+  first: Config,
+  options: {
+    readonly read: (() => Promise<Config>) | null;
+    readonly tell: (actor: Actor, next: Config) => Promise<void>;
+  },
+): LiveSettings {
+  const { read, tell } = options;
   let config = first;
+  let last: Promise<unknown> = Promise.resolve();
+  /** One after the other: what was read later must not be followed by what was read before. */
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const mine = last.then(work);
+    last = mine.catch(() => undefined);
+    return mine;
+  };
   return {
     current: () => config,
-    reload: async () => {
+    reload: async (actor) => {
       if (read === null)
         throw failedPrecondition("only a running server can read its configuration again");
-      const next = await read();
-      const changed = keys.filter(
-        ({ name }) => JSON.stringify(valueOf(config, name)) !== JSON.stringify(valueOf(next, name)),
-      );
-      const namesOf = (live: boolean) =>
-        changed.filter((key) => key.live === live).map(({ name }) => name);
-      const restart = namesOf(false);
-      // What needs a restart keeps its first value, so that it is named again until the restart.
-      config = keeping(config, { next, names: restart });
-      return { applied: namesOf(true), restart };
+      return inTurn(async () => {
+        const next = await read();
+        await tell(actor, next);
+        const changed = keys.filter(
+          ({ name }) =>
+            JSON.stringify(valueOf(config, name)) !== JSON.stringify(valueOf(next, name)),
+        );
+        const namesOf = (live: boolean) =>
+          changed.filter((key) => key.live === live).map(({ name }) => name);
+        const restart = namesOf(false);
+        // What needs a restart keeps its first value, so that it is named again until the restart.
+        config = keeping(config, { next, names: restart });
+        return { applied: namesOf(true), restart };
+      });
     },
   };
-}
-
-interface Key {
-  /** `page_limit` or `rate_limit.per_token`. */
-  readonly name: string;
-  readonly live: boolean;
-}
-
-/** Every key with a value of its own: one section may hold both kinds. */
-const keys: readonly Key[] = Object.entries(Config.properties).flatMap(([name, schema]): Key[] =>
-  "properties" in schema
-    ? Object.entries(schema.properties).map(([part, member]) => ({
-        name: `${name}.${part}`,
-        live: isLive(member),
-      }))
-    : [{ name, live: isLive(schema) }],
-);
-
-function isLive(schema: unknown): boolean {
-  return partsOf(schema)["live"] === true;
 }
 
 /** `next`, in which the keys of these names have the values of `config`. */
@@ -76,11 +79,4 @@ function keeping(
     kept[section] = part === undefined ? value : { ...partsOf(before), [part]: value };
   }
   return { ...next, ...kept };
-}
-
-const valueOf = (config: Config, name: string): unknown =>
-  name.split(".").reduce<unknown>((value, part) => partsOf(value)[part], config);
-
-function partsOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null ? { ...value } : {};
 }

@@ -16,6 +16,7 @@ const otherActions = [
   "token.refresh",
   "schema.create",
   "schema.change",
+  "config.change",
   "key.rotate",
 ] as const;
 
@@ -86,10 +87,13 @@ export type AuditSelection = Static<typeof AuditSelection>;
 /** Who does it, when and why. */
 export type Change = Pick<AuditEntry, "at" | "issued_by" | "comment">;
 
-/** Puts a change into the audit trail before it is made. `subject` names what is changed. */
+/**
+ * Puts a change into the audit trail before it is made. `subject` names what is changed, where
+ * there are several.
+ */
 export type Note = (
   action: OtherAction,
-  subject: string,
+  subject: string | null,
   details: Readonly<Record<string, unknown>> | null,
 ) => Promise<void>;
 

@@ -9,7 +9,7 @@ import { findServer, findServerAlone } from "../daemon.ts";
 import { configKeys } from "../keys.ts";
 import type { Shell } from "../shell.ts";
 import { connect, type Target } from "../target.ts";
-import { encryptHere, requireFits, rotate } from "./data-key.ts";
+import { encryptHere, requireFits, rotate, tellHere } from "./data-key.ts";
 import { lookUp, writeToml } from "../toml.ts";
 
 const { properties } = Config;
@@ -153,6 +153,7 @@ async function keep({ shell, flags, given }: Keeping): Promise<void> {
       ? {}
       : { "admin.master_key_hash": await hashOf(secrets.master_key) }),
   };
+  await tellHere({ before: before.config, next: await configAfter(kept, before, shell) }, shell);
   await keepInFile(after.path, kept);
   shell.output.words(`configuration saved to ${after.path}`);
   for (const warning of after.warnings) shell.output.words(`warning: ${warning}`);
@@ -161,6 +162,12 @@ async function keep({ shell, flags, given }: Keeping): Promise<void> {
   await tellServer(before, shell);
   if (secrets.dek !== undefined) await encryptHere(now, shell);
   if (shell.output.json) await shell.output.jsonValue(printable(now));
+}
+
+/** As it will be read once this is in the file: what the environment says stays stronger. */
+async function configAfter(kept: Given, { origins }: Configuration, shell: Shell): Promise<Config> {
+  const holding = Object.entries(kept).filter(([name]) => origins.get(name) !== "environment");
+  return (await loadConfiguration(shell, Object.fromEntries(holding))).config;
 }
 
 /** With another data directory in the file no command would find the server that runs. */

@@ -5,6 +5,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { silentLog } from "../../log.ts";
 import type { Config } from "../../model/config.ts";
+import { DbxError } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import { open, type OpenOptions, type Opened } from "../../open.ts";
 import { realSystem } from "../../system.ts";
@@ -20,6 +21,30 @@ const openHere = (config: Config, access: OpenOptions["access"]): Promise<Opened
   });
 
 const hasData = ({ data_dir }: Config): boolean => existsSync(join(data_dir, "dbx.db"));
+
+/**
+ * Puts what the configuration is about to become into the audit trail of the data directory as it
+ * is, where no server runs that would do so. A store that cannot be opened keeps nobody from
+ * repairing its configuration: the next start of a server notices and tells what is different.
+ */
+export async function tellHere(
+  { before, next }: { before: Config; next: Config },
+  shell: Shell,
+): Promise<void> {
+  if (!hasData(before) || (await findServer(before.data_dir)).state === "running") return;
+  try {
+    const opened = await openHere(before, "write");
+    try {
+      const { token } = opened.openSession(shell.user);
+      await opened.tellSettings(opened.authenticate(token), next);
+    } finally {
+      await opened.close();
+    }
+  } catch (error) {
+    if (!(error instanceof DbxError)) throw error;
+    shell.output.words(`warning: the audit trail is told at the next start: ${error.message}`);
+  }
+}
 
 /**
  * Throws `failed_precondition` where the data is encrypted with another key: kept, this one would
