@@ -4,7 +4,7 @@
  * first round that found something.
  */
 import { parseArgs } from "node:util";
-import { heapBound, warmingBound } from "../test/fuzz/growth.ts";
+import { longRun, shortRun } from "../test/fuzz/growth.ts";
 import { endFaults, fuzz, grownFaults, sample } from "../test/fuzz/run.ts";
 import { startFuzzServers } from "../test/fuzz/servers.ts";
 import { tallyText } from "../test/fuzz/tally.ts";
@@ -60,13 +60,13 @@ async function main(): Promise<number> {
         Math.round((samples.at(-1)?.bytes ?? 0) / 2 ** 20),
       );
       console.log(`${history.cases} cases: ${heap} MiB of heap, ${resident} MiB in all`);
-      if (history.heap.length >= samples_min) faults.push(...grownFaults(server, heapBound));
+      if (history.heap.length >= samples_min) faults.push(...grownFaults(server, longRun));
     }
   }
   // Few samples are a crooked line.
   const long = servers.all.every(({ history }) => history.heap.length >= samples_min);
-  const bound = long ? heapBound : warmingBound;
-  for (const server of servers.all) faults.push(...(await endFaults(server, bound)));
+  const bounds = long ? longRun : shortRun;
+  for (const server of servers.all) faults.push(...(await endFaults(server, bounds)));
   for (const fault of faults) console.error(`error: ${fault}`);
   return faults.length === 0 ? 0 : 1;
 }

@@ -112,9 +112,8 @@ export function betrayed(goal: Goal, text: string, cursor = ""): string[] {
   const all = text + Buffer.from(cursor, "base64url").toString("latin1");
   return [
     ...(found === undefined ? [] : [`an answer tells of the inside (${JSON.stringify(found)})`]),
-    ...(text.includes(goal.directory) ? ["an answer names the data directory"] : []),
     ...goal.hidden
       .filter((word) => all.includes(word))
-      .map((word) => `an answer holds ${word}, which is outside of the token's scope`),
+      .map((word) => `an answer holds ${word}, which is not for this token`),
   ];
 }

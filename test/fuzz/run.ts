@@ -2,7 +2,7 @@
 // of a seed is case 0 of the seed n further on, so the seed that a failure names begins with it.
 
 import { createDice } from "./dice.ts";
-import { growthFaults, residentBound, type GrowthBound } from "./growth.ts";
+import { growthFaults, type RunBounds } from "./growth.ts";
 import type { FuzzServer } from "./server.ts";
 import { counted, emptyTally, type Tally } from "./tally.ts";
 import { case_ms_max, type Target, type Tried } from "./target.ts";
@@ -82,18 +82,18 @@ export async function sample({ memory, history }: FuzzServer): Promise<void> {
 }
 
 /** What is wrong with the memory of the server over the samples so far. */
-export const grownFaults = ({ history }: FuzzServer, bound: GrowthBound): string[] => [
-  ...growthFaults("the heap", history.heap, bound),
-  ...growthFaults("the process", history.resident, residentBound),
+export const grownFaults = ({ history }: FuzzServer, bounds: RunBounds): string[] => [
+  ...growthFaults("the heap", history.heap, bounds.heap),
+  ...growthFaults("the process", history.resident, bounds.resident),
 ];
 
 /** Everything that must hold when all cases are over. */
-export async function endFaults(server: FuzzServer, bound: GrowthBound): Promise<string[]> {
+export async function endFaults(server: FuzzServer, bounds: RunBounds): Promise<string[]> {
   const settled = await server.settled();
   await sample(server);
   return [
     ...settled,
-    ...grownFaults(server, bound),
+    ...grownFaults(server, bounds),
     ...(await server.verified()),
     ...(await server.faults()),
   ];

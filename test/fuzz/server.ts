@@ -79,8 +79,8 @@ export async function startFuzzServer(options: FuzzServerOptions): Promise<FuzzS
     ];
   };
   return {
-    ...{ port, token, directory, hidden: [], faults },
-    narrow: { port, directory, token: narrow, hidden: plantedWords },
+    ...{ port, token, directory, hidden: [directory], faults },
+    narrow: { port, directory, token: narrow, hidden: [directory, ...plantedWords] },
     history: { cases: 0, heap: [], resident: [] },
     settled: () =>
       settle(async () => JSON.parse(await (await ask("/admin/status")).text()).figures),

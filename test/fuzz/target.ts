@@ -14,7 +14,7 @@ export interface Goal {
   readonly token: string;
   /** Where the server keeps its files. */
   readonly directory: string;
-  /** Words of the store that no answer may hold: what lies outside of the token's scope. */
+  /** What no answer may hold: the directory, and words from outside of the token's scope. */
   readonly hidden: readonly string[];
 }
 
@@ -116,7 +116,7 @@ export async function exchange(
 }
 
 /** The list of RFC 7301: each name behind its length. */
-const wireOf = (names: readonly string[]): Buffer =>
+export const wireOf = (names: readonly string[]): Buffer =>
   Buffer.concat(names.map((name) => Buffer.from(`${String.fromCharCode(name.length)}${name}`)));
 
 /** A request that ends its connection, framed as it must be. */
