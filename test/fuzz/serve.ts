@@ -57,10 +57,12 @@ async function main(asked: Asked): Promise<void> {
     write: (line) => process.stderr.write(line),
   });
   const shell = { env: {}, cwd: directory, home: directory };
+  // What it was started with stays, whatever the file says.
+  const given = { port: 0, bind_addr: "127.0.0.1", data_dir: directory, memory_threshold: 1_000 };
   const configPath = join(directory, "config.toml");
   const opened = await open({
     ...{ config, log, system: realSystem, access: "write", lock_wait_ms: 0, threads: true },
-    reload: async () => (await loadConfiguration({ ...shell, configPath }, {})).config,
+    reload: async () => (await loadConfiguration({ ...shell, configPath }, given)).config,
     keepKey: async () => {},
   });
   const server = await startServer({
