@@ -25,7 +25,7 @@ export const statusOf = {
     grpc: 16,
     exit: 5,
     retry: "no",
-    when: "no token, or one that is unknown, expired or revoked",
+    when: "no token, or one that is unknown, expired or revoked; a wrong master key",
   },
   permission_denied: {
     http: 403,

@@ -43,7 +43,7 @@ export type Issuer = Static<typeof Issuer>;
 export interface Actor extends Issuer {
   readonly grants: readonly Grant[];
   readonly scope: Scope;
-  /** The token to charge; null where no token stands behind the actor (this machine's command line). */
+  /** The token to charge; null where none stands behind the actor: the command line, the master key. */
   readonly token_id: TokenId | null;
 }
 

@@ -165,7 +165,11 @@ describe("a server with a master key", () => {
   test("tries few wrong keys, says when to come back, and lets the right one through", async () => {
     expect((await ask(byHeader(key))).status).toBe(200);
     const started = performance.now();
-    const guesses = Array.from({ length: 200 }, (_, count) => ask(byHeader(`guess ${count}`)));
+    // Lost paths are no way around it.
+    const paths = ["/admin/tokens", "/admin/nothing"];
+    const guesses = Array.from({ length: 200 }, (_, count) =>
+      ask(byHeader(`guess ${count}`), paths[count % 2]),
+    );
     const answers = await Promise.all(guesses);
     // Of those that came at once most were told that others wait already.
     while (answers.at(-1)?.json.details.retry_after_ms === undefined) {
@@ -187,13 +191,11 @@ describe("a server with a master key", () => {
     expect(retry_after_ms).toBeGreaterThan(0);
     expect(retry_after_ms).toBeLessThanOrEqual(limits.admin_key_try_ms);
     expect(last?.headers.get("retry-after")).toBe(String(Math.ceil(retry_after_ms / 1_000)));
-    // Lost paths are no way around it.
-    expect((await ask(byHeader("and one"), "/admin/nothing")).status).toBe(429);
 
     const before = await server.figures();
     expect(before.admin_key_checks).toBeLessThanOrEqual(1 + triesMost);
     expect(before.admin_key_refused).toBe(refused);
-    expect(before.admin_key_throttled).toBe(answers.length - refused + 1);
+    expect(before.admin_key_throttled).toBe(answers.length - refused);
     expect((await ask(byHeader(key))).status).toBe(200);
     expect((await ask(asBearer(server.token))).status).toBe(200);
     const after = await server.figures();
