@@ -27,6 +27,9 @@ const other = new Uint8Array(32).fill(2);
 const third = new Uint8Array(32).fill(3);
 
 const secrets = ["secret-payload-7f3a", "secret-note-91bc", "secret-member-44d0"] as const;
+/** How a compressed block begins that is not sealed. */
+const zstdFrame = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd);
+
 const secretEvent = (index: number): PlannedEvent =>
   event(index % 2 === 0 ? jane : john, {
     payload: canonicalOf({ a: `${secrets[0]}-${index}`, [secrets[2]]: [index] }),
@@ -106,6 +109,50 @@ describe.each([[false], ["copier"], ["both"]] as const)("threads: %p:", (threads
       expect(await again.check({ limit: 10 })).toEqual([]);
       await again.close();
       expect(foundIn(directory, secrets)).toEqual([]);
+    }));
+
+  test("a move that was cut short before there was a key goes on under one", () =>
+    withDirectory(async (directory) => {
+      const plain = await openWriting(directory, { threads });
+      for (let block = 0; block < 4; block++) {
+        const events = Array.from({ length: 256 }, () => secretEvent(0));
+        await append(plain, [transaction(events)]);
+      }
+      const before = await readAll(plain);
+      const cut = codeOf(plain.archiveStream(jane, change));
+      await plain.close();
+      expect(await cut).toBe("unavailable");
+
+      const storage = await openWriting(directory, { threads, dek });
+      // The opening has resumed it.
+      let figures = await storage.figures();
+      while (figures["moves_pending"] !== 0 && !("archive_fault" in figures)) {
+        await new Promise((resolve) => setImmediate(resolve));
+        figures = await storage.figures();
+      }
+      expect(figures).toMatchObject({ moves_pending: 0 });
+      await storage.sealOlder(() => undefined);
+      expect(await readAll(storage)).toEqual(before);
+      expect(await storage.check({ limit: 10 })).toEqual([]);
+      await storage.close();
+      expect(foundIn(directory, [...secrets, zstdFrame])).toEqual([]);
+    }));
+
+  test("what has left the archive before there was a key does not stay in its file", () =>
+    withDirectory(async (directory) => {
+      const plain = await openWriting(directory, { threads });
+      const events = Array.from({ length: 400 }, (_, index) => secretEvent(index));
+      await append(plain, [transaction(events)], snapshotting);
+      await plain.archiveStream(john, change);
+      await plain.restoreStream(john, change);
+      await plain.close();
+      expect(foundIn(directory, [zstdFrame])).not.toEqual([]);
+
+      const storage = await openWriting(directory, { threads, dek });
+      await storage.sealOlder(() => undefined);
+      await storage.close();
+
+      expect(foundIn(directory, [...secrets, zstdFrame])).toEqual([]);
     }));
 
   test("another key takes the place of the first, which opens nothing any more", () =>

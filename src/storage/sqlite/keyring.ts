@@ -8,6 +8,7 @@ import { createVault, keyBytes, newKey, seal, unseal, wrappingKeyOf } from "../s
 import type { Vault } from "../storage.ts";
 import { readOne } from "./connect.ts";
 import * as sql from "./sql-sealing.ts";
+import { readPendingMoves } from "./sql.ts";
 import { beginRotation, endRotation, updateDataKey } from "./sql-sealing-job.ts";
 
 /** The row of an encrypted store; see migrations.ts. */
@@ -209,8 +210,12 @@ export function beginSealing(database: Database, dek: Uint8Array): void {
   const number = 1;
   database.transaction(() => {
     database.run(sql.insertSealing, [number, older ? "encrypt" : null]);
-    const wrapped = wrapKey(wrappingKeyOf(dek), vaultId, newKey());
-    database.run(sql.insertDataKey, [vaultId, number, wrapped]);
+    // Whoever moves a stream to the archive only reads, and finds its key.
+    using moving = database.prepare<{ stream_id: number }, []>(readPendingMoves);
+    const under = wrappingKeyOf(dek);
+    for (const stream_id of [vaultId, ...moving.all().map((row) => row.stream_id)]) {
+      database.run(sql.insertDataKey, [stream_id, number, wrapKey(under, stream_id, newKey())]);
+    }
   })();
 }
 

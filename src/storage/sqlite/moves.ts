@@ -1,7 +1,7 @@
 // The moves between the main file and the archive, one after the other and block by block. A move
 // that is cut short, by an error, a crash or closing, stays pending and goes on from where it was.
 
-import { closeSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { assert, unavailable } from "../../model/error.ts";
 import { syncDirectory } from "../documents.ts";
@@ -132,12 +132,21 @@ export function createMoves(parts: MovesParts): Moves {
           await mover.seal(place);
           await rest(performance.now() - start);
         }
-        if (stream_ids.length > 0 && (await mover?.compact()) === false) {
+        // Also where nothing is in it any more: what has left it is still there, as free space.
+        if (!existsSync(archivePathOf(parts.path))) return;
+        mover ??= await openMover({ ...parts, dek });
+        if (!(await mover.compact())) {
           throw unavailable("another process reads archive.db, so its log cannot be emptied yet");
         }
       });
-      last = mine.catch(noteFault);
-      return mine;
+      const told = mine.catch(async (cause) => {
+        noteFault(cause);
+        // As above: a thread that failed answers nobody any more.
+        await stop().catch(() => undefined);
+        throw fault;
+      });
+      last = told.catch(() => undefined);
+      return told;
     },
     useDek: (next) => {
       dek = next;
