@@ -3,10 +3,11 @@
 // opens again and verifies.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { append, event, openWriting, readAll, recompute, transaction } from "../support/storage.ts";
+import { reasonNotToTrace, trace } from "../support/strace.ts";
 
 const script = join(import.meta.dir, "../support/fault-append.ts");
 const traced =
@@ -32,15 +33,7 @@ interface Run {
   readonly directory: string;
 }
 
-/** Why this machine cannot run these tests; null if it can. */
-function reasonToSkip(): string | null {
-  if (process.platform !== "linux") return "strace exists on Linux only";
-  if (Bun.which("strace") === null) return "strace is not installed";
-  const trial = Bun.spawnSync(["strace", "-f", "-e", "trace=fsync", "true"]);
-  return trial.exitCode === 0 ? null : `strace may not trace here: ${trial.stderr.toString()}`;
-}
-
-const skipped = reasonToSkip();
+const skipped = reasonNotToTrace();
 if (skipped !== null) console.log(`syscall faults skipped: ${skipped}`);
 
 describe.skipIf(skipped !== null)("system calls of an append [needs strace]", () => {
@@ -58,20 +51,11 @@ describe.skipIf(skipped !== null)("system calls of an append [needs strace]", ()
   async function run(mode: "inline" | "copier" | "both", inject: string | null): Promise<Run> {
     const directory = join(root, `run${runs++}`);
     await cp(join(root, "source"), directory, { recursive: true });
-    const output = `${directory}.trace`;
     const files = ["dbx.db", "dbx.db-wal", "dbx.db-shm", "begin", "answer"];
-    const child = Bun.spawn(
-      [
-        ...["strace", "-f", "-y", "-s", "0", "-o", output, "-e", `trace=${traced}`],
-        ...files.flatMap((file) => ["-P", join(directory, file)]),
-        ...(inject === null ? [] : ["-e", `inject=${inject}`]),
-        ...[process.execPath, script, directory, mode],
-      ],
-      { stdin: "ignore", stdout: "pipe", stderr: "inherit" },
-    );
-    const { outcome, again } = JSON.parse(await child.stdout.text()) as Run;
-    await child.exited;
-    const calls = parse(await readFile(output, "utf8"), directory);
+    const argv = [script, directory, mode];
+    const { lines, stdout } = await trace({ directory, files, calls: traced, inject, argv });
+    const { outcome, again } = JSON.parse(stdout) as Run;
+    const calls = parse(lines, directory);
     const begin = calls.findIndex(({ file }) => file === "begin");
     const answer = calls.findIndex(({ file }) => file === "answer");
     return { calls, begin, answer, outcome, again, directory };
@@ -146,10 +130,10 @@ function isDurable(calls: readonly Call[]): boolean {
   );
 }
 
-function parse(trace: string, directory: string): Call[] {
+function parse(lines: readonly string[], directory: string): Call[] {
   const counts = new Map<string, number>();
   const calls: Call[] = [];
-  for (const line of trace.split("\n")) {
+  for (const line of lines) {
     const [, pid, name] = /^(\d+)\s+(\w+)\(/.exec(line) ?? [];
     if (pid === undefined || name === undefined) continue;
     const [, file = ""] = new RegExp(`${directory}/([\\w.-]+)`).exec(line) ?? [];

@@ -2,8 +2,10 @@
 // database at any time; the writer alone can let it start over, and does so when little is left.
 
 import { SQLiteError, type Database } from "bun:sqlite";
+import { DbxError } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import { busyMs, readOne } from "./connect.ts";
+import { refusalOf } from "./failure.ts";
 import {
   busyTimeout,
   checkpointNothing,
@@ -122,7 +124,14 @@ export function createLogWriter(database: Database, dek: Uint8Array | null): Log
         const done = restart(restartWaitMs);
         return { done, ms: performance.now() - start };
       }),
-    compact: (vacuum) => noting(() => compactDatabase(database, vacuum)),
+    compact: (vacuum) => {
+      try {
+        return compactDatabase(database, vacuum);
+      } catch (cause) {
+        if (!(cause instanceof DbxError)) failure = { cause };
+        throw cause;
+      }
+    },
     close: () => {
       writer.close();
       if (failure === null) truncateLog(database);
@@ -132,11 +141,18 @@ export function createLogWriter(database: Database, dek: Uint8Array | null): Log
   };
 }
 
-/** As `compact` of a sink. */
+/**
+ * As `compact` of a sink. Throws `unavailable` where there is no room for it: nothing has been
+ * changed then, and nobody else has to fail for it.
+ */
 export function compactDatabase(database: Database, withVacuum: boolean): boolean {
-  if (withVacuum) database.run(vacuum);
-  const row = readOne<CheckpointRow>(database, checkpointTruncate);
-  return row?.busy === 0;
+  try {
+    if (withVacuum) database.run(vacuum);
+    const row = readOne<CheckpointRow>(database, checkpointTruncate);
+    return row?.busy === 0;
+  } catch (cause) {
+    throw refusalOf(cause) ?? cause;
+  }
 }
 
 /**

@@ -10,7 +10,7 @@ import { translate } from "./failure.ts";
 import { createMover, type Fetched, type MoverOptions, type Place, type Stowed } from "./mover.ts";
 import type { MoveRow } from "./rows.ts";
 import type { Step } from "./steps.ts";
-import { closeThread, openThread, startThread } from "./threads.ts";
+import { closeThread, compacted, openThread, startThread } from "./threads.ts";
 
 /** A mover, here or in a thread. */
 export interface MoverPort {
@@ -235,7 +235,7 @@ async function openMoverThread(options: MoverOptions): Promise<MoverPort> {
     compact: async () => {
       const reply = await thread.ask({ kind: "compact", vacuum: true });
       assert(reply.kind === "compacted", "the mover answers what it was asked");
-      return reply.done;
+      return compacted(reply);
     },
     close: () => closeThread(thread),
   };

@@ -2,16 +2,16 @@
 // too. Servers: here or in a thread, while another thread checkpoints.
 
 import type { Database } from "bun:sqlite";
-import { assert } from "../../model/error.ts";
+import { assert, DbxError } from "../../model/error.ts";
 import type { Durability } from "./connect.ts";
 import { checkDatabase } from "./check.ts";
 import { createChecker } from "./checker.ts";
 import { compactDatabase, createLogWriter, truncateLog, type Written } from "./checkpoint.ts";
 import type { BatchSink } from "./core.ts";
-import { translated } from "./failure.ts";
+import { translate, translated } from "./failure.ts";
 import type { Step } from "./steps.ts";
 import type { Request } from "./thread.ts";
-import { closeThread, fromWire, openThread, startThread } from "./threads.ts";
+import { closeThread, compacted, fromWire, openThread, startThread } from "./threads.ts";
 import { pack } from "./transfer.ts";
 import { createWriter, type Batch } from "./writer.ts";
 
@@ -22,6 +22,7 @@ export function createInlineSink(
   const writer = createWriter(database, dek);
   let commits = 0;
   let failed = false;
+  const broken = Promise.withResolvers<unknown>();
   const noting = <T>(work: () => T): T => {
     try {
       return work();
@@ -36,8 +37,17 @@ export function createInlineSink(
       commits++;
     },
     alter: async (steps) => noting(() => writer.alter(steps)),
-    compact: async (vacuum) => noting(() => compactDatabase(database, vacuum)),
-    broken: Promise.withResolvers<unknown>().promise,
+    compact: async (vacuum) => {
+      try {
+        return compactDatabase(database, vacuum);
+      } catch (error) {
+        if (error instanceof DbxError) throw error;
+        failed = true;
+        broken.resolve(error);
+        throw translate("empty the log", error);
+      }
+    },
+    broken: broken.promise,
     figures: () => ({ commits }),
     check: async (limit) =>
       translated("check the database", () => checkDatabase(database, { path, limit })),
@@ -94,7 +104,7 @@ export async function createThreadWriter(options: FileOptions): Promise<SinkWrit
     compact: async (vacuum) => {
       const reply = await thread.ask({ kind: "compact", vacuum });
       assert(reply.kind === "compacted", "the writer answers what it was asked");
-      return reply.done;
+      return compacted(reply);
     },
     restart: async () => {
       const reply = await thread.ask({ kind: "restart" });
@@ -123,7 +133,7 @@ export function createLocalWriter(database: Database, dek: Uint8Array | null): S
       await turn();
       return written;
     },
-    compact: async (vacuum) => writer.compact(vacuum),
+    compact: async (vacuum) => translated("empty the log", () => writer.compact(vacuum)),
     restart: async () => writer.restart(),
     close: async () => writer.close(),
     broken: Promise.withResolvers<unknown>().promise,

@@ -39,7 +39,8 @@ export type Request =
 
 export type Reply =
   | { readonly kind: "opened" | "closed" | "copied" | "released" }
-  | { readonly kind: "compacted"; readonly done: boolean }
+  /** `refused`: why nothing was changed; the thread goes on. */
+  | { readonly kind: "compacted"; readonly done: boolean; readonly refused: WireError | null }
   | { readonly kind: "stowed"; readonly stowed: Stowed }
   | { readonly kind: "fetched"; readonly fetched: Fetched }
   | { readonly kind: "checked"; readonly faults: string[] }
@@ -76,12 +77,19 @@ function writing(database: Database, dek: Uint8Array | null): Handler {
     if (request.kind === "write") return told(writer.write(unpack(request.packed)));
     if (request.kind === "alter") return told(writer.alter(request.steps));
     if (request.kind === "restart") return { kind: "restarted", ...writer.restart() };
-    if (request.kind === "compact") {
-      return { kind: "compacted", done: writer.compact(request.vacuum) };
-    }
+    if (request.kind === "compact") return compacting(() => writer.compact(request.vacuum));
     writer.close();
     return { kind: "closed" };
   };
+}
+
+function compacting(compact: () => boolean): Reply {
+  try {
+    return { kind: "compacted", done: compact(), refused: null };
+  } catch (error) {
+    if (!(error instanceof DbxError)) throw error;
+    return { kind: "compacted", done: false, refused: toWire(error) };
+  }
 }
 
 function copying(database: Database): Handler {
@@ -108,7 +116,7 @@ function moving(mover: Mover): Handler {
   return (request) => {
     if (request.kind === "stow") return { kind: "stowed", stowed: mover.stow(request.place) };
     if (request.kind === "fetch") return { kind: "fetched", fetched: mover.fetch(request.place) };
-    if (request.kind === "compact") return { kind: "compacted", done: mover.compact() };
+    if (request.kind === "compact") return compacting(mover.compact);
     if (request.kind === "seal") {
       mover.seal(request.place);
       return { kind: "released" };

@@ -74,6 +74,12 @@ export function startThread() {
 export const fromWire = ({ code, message, details }: WireError): Error =>
   code === null ? new Error(message) : new DbxError(code, message, details);
 
+/** Throws why there was no room for it. */
+export function compacted({ done, refused }: Extract<Reply, { kind: "compacted" }>): boolean {
+  if (refused !== null) throw fromWire(refused);
+  return done;
+}
+
 /** Throws what kept it from opening; then the thread has ended. */
 export async function openThread(
   thread: Thread,
