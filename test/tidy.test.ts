@@ -59,6 +59,8 @@ const homeOf: Readonly<Record<string, readonly string[]>> = {
   "@grpc/grpc-js": ["server/grpc"],
   // Messages of gRPC; who carries them is somebody else's business.
   protobufjs: ["wire"],
+  // Messages of Cap'n Proto, once wire/pointers.ts has looked at them.
+  "capnp-es": ["wire"],
   "@elysiajs/graphql-yoga": ["server/graphql"],
   "@graphql-yoga/render-graphiql": ["server/graphql"],
   graphql: ["server/graphql"],

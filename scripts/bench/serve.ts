@@ -38,7 +38,10 @@ async function serveDbx(
     reload: null,
     keepKey: null,
   });
-  const server = await startServer({ opened, config, log, system: realSystem, version: "bench" });
+  const server = await startServer({
+    ...{ opened, config, log, system: realSystem, version: "bench" },
+    commands: null,
+  });
   const issuer = { group: "admin", user: "bench", grants, scope: null, token_id: null };
   const { token } = await opened.dbx.issueToken(issuer, { group: "admin", user: "bench" });
   console.log(JSON.stringify({ port: server.port, token }));

@@ -143,7 +143,10 @@ async function startServer(options: {
       ...[options.dbx, "start", "--foreground", "--config", config],
       ...["--data-dir", options.data_dir, "--port", String(port)],
     ],
-    { stdin: "ignore", stdout: "ignore", stderr: "pipe", cwd: options.folder, env: {} },
+    {
+      ...{ stdin: "ignore", stdout: "ignore", stderr: "pipe", cwd: options.folder },
+      env: { EVENTDBX_SOCKET_BIND_ADDR: "127.0.0.1:0" },
+    },
   );
   try {
     while (!(await answers(port))) {

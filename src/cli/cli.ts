@@ -7,7 +7,7 @@ import { nearest } from "../model/nearest.ts";
 import { globalFlags, type Command, type Group } from "./command.ts";
 import { hintFor } from "./hint.ts";
 import { pairs, ReaderGone } from "./output.ts";
-import { openShell, type Shell } from "./shell.ts";
+import { openShell, type RunWords, type Shell } from "./shell.ts";
 
 export const commands: Group = {
   kind: "group",
@@ -30,22 +30,12 @@ export const commands: Group = {
 export function runCommandLine(args: readonly string[]): Promise<number> {
   return runWords(args, ({ json, named }) => {
     const { config: configPath, url, "ca-file": caFile } = named;
-    const shell = openShell({ configPath, url, caFile, json });
+    const shell = openShell({ configPath, url, caFile, json, runWords });
     return { shell, check: () => refuseBrokenText(args) };
   });
 }
 
-/** How words are run: with which shell, and what is judged before they are looked at. */
-interface Place {
-  readonly shell: Shell;
-  readonly check: () => void;
-}
-
-/** In: the words after `dbx`, and who runs them. Out: the exit code; never throws. */
-export async function runWords(
-  args: readonly string[],
-  placeFor: (given: { json: boolean; named: Globals["named"] }) => Place,
-): Promise<number> {
+const runWords: RunWords = async (args, placeFor) => {
   const { named, help, rest, fault } = takeGlobals(args);
   const { shell, check } = placeFor({ json: beforeTerminator(rest).includes("--json"), named });
   const path: string[] = [];
@@ -57,7 +47,7 @@ export async function runWords(
     if (error instanceof ReaderGone) return 0;
     return report(error, { path, rest, shell });
   }
-}
+};
 
 /**
  * The runtime turns bytes that are not UTF-8 into U+FFFD, which would be stored for ever. Whether
@@ -251,12 +241,14 @@ function report(
   error: unknown,
   { path, rest, shell }: { path: readonly string[]; rest: readonly string[]; shell: Shell },
 ): number {
-  const { output } = shell;
+  const { output, reach } = shell;
   const wire = toWire(error);
+  const isExpected = error instanceof DbxError;
+  if (!isExpected && reach.kind === "served") reach.failed(error);
   output.endProgress();
   if (output.json) {
     output.words(JSON.stringify(wire));
-  } else if (error instanceof DbxError) {
+  } else if (isExpected || reach.kind === "served") {
     output.words(`${output.label("error:")} ${wire.message} (${wire.code})`);
     for (const line of detailLines(wire)) output.words(line);
     const environmentToken = actsByEnvironment({ path, rest, shell });

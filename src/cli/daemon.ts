@@ -20,6 +20,9 @@ export const PidRecord = Type.Object({
   surfaces: Type.Optional(Type.Array(Type.String())),
   /** Where gRPC is served; the same as `port` where they share it. */
   grpc_port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535 })),
+  /** Where the control socket is; missing where it is off. */
+  socket_port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535 })),
+  socket_bind_addr: Type.Optional(Type.String()),
   /** The address of HTTP, and that of gRPC where it is another one. */
   bind_addr: Type.Optional(Type.String()),
   grpc_bind_addr: Type.Optional(Type.String()),

@@ -3,7 +3,13 @@
 import { availableParallelism } from "node:os";
 import { statusOf } from "../api/errors.ts";
 import { createLog, type Log } from "../log.ts";
-import { grpcEndpointOf, httpEndpointOf, surfacesOn, type Config } from "../model/config.ts";
+import {
+  grpcEndpointOf,
+  httpEndpointOf,
+  socketEndpointOf,
+  surfacesOn,
+  type Config,
+} from "../model/config.ts";
 import { DbxError } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { open, type Opened } from "../open.ts";
@@ -11,9 +17,10 @@ import { startServer, type Server } from "../server/server.ts";
 import { realSystem } from "../system.ts";
 import { version } from "../version.ts";
 import { keepInFile, loadConfiguration, type Configuration, type Given } from "./configuration.ts";
-import { removePidFile, writePidFile } from "./daemon.ts";
+import { removePidFile, writePidFile, type PidRecord } from "./daemon.ts";
 import { openLogFile } from "./log-file.ts";
 import { createReload } from "./reload.ts";
+import { createCommands } from "./served.ts";
 import type { Shell } from "./shell.ts";
 
 export interface ServeOptions {
@@ -84,18 +91,22 @@ async function begin(options: ServeOptions, log: Log): Promise<Running> {
   try {
     const { token } = opened.openSession(shell.user);
     await opened.tellSettings(opened.authenticate(token), config);
-    server = await startServer({ opened, config, log, system: realSystem, version });
+    server = await startServer({
+      ...{ opened, config, log, system: realSystem, version },
+      commands: createCommands(shell.runWords),
+    });
   } catch (error) {
     await opened.close();
     throw error;
   }
   try {
-    const { port, control_port, grpc_port } = server;
+    const { port, control_port, grpc_port, socket_port } = server;
     if (await keepInFile(path, given)) log.info("configuration kept", { path });
     await writePidFile(config.data_dir, {
       ...{ pid: process.pid, started_at: realSystem.now(), port, control_port },
       surfaces: surfacesOn(config.api),
       ...(grpc_port === null ? {} : { grpc_port }),
+      ...(socket_port === null ? {} : { socket_port }),
       ...addressesOf(config),
       tls: config.tls.cert !== undefined,
     });
@@ -125,10 +136,17 @@ async function runToEnd(
 }
 
 /** Where it is listened, for `dbx status`. */
-function addressesOf(config: Config): { bind_addr: string; grpc_bind_addr?: string } {
+function addressesOf(
+  config: Config,
+): Pick<PidRecord, "bind_addr" | "grpc_bind_addr" | "socket_bind_addr"> {
   const { hostname } = httpEndpointOf(config);
   const own = grpcEndpointOf(config);
-  return { bind_addr: hostname, ...(own === null ? {} : { grpc_bind_addr: own.hostname }) };
+  const socket = socketEndpointOf(config);
+  return {
+    bind_addr: hostname,
+    ...(own === null ? {} : { grpc_bind_addr: own.hostname }),
+    ...(socket === null ? {} : { socket_bind_addr: socket.hostname }),
+  };
 }
 
 /**
@@ -210,11 +228,16 @@ function warnAtStart({ config, warnings }: Configuration, log: Log): void {
   if (shares && asked !== undefined && !asked.startsWith(`${config.bind_addr}:`)) {
     log.warn("gRPC shares the port of HTTP", { asked, address: config.bind_addr });
   }
-  if (config.tls.cert !== undefined) return;
   const risk = "tokens and data can be read on the way";
-  const endpoints = [httpEndpointOf(config), grpcEndpointOf(config)];
+  const isPlain = config.tls.cert === undefined;
+  const endpoints = isPlain ? [httpEndpointOf(config), grpcEndpointOf(config)] : [];
   const open = endpoints.flatMap((endpoint) => endpoint?.hostname ?? []).filter(isReachable);
   for (const address of new Set(open)) log.warn("no TLS", { address, risk });
+  // Its protocol knows none, whatever the others have.
+  const socket = socketEndpointOf(config)?.hostname;
+  if (socket !== undefined && isReachable(socket)) {
+    log.warn("no TLS", { surface: "control socket", address: config.socket.bind_addr, risk });
+  }
 }
 
 const isReachable = (hostname: string): boolean => !/^(?:localhost$|127\.|::1$)/.test(hostname);

@@ -20,7 +20,25 @@ export type Reach =
       readonly kind: "served";
       readonly dbx: Dbx;
       readonly authenticate: (token: string) => Actor;
+      /** Takes a defect, whose stack is not the caller's to see. */
+      readonly failed: (error: unknown) => void;
     };
+
+/** Who runs words, and what is judged before they are looked at. */
+export interface Place {
+  readonly shell: Shell;
+  readonly check: () => void;
+}
+
+/** In: the words after `dbx`, and who runs them. Out: the exit code; never throws. */
+export type RunWords = (
+  args: readonly string[],
+  placeFor: (given: {
+    readonly json: boolean;
+    /** Flags of every command that have a value. */
+    readonly named: Readonly<Partial<Record<string, string>>>;
+  }) => Place,
+) => Promise<number>;
 
 export interface Shell {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -34,6 +52,8 @@ export interface Shell {
   readonly configGiven: boolean;
   readonly reach: Reach;
   readonly output: Output;
+  /** The command tree, for a server that runs commands of others. */
+  readonly runWords: RunWords;
 }
 
 export interface ShellOptions {
@@ -41,6 +61,7 @@ export interface ShellOptions {
   readonly url: string | undefined;
   readonly caFile: string | undefined;
   readonly json: boolean;
+  readonly runWords: RunWords;
 }
 
 export function openShell(options: ShellOptions): Shell {
@@ -57,6 +78,7 @@ export function openShell(options: ShellOptions): Shell {
     configGiven: options.configPath !== undefined,
     reach: reachOf(options, { env, cwd }),
     output: createOutput({ json: options.json, noColor: Boolean(env["NO_COLOR"]) }),
+    runWords: options.runWords,
   };
 }
 

@@ -206,15 +206,12 @@ export const Config = Type.Object(
       ),
     }),
     socket: Type.Object({
-      enabled: Type.Boolean({
-        ...reserved,
-        default: true,
-        description: "Serve the control socket.",
-      }),
+      enabled: Type.Boolean({ default: true, description: "Serve the control socket." }),
       bind_addr: Type.String({
-        ...reserved,
         default: "0.0.0.0:6363",
-        description: "Address of the control socket.",
+        pattern: endpointPattern,
+        fault: "must be host:port, such as 127.0.0.1:6363 or [::1]:6363",
+        description: "Address of the control socket, as host:port; port 0 takes a free one.",
       }),
     }),
     replication: Type.Object({
@@ -263,10 +260,18 @@ export const httpEndpointOf = ({
 export function grpcEndpointOf(config: Pick<Config, "api" | "grpc" | "port">): Endpoint | null {
   const { bind_addr } = config.grpc;
   if (!config.api.grpc || bind_addr === undefined) return null;
-  const colon = bind_addr.lastIndexOf(":");
-  const port = Number(bind_addr.slice(colon + 1));
-  if (port !== 0 && port === config.port) return null;
-  return httpEndpointOf({ bind_addr: bind_addr.slice(0, colon), port });
+  const own = endpointOf(bind_addr);
+  return own.port !== 0 && own.port === config.port ? null : own;
+}
+
+/** Where the control socket is listened for; null where it is off. */
+export const socketEndpointOf = ({ socket }: Pick<Config, "socket">): Endpoint | null =>
+  socket.enabled ? endpointOf(socket.bind_addr) : null;
+
+/** In: `host:port`. */
+function endpointOf(text: string): Endpoint {
+  const colon = text.lastIndexOf(":");
+  return httpEndpointOf({ bind_addr: text.slice(0, colon), port: Number(text.slice(colon + 1)) });
 }
 
 /** Every accepted spelling of a restriction, compared trimmed and in lower case. */

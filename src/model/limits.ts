@@ -56,6 +56,28 @@ export const limits = {
   address_connections_max: 6_144,
   /** Connections to the listener of this machine's command line. */
   control_connections_max: 256,
+  /** Connections to the control socket, where the descriptors allow them. */
+  socket_connections_max: 256,
+  /** Of these, from one address. */
+  socket_address_connections_max: 192,
+  /** Commands of the control socket that run at a time, or whose answer is not taken yet. */
+  socket_commands_max: 32,
+  /** A request on the control socket: room for an append of a large payload and its words. */
+  socket_request_bytes_max: 4_194_304,
+  /** Larger requests than this share the bound below, and have more time to arrive. */
+  socket_small_bytes: 65_536,
+  /** Larger requests in memory at a time, all together. */
+  socket_requests_bytes_max: 67_108_864,
+  /** How long a larger request may take, from the moment its size is known. */
+  socket_large_ms: 60_000,
+  /** Words of one command: as many as a schema may have entries, and its flags. */
+  socket_args_max: 1_100,
+  /** What a command on the control socket may print: whoever wants more asks page by page. */
+  socket_output_bytes_max: 8_388_608,
+  /** Segments of a message of Cap'n Proto; the readers of others take no more either. */
+  capnp_segments_max: 511,
+  /** Structs and lists within each other in such a message, the usual bound of its readers. */
+  capnp_depth_max: 64,
   /** How long a connection may take to show which protocol it speaks, with TLS from its first byte. */
   preface_ms: 10_000,
   /** How often the certificate's files are looked at; they hold once they are still for so long. */

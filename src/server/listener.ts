@@ -248,17 +248,17 @@ function endIdle(
 }
 
 /** How many connections each address has; one that has none is not remembered. */
-function createCounts() {
+export function createCounts() {
   const counts = new Map<string, number>();
-  const addresses = new WeakMap<End, string>();
+  const addresses = new WeakMap<object, string>();
   const of = (address: string): number => counts.get(address) ?? 0;
   return {
     of,
-    add(client: End, address: string): void {
+    add(client: object, address: string): void {
       addresses.set(client, address);
       counts.set(address, of(address) + 1);
     },
-    remove(client: End): void {
+    remove(client: object): void {
       const address = addresses.get(client);
       if (address === undefined) return;
       if (of(address) > 1) counts.set(address, of(address) - 1);
@@ -300,7 +300,7 @@ interface Counted {
 }
 
 /** Told at most once a second: a crowd at the door must not fill the disk as well. */
-function countThem(tell: (total: number, what: string) => void): Counted {
+export function countThem(tell: (total: number, what: string) => void): Counted {
   let total = 0;
   let told_at = -Infinity;
   return {

@@ -13,6 +13,8 @@ export interface Rates {
    * `retry_after_ms`.
    */
   readonly token: (actor: Actor, count?: number) => void;
+  /** The same for an address. */
+  readonly address: (address: string) => void;
   /** The same for whoever is behind a port that was noted; others are not known, nor counted. */
   readonly peer: (port: number | undefined) => void;
   /** Says that a connection of the front, from this port of loopback, is one of that address. */
@@ -25,6 +27,7 @@ export interface Rates {
 /** For those who are not counted: this machine's own command line. */
 export const unlimited: Rates = {
   token: () => {},
+  address: () => {},
   peer: () => {},
   note: () => {},
   forget: () => {},
@@ -41,6 +44,12 @@ export function createRates(options: {
   const tokens = createBuckets({ now, keys_max });
   const addresses = createBuckets({ now, keys_max });
   const peers = new Map<number, string>();
+  const countAddress = (address: string): void => {
+    const { per_address } = options.limits();
+    if (per_address === undefined) return;
+    const wait_ms = addresses.take(address, { rate: per_address, count: 1 });
+    if (wait_ms > 0) throw tooOften("address", { limit: per_address, wait_ms });
+  };
   return {
     token({ token_id }, count = 1) {
       const { per_token } = options.limits();
@@ -48,12 +57,10 @@ export function createRates(options: {
       const wait_ms = tokens.take(token_id, { rate: per_token, count });
       if (wait_ms > 0) throw tooOften("token", { limit: per_token, wait_ms });
     },
+    address: countAddress,
     peer(port) {
-      const { per_address } = options.limits();
       const address = port === undefined ? undefined : peers.get(port);
-      if (per_address === undefined || address === undefined) return;
-      const wait_ms = addresses.take(address, { rate: per_address, count: 1 });
-      if (wait_ms > 0) throw tooOften("address", { limit: per_address, wait_ms });
+      if (address !== undefined) countAddress(address);
     },
     note: (port, address) => void peers.set(port, address),
     forget: (port) => void peers.delete(port),

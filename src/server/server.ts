@@ -1,16 +1,24 @@
-// Starts and drains the listeners: the public one, and one on loopback with every route, through
-// which this machine's own command line gets in whatever surfaces are on. Both ask for tokens.
+// Starts and drains the listeners: the public one, the control socket, and one on loopback with
+// every route, through which this machine's own command line gets in whatever surfaces are on. All
+// ask for tokens.
 
 import type { Dbx } from "../api/dbx.ts";
 import type { Live } from "../api/live.ts";
 import type { System } from "../system.ts";
 import type { Log } from "../log.ts";
 import type { Actor } from "../model/actor.ts";
-import { grpcEndpointOf, httpEndpointOf, surfacesOn, type Config } from "../model/config.ts";
+import {
+  grpcEndpointOf,
+  httpEndpointOf,
+  socketEndpointOf,
+  surfacesOn,
+  type Config,
+} from "../model/config.ts";
 import { limits } from "../model/limits.ts";
 import { createAdminKey, type AdminKey } from "./admin-key.ts";
 import { createRequestNames } from "./answer.ts";
 import { createBodies } from "./body.ts";
+import type { RunCommand } from "./commands.ts";
 import { createCors } from "./cors.ts";
 import { createFigures } from "./figures.ts";
 import { docsMounts } from "./docs.ts";
@@ -21,6 +29,7 @@ import { openControl, openPort, type PublicPort } from "./port.ts";
 import { createRates, unlimited } from "./rate.ts";
 import type { RestOptions } from "./rest.ts";
 import { createSessions } from "./session.ts";
+import { openSocket, type ControlSocket } from "./socket.ts";
 import { streamMounts } from "./stream.ts";
 import type { SurfaceOptions } from "./surface.ts";
 import { openCertificates, pairPathsOf, type Certificates } from "./tls.ts";
@@ -43,11 +52,19 @@ export interface StartOptions {
   readonly opened: Served;
   readonly config: Pick<
     Config,
-    "port" | "bind_addr" | "api" | "grpc" | "cors" | "tls" | "rate_limit"
+    "port" | "bind_addr" | "api" | "grpc" | "cors" | "tls" | "rate_limit" | "socket"
   >;
+  /** Makes what runs the commands of the control socket; null where nobody does: then it is off. */
+  readonly commands: ((reach: CommandReach) => RunCommand) | null;
   readonly log: Log;
   readonly system: Pick<System, "now" | "random">;
   readonly version: string;
+}
+
+/** What commands of the control socket may ask. */
+interface CommandReach extends Pick<Served, "dbx" | "authenticate"> {
+  /** Takes a defect, which whoever asked must not see. */
+  readonly failed: (error: unknown) => void;
 }
 
 export interface Server {
@@ -55,6 +72,8 @@ export interface Server {
   /** The same as `port` where gRPC shares it; null where gRPC is off. */
   readonly grpc_port: number | null;
   readonly control_port: number;
+  /** Null where the control socket is off. */
+  readonly socket_port: number | null;
   /** Reads the certificate's files now; nothing without TLS. Never throws. */
   readonly reloadCertificate: () => void;
   /** Stops accepting, lets running requests finish for `drain_ms` at most. May be called again. */
@@ -92,20 +111,26 @@ export async function startServer(options: StartOptions): Promise<Server> {
   if (certificates !== null) {
     counts.push(() => ({ tls_expires_at: certificates.current().expires_at }));
   }
-  let control: HttpListener;
+  let control: HttpListener | null = null;
+  let socket: ControlSocket | null;
   try {
     control = listenControl(shared, opened);
+    socket = listenForCommands(shared, options);
   } catch (thrown) {
     certificates?.close();
-    await publicPort.stop();
+    await Promise.all([publicPort.stop(), control?.stop()]);
     throw thrown;
   }
+  if (socket !== null) counts.push(socket.figures);
   const { port, grpc_port, connections_max } = publicPort;
   log.info("listening", {
     ...{ address: config.bind_addr, port, surfaces: surfacesOn(config.api).join(",") },
     ...(grpc_port === null
       ? {}
       : { grpc: (grpcEndpointOf(config) ?? httpEndpointOf(config)).hostname, grpc_port }),
+    ...(socket === null
+      ? {}
+      : { socket: socketEndpointOf(config)?.hostname, socket_port: socket.port }),
     connections_max,
     tls: certificates !== null,
     version,
@@ -116,11 +141,12 @@ export async function startServer(options: StartOptions): Promise<Server> {
     port,
     grpc_port,
     control_port: portOf(control.address),
+    socket_port: socket?.port ?? null,
     reloadCertificate: () => certificates?.reload(),
     stop() {
       stopping.abort();
       certificates?.close();
-      stopped ??= Promise.all([publicPort.stop(), control.stop()]).then(() => {
+      stopped ??= Promise.all([publicPort.stop(), control.stop(), socket?.stop()]).then(() => {
         log.info("stopped listening", { port });
       });
       return stopped;
@@ -203,6 +229,25 @@ function publicHttp(
     adminKey,
     openSession: null,
   };
+}
+
+/** What a command asks counts against its token's rate as a request elsewhere does. */
+function listenForCommands(
+  { dbx, authenticate, rates, log }: SurfaceOptions,
+  { config, commands }: StartOptions,
+): ControlSocket | null {
+  if (commands === null) return null;
+  const counted = (token: string): Actor => {
+    const actor = authenticate(token);
+    rates.token(actor);
+    return actor;
+  };
+  const failed = (error: unknown): void => {
+    const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    log.error("command failed", { surface: "socket", reason });
+  };
+  const run = commands({ dbx, authenticate: counted, failed });
+  return openSocket(config, { run, authenticate, rates, failed, log });
 }
 
 function listenControl(shared: SurfaceOptions, opened: Served): HttpListener {

@@ -235,6 +235,7 @@ test("a client that takes nothing stops our reading, and costs the writer nothin
     log: silentLog,
     system: realSystem,
     version: "test",
+    commands: null,
   });
   const { token } = await store.dbx.issueToken(root, { group: "admin", user: "jane" });
   const payload = `"${"x".repeat(200_000)}"` as Awaited<

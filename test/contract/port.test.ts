@@ -160,6 +160,7 @@ describe("an address of its own for gRPC", () => {
       log: silentLog,
       system: realSystem,
       version: "test",
+      commands: null,
     });
     const error = await starting.then(
       () => null,

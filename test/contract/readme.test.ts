@@ -53,6 +53,7 @@ beforeAll(() => {
     LANG: "C.UTF-8",
     EVENTDBX_PORT: "0",
     EVENTDBX_BIND_ADDR: "127.0.0.1",
+    EVENTDBX_SOCKET_BIND_ADDR: "127.0.0.1:0",
     README_STATE: join(place.path, "state"),
   };
   writeFileSync(join(place.path, "state/directory"), join(place.path, "checkout"));
@@ -134,6 +135,10 @@ test("the page has blocks to run, and says of each that is not run why", () => {
   expect(marked.map(({ text, notRun }) => [text.split(" ")[0], notRun])).toEqual([
     ["grpcurl", "not every machine has grpcurl; test/e2e/grpc.test.ts does this"],
     ["grpcurl", "not every machine has grpcurl"],
+    [
+      "echo",
+      "not every machine has capnp and nc; test/contract/capnp.test.ts speaks with the tool",
+    ],
     ["scripts/test", "it runs every test, this one included"],
   ]);
 });

@@ -286,6 +286,7 @@ describe("addresses", () => {
         log: silentLog,
         system: realSystem,
         version: "test",
+        commands: null,
       });
       await started.stop();
       return null;

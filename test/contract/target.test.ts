@@ -24,6 +24,7 @@ const shell: Shell = {
   configPath: "/config.toml",
   configGiven: false,
   reach: { kind: "machine" },
+  runWords: async () => 0,
   output: createOutput({ json: false, noColor: true }),
 };
 

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { subscribe } from "../support/graphql.ts";
-import { compiledDbx } from "../support/compiled.ts";
+import { compiledDbx, compiledEnvironment } from "../support/compiled.ts";
 import { http, readPid } from "../support/cli.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
 
@@ -36,7 +36,7 @@ async function serve() {
   const child = Bun.spawn(
     [await compiledDbx(), "start", "--foreground", "--port", "0", "--no-grpc"],
     {
-      ...{ cwd: home, env: { HOME: home, USER: "tester" }, stdin: "ignore" },
+      ...{ cwd: home, env: compiledEnvironment(home), stdin: "ignore" },
       stdout: "ignore",
       stderr: "pipe",
     },

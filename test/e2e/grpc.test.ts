@@ -5,7 +5,7 @@ import { describe, expect, test } from "bun:test";
 import { copyFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../../scripts/root.ts";
-import { compiledDbx } from "../support/compiled.ts";
+import { compiledDbx, compiledEnvironment } from "../support/compiled.ts";
 import { dbx, readPid, startForeground } from "../support/cli.ts";
 import { protoPath, type Loose } from "../support/grpc.ts";
 import { blocksOf } from "../support/readme.ts";
@@ -76,7 +76,7 @@ describe("an unmodified client of grpc-js in Node", () => {
       const file = join(dir.path, "dbx-elsewhere");
       copyFileSync(await compiledDbx(), file);
       const child = Bun.spawn([file, "start", "--foreground", "--port", "0"], {
-        ...{ cwd: dir.path, env: { HOME: dir.path, USER: "tester" }, stdin: "ignore" },
+        ...{ cwd: dir.path, env: compiledEnvironment(dir.path), stdin: "ignore" },
         ...{ stdout: "ignore", stderr: "pipe" },
       });
       try {

@@ -24,6 +24,8 @@ const environment = ({ home, env }: RunOptions) => ({
   PATH: process.env["PATH"] ?? "",
   HOME: home,
   USER: "tester",
+  // Its own port of every database is one for all that run at a time.
+  EVENTDBX_SOCKET_BIND_ADDR: "127.0.0.1:0",
   ...env,
 });
 
@@ -54,6 +56,7 @@ export interface RunningServer extends AsyncDisposable {
   readonly pid: number;
   readonly port: number;
   readonly control_port: number;
+  readonly socket_port: number;
   /** What it has written to stderr so far. */
   readonly log: () => string;
   /** Resolves when the log holds the text. */
@@ -64,7 +67,12 @@ export interface RunningServer extends AsyncDisposable {
 
 export const pidFile = (home: string): string => join(home, ".eventdbx", "eventdbx.pid");
 
-export function readPid(home: string): { pid: number; port: number; control_port: number } {
+export function readPid(home: string): {
+  pid: number;
+  port: number;
+  control_port: number;
+  socket_port: number;
+} {
   return JSON.parse(readFileSync(pidFile(home), "utf8"));
 }
 
@@ -118,11 +126,12 @@ export async function startForeground(
     }
   };
   await until(" info ready ");
-  const { port, control_port } = readPid(options.home);
+  const { port, control_port, socket_port } = readPid(options.home);
   return {
     pid: child.pid,
     port,
     control_port,
+    socket_port,
     log: () => log,
     until,
     kill: (signal) => child.kill(signal),

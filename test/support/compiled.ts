@@ -12,6 +12,11 @@ const sources = ["{src,proto,capnp}/**/*", "{package,tsconfig}.json", "bun.lock"
 /** Another run may still use an older build; an hour outlives any run. */
 const old_ms = 3_600_000;
 
+/** For a compiled dbx that serves from this home, beside others on the machine. */
+export const compiledEnvironment = (home: string): Record<string, string> => ({
+  ...{ HOME: home, USER: "tester", EVENTDBX_SOCKET_BIND_ADDR: "127.0.0.1:0" },
+});
+
 let building: Promise<string> | undefined;
 
 /** The path of a dbx that is compiled from the present sources. */

@@ -2,7 +2,7 @@
 // HTTP.
 
 import { createLog, type Log, type LogLevel } from "../../src/log.ts";
-import { startServer, type Server } from "../../src/server/server.ts";
+import { startServer, type Server, type StartOptions } from "../../src/server/server.ts";
 import { realSystem } from "../../src/system.ts";
 import type { Config } from "../../src/model/config.ts";
 import { openStore, root, testConfig, type TestStore } from "./store.ts";
@@ -45,6 +45,8 @@ export async function startTestServer(
     /** In place of one that keeps its lines. */
     log?: Log;
     reload?: (directory: string) => Promise<Config>;
+    /** Of the control socket, which is off unless the configuration says otherwise. */
+    commands?: StartOptions["commands"];
   } = {},
 ): Promise<TestServer> {
   const dir = tempDir();
@@ -63,7 +65,8 @@ export async function startTestServer(
     write: (line) => void lines.push(line),
   });
   const config = testConfig(dir.path, over.config);
-  const options = { opened: store, config, system: realSystem, version: "test" };
+  const commands = over.commands ?? null;
+  const options = { opened: store, config, system: realSystem, version: "test", commands };
   const server = await startServer({ ...options, log: over.log ?? log });
   const { token } = await store.dbx.issueToken(root, { group: "admin", user: "jane" });
 

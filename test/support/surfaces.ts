@@ -98,6 +98,7 @@ export async function openWorld(
     log: createLog({ least: "debug", now: () => "now", write }),
     system: realSystem,
     version: "test",
+    commands: null,
   });
   const { token } = await store.dbx.issueToken(root, { group: "admin", user: "jane" });
   const connected = surface.connect({ store, port: server.port });

@@ -177,6 +177,7 @@ function statusWords(
     ...(surfaces === undefined ? {} : { surfaces: surfaces.join(", ") || "none" }),
     ...(record.bind_addr === undefined ? {} : { http: addressOf(record.bind_addr, port) }),
     ...grpcWords(record),
+    ...socketWords(record),
     // The day on which clients stop believing it must not surprise anybody.
     ...(record.tls === undefined
       ? {}
@@ -211,6 +212,11 @@ function grpcWords({ port, grpc_port, grpc_bind_addr }: PidRecord): { grpc?: str
   if (grpc_port === port) return { grpc: `on port ${port}, shared with HTTP` };
   if (grpc_bind_addr === undefined) return { grpc: `on port ${grpc_port}` };
   return { grpc: addressOf(grpc_bind_addr, grpc_port) };
+}
+
+function socketWords({ socket_port, socket_bind_addr }: PidRecord): { socket?: string } {
+  if (socket_port === undefined || socket_bind_addr === undefined) return {};
+  return { socket: addressOf(socket_bind_addr, socket_port) };
 }
 
 export const destroy = command({

@@ -9,6 +9,7 @@ import {
   Config,
   grpcEndpointOf,
   httpEndpointOf,
+  socketEndpointOf,
   surfaces,
   type Endpoint,
 } from "../../model/config.ts";
@@ -110,9 +111,10 @@ export const restart = command({
     const { config } = configuration;
     const found = await findServerAlone(config.data_dir);
     if (found.state === "running") {
-      const { pid, port, grpc_port } = found.record;
-      for (const endpoint of [httpEndpointOf(next.config), grpcEndpointOf(next.config)]) {
-        const held = endpoint === null || [port, grpc_port].includes(endpoint.port);
+      const { pid, port, grpc_port, socket_port } = found.record;
+      for (const endpointOf of [httpEndpointOf, grpcEndpointOf, socketEndpointOf]) {
+        const endpoint = endpointOf(next.config);
+        const held = endpoint === null || [port, grpc_port, socket_port].includes(endpoint.port);
         if (!held) tryPort(endpoint);
       }
       requireSoundPair(next.config, realSystem.now());
