@@ -153,6 +153,17 @@ describe("a token", () => {
   });
 });
 
+test("the rate of a token holds, for all that a command asks", async () => {
+  await using strict = await beside("strict", { EVENTDBX_RATE_LIMIT_PER_TOKEN: "2" });
+  const who = ["--group", "admin", "--user", "kim", "--json"];
+  const { stdout } = await dbx(["token", "generate", ...who], { home: own("strict") });
+  const { token } = JSON.parse(stdout);
+  using hasty = await connectSocket(strict.socket_port);
+  const exits: number[] = [];
+  while (!exits.includes(7)) exits.push((await hasty.ask(["token", "list"], token)).exit);
+  expect(exits.slice(0, 2)).toEqual([0, 0]);
+}, 60_000);
+
 describe("what makes no sense from afar is refused", () => {
   test.each(["start", "stop", "restart --port 1", "destroy --yes", "config", "config --port 1"])(
     "dbx %s",
