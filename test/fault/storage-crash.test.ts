@@ -6,25 +6,33 @@ import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { isLocked } from "../../src/storage/sqlite/lock.ts";
 import { untilKilled, type Acknowledged } from "../support/fault-lines.ts";
+import { dek } from "../support/sealing.ts";
 import { openReading, openWriting, readAll, recompute, withDirectory } from "../support/storage.ts";
 
 const script = join(import.meta.dir, "../support/fault-writer.ts");
-const rounds = 5;
 
-for (const mode of ["inline", "copier", "both"]) {
-  test(`five kills under 32 writers lose nothing that was acknowledged (${mode})`, async () => {
+for (const [mode, way, rounds] of [
+  ["inline", "plain", 5],
+  ["copier", "plain", 5],
+  ["both", "plain", 5],
+  ["inline", "sealed", 2],
+  ["both", "sealed", 2],
+] as const) {
+  const name = `${rounds} kills under 32 writers lose nothing that was acknowledged`;
+  const key = way === "sealed" ? dek : null;
+  test(`${name} (${mode}, ${way})`, async () => {
     await withDirectory(async (directory) => {
       const acknowledged: Acknowledged[] = [];
       for (let round = 0; round < rounds; round++) {
         const least = 100 + Math.floor(Math.random() * 1_000);
-        acknowledged.push(...(await untilKilled([script, directory, mode], least)));
+        acknowledged.push(...(await untilKilled([script, directory, mode, way], least)));
 
         expect(isLocked(directory)).toBe(false);
         // Reading needs no lock, and recovers the log on its own.
-        const reading = await openReading(directory);
+        const reading = await openReading(directory, { dek: key });
         const seen = await readAll(reading);
         await reading.close();
-        const storage = await openWriting(directory);
+        const storage = await openWriting(directory, { dek: key });
         const events = await readAll(storage);
         const faults = await recompute(storage);
         await storage.close();
@@ -38,7 +46,9 @@ for (const mode of ["inline", "copier", "both"]) {
         expect(events.length).toBeGreaterThanOrEqual(acknowledged.length);
       }
       expect(acknowledged.length).toBeGreaterThan(rounds * 100);
-      console.log(`${mode}: ${acknowledged.length} acknowledged events survived ${rounds} kills`);
+      console.log(
+        `${mode}, ${way}: ${acknowledged.length} acknowledged events survived ${rounds} kills`,
+      );
     });
   }, 60_000);
 }

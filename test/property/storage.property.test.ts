@@ -103,44 +103,51 @@ const changes = ["remove", "archive", "restore", "keep"] as const;
 type Command =
   | { readonly kind: "commits"; readonly commits: readonly (readonly Transaction[])[] }
   | { readonly kind: "bulk"; readonly key: StreamKey; readonly events: number }
-  | { readonly kind: "create" | (typeof changes)[number]; readonly key: StreamKey }
+  | { readonly kind: "create" | "erase" | (typeof changes)[number]; readonly key: StreamKey }
   | { readonly kind: "turns"; readonly key: StreamKey }
   | { readonly kind: "read"; readonly after: number; readonly limit: number }
   | { readonly kind: "reopen" };
 
-const anyCommand: fc.Arbitrary<Command> = fc.oneof(
-  {
-    weight: 8,
-    arbitrary: fc.record({
-      kind: fc.constant("commits" as const),
-      // Several commits at once: none waits for the one before.
-      commits: fc.array(fc.array(anyTransaction, { maxLength: 4 }), { minLength: 1, maxLength: 4 }),
-    }),
-  },
-  {
-    weight: 1,
-    arbitrary: fc.record({
-      kind: fc.constant("bulk" as const),
-      key: anyKey,
-      events: fc.integer({ min: 60, max: 140 }),
-    }),
-  },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant("create" as const), key: anyKey }) },
-  {
-    weight: 4,
-    arbitrary: fc.record({ kind: fc.constantFrom(...changes), key: anyKey }),
-  },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant("turns" as const), key: anyKey }) },
-  {
-    weight: 2,
-    arbitrary: fc.record({
-      kind: fc.constant("read" as const),
-      after: fc.nat({ max: 150 }),
-      limit: fc.nat({ max: 70 }),
-    }),
-  },
-  { weight: 1, arbitrary: fc.constant({ kind: "reopen" as const }) },
-);
+/** Only what is sealed can be erased. */
+const anyErasure = fc.record({ kind: fc.constant("erase" as const), key: anyKey });
+const anyCommand = ({ erases }: { erases: boolean }): fc.Arbitrary<Command> =>
+  fc.oneof(
+    ...(erases ? [{ weight: 3, arbitrary: anyErasure }] : []),
+    {
+      weight: 8,
+      arbitrary: fc.record({
+        kind: fc.constant("commits" as const),
+        // Several commits at once: none waits for the one before.
+        commits: fc.array(fc.array(anyTransaction, { maxLength: 4 }), {
+          minLength: 1,
+          maxLength: 4,
+        }),
+      }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        kind: fc.constant("bulk" as const),
+        key: anyKey,
+        events: fc.integer({ min: 60, max: 140 }),
+      }),
+    },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant("create" as const), key: anyKey }) },
+    {
+      weight: 4,
+      arbitrary: fc.record({ kind: fc.constantFrom(...changes), key: anyKey }),
+    },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant("turns" as const), key: anyKey }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        kind: fc.constant("read" as const),
+        after: fc.nat({ max: 150 }),
+        limit: fc.nat({ max: 70 }),
+      }),
+    },
+    { weight: 1, arbitrary: fc.constant({ kind: "reopen" as const }) },
+  );
 
 const dek = new Uint8Array(32).fill(7);
 const ways = [
@@ -156,7 +163,7 @@ for (const { runs, ...way } of ways) {
   test(`sqlite, ${name}, agrees with memory (SEED=${seed})`, async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.array(anyCommand, { maxLength: 12 }),
+        fc.array(anyCommand({ erases: way.dek !== null }), { maxLength: 12 }),
         fc.constantFrom(1, 3, 1000),
         (commands, heads_max) =>
           // What is compared does not depend on when the disk has it; fsyncs would only take time.
@@ -166,6 +173,7 @@ for (const { runs, ...way } of ways) {
     );
     // A history generator that stopped provoking refusals would agree about nothing.
     for (const kind of [...refusalKinds, "appended", "repeated"]) expect(seen).toContain(kind);
+    if (way.dek !== null) expect(seen).toContain("erased");
   }, 120_000);
 }
 
@@ -183,7 +191,9 @@ async function agree(commands: readonly Command[], options: Partial<OpenOptions>
         const prepared = prepare(command);
         expect(await prepared(sqlite)).toEqual(await prepared(memory));
       }
-      expect(await everything(sqlite)).toEqual(await everything(memory));
+      const remembered = await everything(sqlite);
+      expect(remembered).toEqual(await everything(memory));
+      if (remembered.events.some(({ erased }) => erased === true)) seen.add("erased");
       expect(await recompute(sqlite)).toEqual([]);
     } finally {
       await sqlite.close();
@@ -216,6 +226,26 @@ function prepare(command: Exclude<Command, { kind: "reopen" }>) {
       const transactions = [{ events, batch: true, issued_by: null, token_id: null }];
       return async (storage: Storage) =>
         (await append(storage, transactions, context)).outcomes.map(comparable);
+    }
+    case "erase": {
+      const erasing: PlannedEvent = {
+        ...command.key,
+        event_type: "$erased",
+        payload: canonicalOf(null),
+        note: null,
+        event_id: Bun.randomUUIDv7(),
+        client_id: false,
+        expected_version: "stream_exists",
+        salt: new Uint8Array(16),
+        erasure: { reason: "asked for" },
+      };
+      const transactions = [{ events: [erasing], batch: false, issued_by: null, token_id: null }];
+      return async (storage: Storage) => {
+        const { outcomes } = await append(storage, transactions, context);
+        // Whoever has no answer may never ask for it; nothing may depend on it.
+        if (command.key.aggregate_type === "a") await storage.forgetErased(command.key);
+        return outcomes.map(comparable);
+      };
     }
     case "create":
       return (storage: Storage) => storage.createStream(command.key);

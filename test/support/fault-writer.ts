@@ -2,16 +2,20 @@
 // write fails. One line of JSON per acknowledged event, printed after the acknowledgement and never
 // before.
 //
-//   bun fault-writer.ts DIRECTORY inline|copier|both
+//   bun fault-writer.ts DIRECTORY inline|copier|both [sealed]
 
 import { canonicalOf } from "../../src/model/canonical.ts";
 import { DbxError } from "../../src/model/error.ts";
+import { dek } from "./sealing.ts";
 import { append, event, openWriting, threadsOf, transaction } from "./storage.ts";
 
 const writers = 32;
-const [directory = "", mode = "inline"] = process.argv.slice(2);
+const [directory = "", mode = "inline", sealed = ""] = process.argv.slice(2);
 
-const storage = await openWriting(directory, { threads: threadsOf(mode), lock_wait_ms: 2_000 });
+const storage = await openWriting(directory, {
+  ...{ threads: threadsOf(mode), lock_wait_ms: 2_000 },
+  dek: sealed === "sealed" ? dek : null,
+});
 
 async function write(writer: number): Promise<never> {
   for (let count = 0; ; count++) {
