@@ -14,11 +14,7 @@ interface Answer {
 const parserStatus = [400, 408, 411, 413, 414, 417, 431, 501, 505];
 
 /** What came for one request on a connection: how it is counted, and what is wrong with it. */
-export function judge(
-  goal: Goal,
-  { received, hangs }: Exchanged,
-  { head = false, stream = false }: { head?: boolean; stream?: boolean } = {},
-): Tried {
+export function judge(goal: Goal, { received, hangs }: Exchanged, { head = false } = {}): Tried {
   const text = received.toString();
   const quoted = JSON.stringify(text.slice(0, 600));
   const none: readonly Said[] = [{ word: "closed", kind: "neither" }];
@@ -30,7 +26,7 @@ export function judge(
   const faults = [
     ...(own || answer.fields.has("x-request-id") ? [] : ["no request id"]),
     ...(status >= 500 && status !== 503 ? [`status ${status}`] : []),
-    ...(own || head ? [] : bodyFaults(answer, stream)),
+    ...(own || head ? [] : bodyFaults(answer)),
     ...betrayed(goal, text, answer.fields.get("x-next-cursor")),
   ];
   return { said: [saidBy(answer)], faults: faults.map((fault) => `${fault}: ${quoted}`) };
@@ -71,11 +67,10 @@ function unchunked(body: string): string {
   }
 }
 
-function bodyFaults({ status, fields, body }: Answer, stream: boolean): string[] {
+function bodyFaults({ status, fields, body }: Answer): string[] {
   const type = fields.get("content-type") ?? "";
   if (status >= 400 && body === "") return ["a refusal without a reason"];
-  // What follows the head of a stream is cut anywhere.
-  if (stream && status === 200 && type.includes("text/event-stream")) return [];
+  if (type.includes("text/event-stream")) return eventFaults(body);
   if (status < 400 && !type.includes("json")) return [];
   let value: unknown;
   try {
@@ -89,6 +84,20 @@ function bodyFaults({ status, fields, body }: Answer, stream: boolean): string[]
   const shape = Object.keys(value).toString() === "message,code,details";
   const { code } = { code: undefined, ...value };
   return shape && fromWire(value)?.code === code ? [] : ["another shape"];
+}
+
+/** What follows the last whole event is cut anywhere. */
+function eventFaults(body: string): string[] {
+  const events = body.split("\n\n").slice(0, -1);
+  return events.flatMap((event) => {
+    const data = /^data: ?(.+)$/m.exec(event)?.[1];
+    if (data === undefined) return [];
+    try {
+      return errorFaults(JSON.parse(data));
+    } catch {
+      return [`an event that is no JSON (${data.slice(0, 200)})`];
+    }
+  });
 }
 
 /** GraphQL's list of errors, each with one of the codes. */

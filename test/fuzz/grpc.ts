@@ -4,6 +4,7 @@
 
 import { connect, type ClientHttp2Session } from "node:http2";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { loadSync } from "protobufjs";
 import { root } from "../../scripts/root.ts";
 import { prefixed } from "../../scripts/bench/h2-frames.ts";
@@ -92,8 +93,13 @@ function callOf(dice: Dice, { token }: Goal): Call {
     Buffer.from(method.request.encode(fields).finish());
   if (dice.chance(0.4)) {
     const { path, endless } = method;
-    const body = prefixed(encoded(rightFields(dice)));
-    return { path, endless, body, headers: { authorization: `Bearer ${token}` } };
+    const message = encoded(rightFields(dice));
+    const authorization = `Bearer ${token}`;
+    if (dice.chance(0.8))
+      return { path, endless, body: prefixed(message), headers: { authorization } };
+    const body = prefixed(gzipSync(message));
+    body[0] = 1;
+    return { path, endless, body, headers: { authorization, "grpc-encoding": "gzip" } };
   }
   const { path, endless } = dice.chance(0.9) ? method : dice.pick(foreign);
   const right = encoded(fieldsOf(dice));

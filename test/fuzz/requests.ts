@@ -39,12 +39,16 @@ export function eventText(dice: Dice): string {
     `"event_type":"noted"`,
     `"payload":${payload}`,
     ...(dice.chance(0.2) ? [`"note":"a remark"`] : []),
+    // Few, so that some come again, with the same content or with another.
+    ...(dice.chance(0.1) ? [`"event_id":"${uuidOf(dice.below(300))}"`] : []),
     ...(dice.chance(0.1)
       ? [`"expected_version":${dice.pick(['"any"', '"stream_exists"', "3"])}`]
       : []),
   ];
   return `{${members.join(",")}}`;
 }
+
+const uuidOf = (at: number): string => `00000000-0000-4000-8000-${String(at).padStart(12, "0")}`;
 
 /** Paths of what is made, put away and taken back by cases themselves. */
 const ownIds: Partial<Record<OperationName, string>> = {

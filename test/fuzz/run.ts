@@ -95,6 +95,7 @@ export async function endFaults(server: FuzzServer, bounds: RunBounds): Promise<
     ...settled,
     ...grownFaults(server, bounds),
     ...(await server.verified()),
+    ...server.exposed(),
     ...(await server.faults()),
   ];
 }

@@ -1,6 +1,7 @@
 // The servers that are fuzzed: each a process of its own (serve.ts), with every surface on one port
 // and a store whose contents are known, and the questions by which it shows that it is well.
 
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { makePair } from "../support/tls.ts";
 import { tempDir } from "../support/temp.ts";
@@ -17,6 +18,8 @@ export interface FuzzServer extends Goal, AsyncDisposable {
   readonly settled: () => Promise<readonly string[]>;
   /** What verifying the whole store finds. */
   readonly verified: () => Promise<readonly string[]>;
+  /** Words on the disk that must not be there in clear. */
+  readonly exposed: () => readonly string[];
   /** What memory it has after a collection. */
   readonly memory: () => Promise<Memory>;
   /** Cases so far, and what memory it had after some of them. */
@@ -92,6 +95,7 @@ export async function startFuzzServer(options: FuzzServerOptions): Promise<FuzzS
         : [`verify: ${text}`];
     },
     memory: served.memory,
+    exposed: () => (sealed ? exposedIn(directory) : []),
     async [Symbol.asyncDispose]() {
       await served.stop();
       folder[Symbol.dispose]();
@@ -168,6 +172,19 @@ const planted = {
 };
 const plantedStaged = { ...planted, aggregate_id: "quokka-staged", event_type: "quokka-later" };
 const plantedWords = ["quokka"];
+
+/** Of these, what encryption covers. Names of types and aggregates stay readable. */
+const sealedWords = ["quokka-note", "quokka-status", "quokka-member"];
+
+function exposedIn(directory: string): string[] {
+  const files = readdirSync(directory, { recursive: true, withFileTypes: true });
+  return files.flatMap((file) => {
+    if (!file.isFile()) return [];
+    const bytes = readFileSync(join(file.parentPath, file.name));
+    const found = sealedWords.filter((word) => bytes.includes(word));
+    return found.map((word) => `${file.name} has ${word} in clear`);
+  });
+}
 
 const knownEvent =
   '{"aggregate_type":"known","aggregate_id":"o-1","event_type":"noted","payload":{"a":1}}';
