@@ -1,6 +1,7 @@
 // Administration, on a server of its own: what it changes would blind other cases. Tokens through
 // their life, schemas with hostile columns and patterns, the audit trail, the configuration read
-// again from a file with changes, and the key that nobody may change from afar.
+// again from a file with changes, the master key, and the key of the data that nobody may change
+// from afar.
 
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,16 +9,19 @@ import { judge } from "./answer.ts";
 import { hugeNumbers, mutated, mutatedText, nested, type Dice } from "./dice.ts";
 import { jsonText } from "./json.ts";
 import { queryText } from "./requests.ts";
+import { masterKey } from "./serve.ts";
 import { after, exchange, requestBytes, type Goal, type Target, type Tried } from "./target.ts";
 
 interface Step {
   readonly method: string;
   readonly path: string;
   readonly body?: string;
+  /** Headers that show who asks; the goal's token where there are none. */
+  readonly as?: readonly string[];
 }
 
 /** Asks and says what came: the next step may need it. */
-type Ask = (step: Step, as?: string) => Promise<string>;
+type Ask = (step: Step) => Promise<string>;
 
 /** What one case does, step by step. */
 type Story = (dice: Dice, ask: Ask, goal: Goal) => Promise<void>;
@@ -52,8 +56,9 @@ const tokens: Story = async (dice, ask) => {
   const value = /"token":"([^"]+)"/.exec(issued)?.[1];
   const id = /"id":"([^"]+)"/.exec(issued)?.[1] ?? "0123456789abcdef";
   if (value !== undefined) {
-    await ask({ method: "GET", path: "/v1/aggregates?take=3" }, value);
-    await ask({ method: "GET", path: "/admin/tokens" }, value);
+    const as = [`Authorization: Bearer ${value}`];
+    await ask({ method: "GET", path: "/v1/aggregates?take=3", as });
+    await ask({ method: "GET", path: "/admin/tokens", as });
   }
   const named = encodeURIComponent(
     dice.chance(0.8) ? id : mutatedText(dice, value ?? id).toWellFormed(),
@@ -191,6 +196,19 @@ const key: Story = async (dice, ask) => {
   await ask({ method: "POST", path: "/admin/key/rotate", body });
 };
 
+/** The right one opens its paths and no others; wrong ones are bounded, so most are told to wait. */
+const master: Story = async (dice, ask) => {
+  const wrong = [`${masterKey}x`, "", "x".repeat(9_000), "\xff\xfe", ` ${masterKey}, ${masterKey}`];
+  const text = dice.chance(0.4) ? masterKey : mutatedText(dice, dice.pick([masterKey, ...wrong]));
+  const key = text.replaceAll(/[\r\n\0]/g, "");
+  const header = dice.pick([`X-Admin-Key: ${key}`, `Authorization: Bearer ${key}`]);
+  const path = dice.pick([
+    ...["/admin/tokens", "/admin/status", "/admin/schemas", "/admin/nope", "/v1/aggregates?take=2"],
+    ...["/admin", "//admin/tokens", "/v1/../admin/status", "/admin/config/reload", "/graphql"],
+  ]);
+  await ask({ method: "GET", path, as: [header] });
+};
+
 const verify: Story = async (_, ask) => void (await ask({ method: "GET", path: "/admin/verify" }));
 
 function storyOf(dice: Dice): Story {
@@ -199,7 +217,8 @@ function storyOf(dice: Dice): Story {
   if (at < 20) return tokens;
   if (at < 65) return schemas;
   if (at < 80) return audit;
-  return at < 92 ? configuration : key;
+  if (at < 90) return configuration;
+  return at < 95 ? master : key;
 }
 
 export const admin: Target = {
@@ -207,14 +226,16 @@ export const admin: Target = {
   place: "admin",
   async attempt(goal, dice) {
     const tried: Tried[] = [];
-    const ask: Ask = async ({ method, path, body = "" }, as = goal.token) => {
-      const fields = [`Authorization: Bearer ${as}`, "Content-Type: application/json"];
+    const bearer = [`Authorization: Bearer ${goal.token}`];
+    const ask: Ask = async ({ method, path, body = "", as = bearer }) => {
+      const fields = [...as, "Content-Type: application/json"];
       const bytes = requestBytes({ method, path, body: Buffer.from(body) }, fields);
       const exchanged = await exchange(goal, [bytes]);
       // Whoever has the file read again is told which file has the fault.
       const hidden = goal.hidden.filter((word) => path !== reload || word !== goal.directory);
       const judged = judge({ ...goal, hidden }, exchanged);
-      tried.push(after(judged, `${method} ${path} ${JSON.stringify(body)}`));
+      const sent = `${method} ${path} ${JSON.stringify(as === bearer ? body : [as, body])}`;
+      tried.push(after(judged, sent));
       return exchanged.received.toString();
     };
     await storyOf(dice)(dice, ask, goal);

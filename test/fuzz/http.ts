@@ -83,6 +83,7 @@ function headers(dice: Dice, token: string): string[] {
     ["Access-Control-Request-Method", "POST"],
     ["Accept-Encoding", "gzip, br"],
     ["Range", "bytes=0-1"],
+    ["X-Admin-Key", "a key"],
   ];
   return [
     dice.chance(0.9)

@@ -12,6 +12,9 @@ import { startServer } from "../../src/server/server.ts";
 import { realSystem } from "../../src/system.ts";
 import { testConfig } from "../support/store.ts";
 
+/** What opens the administration besides tokens. */
+export const masterKey = "correct horse battery";
+
 export interface Asked {
   readonly directory: string;
   /** Base64 of 32 bytes: everything is encrypted. */
@@ -43,7 +46,11 @@ function leaking(opened: Opened, bytes: number): Opened {
 
 async function main(asked: Asked): Promise<void> {
   const { directory, data_encryption_key, tls, leak_bytes } = asked;
+  // Cheap: it is the key that is fuzzed, and not how long its check takes.
+  const cheap = { algorithm: "argon2id", memoryCost: 8, timeCost: 1 } as const;
+  const master_key_hash = await Bun.password.hash(masterKey, cheap);
   const config = testConfig(directory, {
+    admin: { enabled: false, bind_addr: "0.0.0.0", master_key_hash },
     // What is fuzzed does not depend on when the disk has it.
     storage: { durability: "normal" },
     // Few, so that a run is soon as large as it may become.
@@ -58,7 +65,10 @@ async function main(asked: Asked): Promise<void> {
   });
   const shell = { env: {}, cwd: directory, home: directory };
   // What it was started with stays, whatever the file says.
-  const given = { port: 0, bind_addr: "127.0.0.1", data_dir: directory, memory_threshold: 1_000 };
+  const given = {
+    ...{ port: 0, bind_addr: "127.0.0.1", data_dir: directory, memory_threshold: 1_000 },
+    "admin.master_key_hash": master_key_hash,
+  };
   const configPath = join(directory, "config.toml");
   const opened = await open({
     ...{ config, log, system: realSystem, access: "write", lock_wait_ms: 0, threads: true },
@@ -87,4 +97,4 @@ async function main(asked: Asked): Promise<void> {
   }
 }
 
-await main(JSON.parse(process.argv[2] ?? ""));
+if (import.meta.main) await main(JSON.parse(process.argv[2] ?? ""));
