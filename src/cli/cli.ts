@@ -35,7 +35,8 @@ export function runCommandLine(args: readonly string[]): Promise<number> {
   });
 }
 
-const runWords: RunWords = async (args, placeFor) => {
+/** The command tree, for whatever shell it is given. */
+export const runWords: RunWords = async (args, placeFor) => {
   const { named, help, rest, fault } = takeGlobals(args);
   const { shell, check } = placeFor({ json: beforeTerminator(rest).includes("--json"), named });
   const path: string[] = [];

@@ -4,6 +4,8 @@
 
 import { memoryUsage } from "node:process";
 import { join } from "node:path";
+import { runWords } from "../../src/cli/cli.ts";
+import { createCommands } from "../../src/cli/served.ts";
 import { createLog } from "../../src/log.ts";
 import { loadConfiguration } from "../../src/cli/configuration.ts";
 import { grants } from "../../src/model/actor.ts";
@@ -50,6 +52,7 @@ async function main(asked: Asked): Promise<void> {
   const cheap = { algorithm: "argon2id", memoryCost: 8, timeCost: 1 } as const;
   const master_key_hash = await Bun.password.hash(masterKey, cheap);
   const config = testConfig(directory, {
+    socket: { enabled: true, bind_addr: "127.0.0.1:0" },
     admin: { enabled: false, bind_addr: "0.0.0.0", master_key_hash },
     // What is fuzzed does not depend on when the disk has it.
     storage: { durability: "normal" },
@@ -68,6 +71,7 @@ async function main(asked: Asked): Promise<void> {
   const given = {
     ...{ port: 0, bind_addr: "127.0.0.1", data_dir: directory, memory_threshold: 1_000 },
     "admin.master_key_hash": master_key_hash,
+    "socket.bind_addr": "127.0.0.1:0",
   };
   const configPath = join(directory, "config.toml");
   const opened = await open({
@@ -77,11 +81,12 @@ async function main(asked: Asked): Promise<void> {
   });
   const server = await startServer({
     opened: leaking(opened, leak_bytes),
-    ...{ config, log, system: realSystem, version: "fuzz", commands: null },
+    ...{ config, log, system: realSystem, version: "fuzz" },
+    commands: createCommands(runWords),
   });
   const issuer = { group: "admin", user: "fuzz", grants, scope: null, token_id: null };
   const { token } = await opened.dbx.issueToken(issuer, { group: "admin", user: "fuzz" });
-  console.log(JSON.stringify({ port: server.port, token }));
+  console.log(JSON.stringify({ port: server.port, socket_port: server.socket_port, token }));
   process.on("SIGTERM", async () => {
     await server.stop();
     await opened.close();

@@ -46,7 +46,7 @@ export async function startFuzzServer(options: FuzzServerOptions): Promise<FuzzS
     ...(sealed ? { data_encryption_key: Buffer.alloc(32, 7).toString("base64") } : {}),
     ...(tls === undefined ? {} : { tls: { cert: tls.cert, key: tls.key } }),
   });
-  const { port, token } = served;
+  const { port, socket_port, token } = served;
   const scheme = tls === undefined ? "http" : "https";
   const ask = async (path: string, body?: string): Promise<Response> =>
     fetch(`${scheme}://127.0.0.1:${port}${path}`, {
@@ -82,8 +82,8 @@ export async function startFuzzServer(options: FuzzServerOptions): Promise<FuzzS
     ];
   };
   return {
-    ...{ port, token, directory, hidden: [directory], faults },
-    narrow: { port, directory, token: narrow, hidden: [directory, ...plantedWords] },
+    ...{ port, socket_port, token, directory, hidden: [directory], faults },
+    narrow: { port, socket_port, directory, token: narrow, hidden: [directory, ...plantedWords] },
     history: { cases: 0, heap: [], resident: [] },
     settled: () =>
       settle(async () => JSON.parse(await (await ask("/admin/status")).text()).figures),
@@ -105,6 +105,7 @@ export async function startFuzzServer(options: FuzzServerOptions): Promise<FuzzS
 
 interface Served {
   readonly port: number;
+  readonly socket_port: number;
   readonly token: string;
   /** Everything it has said on its standard error. */
   readonly log: () => string;
@@ -132,9 +133,9 @@ async function startProcess(asked: Asked): Promise<Served> {
     await reading;
     throw new Error(`the server has ended: ${log}`);
   };
-  const { port, token } = JSON.parse(await nextLine());
+  const { port, socket_port, token } = JSON.parse(await nextLine());
   return {
-    ...{ port, token, log: () => log },
+    ...{ port, socket_port, token, log: () => log },
     ended() {
       const how = child.exitCode ?? child.signalCode;
       return how === null ? null : `${how}\n${log}`;
@@ -239,6 +240,9 @@ const held: Readonly<Record<string, number>> = {
   http_body_bytes: 0,
   grpc_message_bytes: 0,
   grpc_open_calls: 0,
+  socket_connections: 0,
+  socket_requests_running: 0,
+  socket_large_bytes: 0,
   followers: 0,
   queued: 0,
 };

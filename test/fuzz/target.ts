@@ -9,7 +9,9 @@ export const case_ms_max = 20_000;
 export const linger_ms = 150;
 
 export interface Goal {
+  /** Of everything but the control socket. */
   readonly port: number;
+  readonly socket_port: number;
   /** Of group `admin`; for the whole store, or for a part of it. */
   readonly token: string;
   /** Where the server keeps its files. */

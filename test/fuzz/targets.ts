@@ -8,10 +8,11 @@ import { grpc } from "./grpc.ts";
 import { http, sse } from "./http.ts";
 import { json } from "./json.ts";
 import { raw } from "./raw.ts";
+import { socket } from "./socket.ts";
 import type { Target } from "./target.ts";
 import { tls } from "./tls.ts";
 
 export const targets: readonly Target[] = [
   ...[json, http, raw, filter, graphql, grpc, sse],
-  ...[admin, tls],
+  ...[admin, tls, socket],
 ];
