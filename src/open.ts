@@ -14,9 +14,10 @@ import { openSchemas } from "./engine/schemas.ts";
 import { createSettings, type Settings } from "./engine/settings.ts";
 import { createStaging } from "./engine/staging.ts";
 import { createTelling, type Telling } from "./engine/told-settings.ts";
-import { openTokens } from "./engine/tokens.ts";
+import { cliActor, openTokens } from "./engine/tokens.ts";
 import type { Log } from "./log.ts";
 import type { Actor, TokenId } from "./model/actor.ts";
+import type { Change } from "./model/audit.ts";
 import type { Config } from "./model/config.ts";
 import { dataCorrupted, notFound, type DbxError } from "./model/error.ts";
 import type { PlanContext } from "./model/plan.ts";
@@ -38,6 +39,11 @@ export interface OpenOptions {
   readonly lock_wait_ms: number;
   /** Whether SQLite may have a thread of its own: worth its start-up time in a server only. */
   readonly threads: boolean;
+  /**
+   * The operating system's user who opens it: `cli:<user>` in the audit trail, where the opening
+   * itself changes something. Null: nobody is known.
+   */
+  readonly opener: string | null;
   /** Reads the configuration again, for `reloadConfig`; null where nobody may ask. */
   readonly reload: (() => Promise<Config>) | null;
   /** Keeps another data encryption key in the configuration; null where nobody may rotate it. */
@@ -78,6 +84,7 @@ export async function open(options: OpenOptions): Promise<Opened> {
     lock_wait_ms: options.lock_wait_ms,
     threads: options.threads,
     dek: dekOf(config),
+    opener: openedBy(options),
   });
   try {
     const sealing = storage.sealing();
@@ -93,6 +100,12 @@ export async function open(options: OpenOptions): Promise<Opened> {
     await storage.close();
     throw error;
   }
+}
+
+function openedBy({ opener, system }: OpenOptions): () => Change {
+  const by = opener === null ? null : cliActor(opener);
+  const issued_by = by === null ? null : { group: by.group, user: by.user };
+  return () => ({ at: system.now(), issued_by, comment: null });
 }
 
 const dekOf = ({ data_encryption_key }: Config): Uint8Array | null =>
@@ -174,7 +187,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
   const committer = createCommitter({ storage, context, advance: live.advance });
   const staging = createStaging({
     path: join(data_dir, "staged_events.json"),
-    ...{ storage, committer, schemas, settings, system, log, context },
+    ...{ storage, committer, schemas, settings, system, log, context, noteOf },
     writable: options.access === "write",
   });
   const status = async () => ({

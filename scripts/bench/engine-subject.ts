@@ -70,6 +70,7 @@ export async function openForBench(
     },
     system: realSystem,
     access: "write",
+    opener: null,
     lock_wait_ms: 0,
     threads,
     reload: null,

@@ -128,6 +128,7 @@ async function scan(what: "verify" | "read", directory: string): Promise<GrowthR
     log: silentLog,
     system: realSystem,
     access: "read",
+    opener: null,
     lock_wait_ms: 0,
     threads: false,
     reload: null,

@@ -33,6 +33,7 @@ async function serveDbx(
     log,
     system: realSystem,
     access: "write",
+    opener: null,
     lock_wait_ms: 0,
     threads: true,
     reload: null,

@@ -198,6 +198,7 @@ const sqlite = (threads: false | ThreadUse) => (batch: number) =>
       durability: "full",
       access: "write",
       heads_max: 100_000,
+      opener: null,
       lock_wait_ms: 0,
       threads,
       dek: null,

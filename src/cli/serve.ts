@@ -79,6 +79,7 @@ async function begin(options: ServeOptions, log: Log): Promise<Running> {
     log,
     system: realSystem,
     access: "write",
+    opener: shell.user,
     lock_wait_ms: limits.lock_wait_ms,
     // With a single processor a thread of its own only adds switching.
     threads: availableParallelism() > 1,

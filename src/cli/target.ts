@@ -143,6 +143,7 @@ async function openHere(options: LocalOptions): Promise<Target> {
     log: silentLog,
     system: realSystem,
     access,
+    opener: shell.user,
     lock_wait_ms: limits.lock_wait_ms,
     threads: false,
     reload: null,

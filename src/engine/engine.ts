@@ -60,8 +60,9 @@ export function createEngine(deps: EngineDeps): Dbx {
     },
     appendEvents: async (actor, { events }) =>
       append(deps, actor, { events: prepareEvents(deps, events), batch: true }),
-    createAggregate: async (_actor, key) => {
-      if (await storage.createStream(key)) return toAggregate(newHead(key));
+    createAggregate: async ({ group, user }, key) => {
+      const change = { at: deps.now(), issued_by: { group, user }, comment: null };
+      if (await storage.createStream(key, change)) return toAggregate(newHead(key));
       throw alreadyExists(`aggregate ${showKey(key)} already exists`, { ...key });
     },
     verifyLog: async () => {

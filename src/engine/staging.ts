@@ -30,6 +30,7 @@ import { keyText, type StreamKey } from "../model/stream.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { System } from "../system.ts";
 import { askOf, type Committer } from "./committer.ts";
+import type { NoteOf } from "./noting.ts";
 import { prepareEvent, prepareEvents } from "./prepare.ts";
 import type { Schemas } from "./schemas.ts";
 import type { LiveSettings } from "./settings.ts";
@@ -54,6 +55,7 @@ interface StagingOptions {
   readonly settings: LiveSettings;
   readonly system: System;
   readonly log: Log;
+  readonly noteOf: NoteOf;
   /** As for commits: time, allowances, schemas, thresholds. */
   readonly context: () => PlanContext;
   /** Where nothing can be written, events are listed and nothing else. */
@@ -269,6 +271,8 @@ async function discard(
     throw notFound(`there is no staged event ${id}`, { event_id: id });
   }
   if (discarded.length > 0) {
+    const event_ids = discarded.slice(0, limits.audit_ids_max).map((event) => event.event_id);
+    await deps.noteOf(actor)("staged.discard", null, { events: discarded.length, event_ids });
     await deps.file.write(queue.filter((event) => !isMeant(event)));
   }
   return discarded;

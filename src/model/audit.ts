@@ -7,7 +7,7 @@ import { limits } from "./limits.ts";
 import { AggregateId, AggregateType, type StreamKey } from "./stream.ts";
 
 /** What can be done to an aggregate as a whole. */
-const aggregateActions = ["snapshot", "archive", "restore", "remove", "erase"] as const;
+const aggregateActions = ["create", "snapshot", "archive", "restore", "remove", "erase"] as const;
 
 /** What can be done to something else; `subject` names which one, where there are several. */
 const otherActions = [
@@ -16,7 +16,9 @@ const otherActions = [
   "token.refresh",
   "schema.create",
   "schema.change",
+  "staged.discard",
   "config.change",
+  "key.encrypt",
   "key.rotate",
 ] as const;
 

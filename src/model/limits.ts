@@ -8,6 +8,8 @@ export const limits = {
   note_chars_max: 128,
   /** A comment says why something was done to an aggregate; longer reasons are documents. */
   comment_chars_max: 1_024,
+  /** Ids that an entry of the audit trail names; of more, how many there are has to do. */
+  audit_ids_max: 100,
   /** A filter in code points: it is parsed for every request. */
   filter_chars_max: 4_096,
   /** The same percent-encoded: with all else of a list it fits into a request's 16 KiB. */

@@ -55,11 +55,6 @@ export function createMemoryStorage({ sealing }: { sealing: "none" | "all" }): S
       keepHeads(memory, planned);
       return { outcomes, position: memory.log.size };
     },
-    createStream: async (key) => {
-      if (memory.heads.has(keyText(key))) return false;
-      keepHead(memory, newHead(key));
-      return true;
-    },
     ...changes(memory),
     readStream: async (key, { after, limit }) =>
       page(memory.streams.get(keyText(key)) ?? [], after, limit, sizeOfEvent),
@@ -116,7 +111,10 @@ export function createMemoryStorage({ sealing }: { sealing: "none" | "all" }): S
 /** Here nothing lies elsewhere, so that archiving is the flag alone. */
 function changes(
   memory: Memory,
-): Pick<Storage, "removeStream" | "archiveStream" | "restoreStream" | "keepSnapshot"> {
+): Pick<
+  Storage,
+  "createStream" | "removeStream" | "archiveStream" | "restoreStream" | "keepSnapshot"
+> {
   const { heads, snapshots, audit } = memory;
   const note = (
     action: AggregateAction,
@@ -136,6 +134,12 @@ function changes(
     return { ...head, archived };
   };
   return {
+    createStream: async (key, change) => {
+      if (heads.has(keyText(key))) return false;
+      keepHead(memory, newHead(key));
+      note("create", key, change);
+      return true;
+    },
     removeStream: async (key, change) => {
       const head = heads.get(keyText(key));
       if (head === undefined) return "not_found";

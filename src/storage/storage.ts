@@ -65,13 +65,13 @@ export interface Storage {
    */
   commit(ask: Ask, plan: (known: Known) => Plan): Promise<Committed>;
 
-  /** Makes the stream with version 0. False if it exists already. Durable when resolved. */
-  createStream(key: StreamKey): Promise<boolean>;
-
   /**
-   * Removes a stream that has no events; with events, or unknown, nothing happens. Like the next
-   * three: written to the audit trail in the same transaction, and durable when resolved.
+   * Makes the stream with version 0. False if it exists already, and nothing happens. Like the next
+   * four: written to the audit trail in the same transaction, and durable when resolved.
    */
+  createStream(key: StreamKey, change: Change): Promise<boolean>;
+
+  /** Removes a stream that has no events; with events, or unknown, nothing happens. */
   removeStream(key: StreamKey, change: Change): Promise<"removed" | "not_found" | "has_events">;
 
   /**

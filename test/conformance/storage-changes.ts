@@ -39,8 +39,8 @@ export function changes(check: Check): void {
 
 function removal(check: Check): void {
   check("a stream without events is removed, and made anew", async ({ storage, reopen }) => {
-    await storage.createStream(jane);
-    await storage.createStream(john);
+    await storage.createStream(jane, change());
+    await storage.createStream(john, change());
     const { keys } = await storage.readLogHead();
 
     expect(await storage.removeStream(jane, change("mistyped"))).toBe("removed");
@@ -53,11 +53,16 @@ function removal(check: Check): void {
     expect((await storage.readLogHead()).keys).toEqual(keys);
     expect(await recompute(storage)).toEqual([]);
     const again = (await reopen?.()) ?? storage;
-    await again.createStream(unknown);
+    expect(await again.createStream(unknown, change("typed"))).toBe(true);
+    expect(await again.createStream(unknown, change("twice"))).toBe(false);
     await append(again, [transaction([event(jane, { expected_version: 1 })])]);
     expect(await recompute(again)).toEqual([]);
     expect(await trail(again)).toEqual([
-      { entry: 1, action: "remove", ...jane, ...nothingMore, ...change("mistyped") },
+      { entry: 1, action: "create", ...jane, ...nothingMore, ...change() },
+      { entry: 2, action: "create", ...john, ...nothingMore, ...change() },
+      { entry: 3, action: "remove", ...jane, ...nothingMore, ...change("mistyped") },
+      // Not jane again: an append made her.
+      { entry: 4, action: "create", ...unknown, ...nothingMore, ...change("typed") },
     ]);
   });
 
@@ -73,11 +78,11 @@ function removal(check: Check): void {
 
   check("removing, creating and appending at once are seen in call order", async ({ storage }) => {
     const answers = await Promise.all([
-      storage.createStream(jane),
+      storage.createStream(jane, change()),
       storage.removeStream(jane, change()),
       storage.removeStream(jane, change()),
-      storage.createStream(jane),
-      storage.createStream(jane),
+      storage.createStream(jane, change()),
+      storage.createStream(jane, change()),
       append(storage, [transaction([event(jane, { expected_version: "no_stream" })])]),
       storage.removeStream(jane, change()),
       storage.removeStream(john, change()),
@@ -182,7 +187,7 @@ function archiving(check: Check): void {
   );
 
   check("an empty stream is archived and removed, an unknown one neither", async ({ storage }) => {
-    await storage.createStream(jane);
+    await storage.createStream(jane, change());
 
     expect(await storage.archiveStream(jane, change())).toMatchObject({ version: 0 });
     expect(await storage.archiveStream(unknown, change())).toBeUndefined();
@@ -190,7 +195,7 @@ function archiving(check: Check): void {
 
     expect(await recompute(storage)).toEqual([]);
     expect(await storage.removeStream(jane, change())).toBe("removed");
-    await storage.createStream(jane);
+    await storage.createStream(jane, change());
     expect((await storage.readHead(jane))?.archived).toBe(false);
     expect(await recompute(storage)).toEqual([]);
   });
@@ -240,7 +245,7 @@ function snapshots(check: Check): void {
   check("appends and snapshots at once are seen in call order", async ({ storage }) => {
     const planContext = { ...context, snapshotThresholdOf: () => 2 };
     const [, none, , first, , automatic] = await Promise.all([
-      storage.createStream(jane),
+      storage.createStream(jane, change()),
       storage.keepSnapshot(jane, change()),
       append(storage, [transaction([event(jane)])], planContext),
       storage.keepSnapshot(jane, change("one")),
@@ -258,7 +263,12 @@ function snapshots(check: Check): void {
       [2, "two"],
     ]);
     expect(await storage.keepSnapshot(unknown, change())).toBeUndefined();
-    expect(await trail(storage)).toHaveLength(3);
+    expect((await trail(storage)).map(({ action }) => action)).toEqual([
+      "create",
+      "snapshot",
+      "snapshot",
+      "snapshot",
+    ]);
   });
 
   check("the latest snapshot up to a version is found", async ({ storage }) => {

@@ -7,7 +7,15 @@ import { DbxError } from "../../src/model/error.ts";
 import { rootOf } from "../../src/model/merkle.ts";
 import type { StreamKey } from "../../src/model/stream.ts";
 import type { Storage } from "../../src/storage/storage.ts";
-import { append, context, event, readAll, recompute, transaction } from "../support/storage.ts";
+import {
+  append,
+  change,
+  context,
+  event,
+  readAll,
+  recompute,
+  transaction,
+} from "../support/storage.ts";
 import { changes, type Check, type Subject } from "./storage-changes.ts";
 
 const jane: StreamKey = { aggregate_type: "patient", aggregate_id: "p-001" };
@@ -78,13 +86,13 @@ function appends(check: Check): void {
   );
 
   check("a stream can be created empty, once", async ({ storage }) => {
-    expect(await storage.createStream(jane)).toBe(true);
-    expect(await storage.createStream(jane)).toBe(false);
+    expect(await storage.createStream(jane, change)).toBe(true);
+    expect(await storage.createStream(jane, change)).toBe(false);
 
     expect(await storage.readHead(jane)).toMatchObject({ ...jane, version: 0, state: "{}" });
     await append(storage, [transaction([event(jane, { expected_version: "no_stream" })])]);
     expect((await storage.readHead(jane))?.version).toBe(1);
-    expect(await storage.createStream(jane)).toBe(false);
+    expect(await storage.createStream(jane, change)).toBe(false);
     expect((await storage.readLogHead()).streams).toBe(1);
   });
 
@@ -92,10 +100,10 @@ function appends(check: Check): void {
     const keysOf = async () => (await storage.readLogHead()).keys.toHex();
     expect(await keysOf()).toBe("00".repeat(32));
 
-    await storage.createStream(jane);
+    await storage.createStream(jane, change);
     expect(await keysOf()).toBe(xorOf("patient\u0000p-001"));
     await append(storage, [transaction([event(john), event(jane), event(other), event(john)])]);
-    await storage.createStream(john);
+    await storage.createStream(john, change);
     await append(storage, [transaction([event(third, { expected_version: 7 }), event(jane)])]);
 
     expect(await keysOf()).toBe(xorOf("é\u0000ü😀", "patient\u0000p-002", "patient\u0000p-001"));
@@ -225,10 +233,10 @@ function order(check: Check): void {
 
   check("creating and appending at the same time agree", async ({ storage }) => {
     const [first, second, appended, third] = await Promise.all([
-      storage.createStream(jane),
-      storage.createStream(jane),
+      storage.createStream(jane, change),
+      storage.createStream(jane, change),
       append(storage, [transaction([event(jane, { expected_version: "no_stream" })])]),
-      storage.createStream(jane),
+      storage.createStream(jane, change),
     ]);
 
     expect([first, second, third]).toEqual([true, false, false]);
@@ -369,7 +377,7 @@ function restart(check: Check): void {
     const paid = transaction([event(jane), event(john)], { token_id: "0011" });
     const planContext = { ...context, snapshotThresholdOf: () => 1 };
     await append(storage, [paid], planContext);
-    await storage.createStream({ aggregate_type: "empty", aggregate_id: "e" });
+    await storage.createStream({ aggregate_type: "empty", aggregate_id: "e" }, change);
     const before = await everything(storage);
 
     const again = await reopen();

@@ -311,10 +311,10 @@ test("aggregates are kept, archived, restored, removed and exported, and the tra
   const exported = await ask("GET", "/v1/export?type=life");
   expect(exported.json.map((each: { aggregate_id: string }) => each.aggregate_id)).toEqual(["l-1"]);
   const trail = (await ask("GET", "/admin/audit")).json;
-  expect(trail.slice(-4).map(({ action }: { action: string }) => action)).toEqual([
-    ...["snapshot", "archive", "restore", "remove"],
+  expect(trail.slice(-5).map(({ action }: { action: string }) => action)).toEqual([
+    ...["snapshot", "archive", "restore", "create", "remove"],
   ]);
-  expect(trail.at(-3)).toMatchObject({ comment: "done", issued_by: { group: "admin" } });
+  expect(trail.at(-4)).toMatchObject({ comment: "done", issued_by: { group: "admin" } });
 });
 
 test("events are staged, listed, taken out and committed", async () => {

@@ -47,14 +47,15 @@ test.each(modes)(
         transaction([event(john)]),
       ]);
       expect(outcomes.outcomes.map(({ kind }) => kind)).toEqual(["refused", "appended"]);
-      expect(await storage.createStream({ ...jane, aggregate_id: "new" })).toBe(true);
+      expect(await storage.createStream({ ...jane, aggregate_id: "new" }, change)).toBe(true);
 
       rmdirSync(join(directory, "archive.db"));
       expect(await storage.archiveStream(jane, change)).toMatchObject({ archived: true });
       const figures = await storage.figures();
       expect(figures).toMatchObject({ moves_pending: 0 });
       expect(figures).not.toHaveProperty("archive_fault");
-      expect(await storage.readAudit({ after: 0, limit: 9 })).toHaveLength(1);
+      const trail = await storage.readAudit({ after: 0, limit: 9 });
+      expect(trail.map(({ action }) => action)).toEqual(["archive", "create"]);
       expect(await recompute(storage)).toEqual([]);
       await storage.close();
     }),

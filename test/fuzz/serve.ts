@@ -75,7 +75,8 @@ async function main(asked: Asked): Promise<void> {
   };
   const configPath = join(directory, "config.toml");
   const opened = await open({
-    ...{ config, log, system: realSystem, access: "write", lock_wait_ms: 0, threads: true },
+    ...{ config, log, system: realSystem, access: "write", opener: null },
+    ...{ lock_wait_ms: 0, threads: true },
     reload: async () => (await loadConfiguration({ ...shell, configPath }, given)).config,
     keepKey: async () => {},
   });

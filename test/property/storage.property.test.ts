@@ -248,7 +248,7 @@ function prepare(command: Exclude<Command, { kind: "reopen" }>) {
       };
     }
     case "create":
-      return (storage: Storage) => storage.createStream(command.key);
+      return (storage: Storage) => storage.createStream(command.key, why);
     case "remove":
       return (storage: Storage) => storage.removeStream(command.key, why);
     case "archive":
@@ -262,13 +262,13 @@ function prepare(command: Exclude<Command, { kind: "reopen" }>) {
       // waits for the move before it, and others do not wait for it.
       return (storage: Storage) =>
         Promise.all([
-          storage.createStream(command.key),
+          storage.createStream(command.key, why),
           storage.keepSnapshot(command.key, why),
           storage.archiveStream(command.key, why),
           storage.keepSnapshot(command.key, why),
           storage.restoreStream(command.key, why),
           storage.removeStream(command.key, why),
-          storage.createStream(command.key),
+          storage.createStream(command.key, why),
         ]);
     case "read":
       return (storage: Storage) => pages(storage, command);

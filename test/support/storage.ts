@@ -52,6 +52,7 @@ export const openOptions = (
   lock_wait_ms: 0,
   threads: false,
   dek: null,
+  opener: null,
   ...changes,
 });
 

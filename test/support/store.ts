@@ -46,6 +46,7 @@ export async function openStore(
     log: silentLog,
     system: { ...realSystem, ...system },
     access: "write",
+    opener: "test",
     lock_wait_ms: 0,
     threads: false,
     reload: null,

@@ -104,8 +104,9 @@ test("it is told before it holds, and what is refused is not told", async () => 
 test("of secrets it is told that they are set, changed or gone, and never which they are", async () => {
   using dir = tempDir();
   const { admin } = testConfig(dir.path);
-  const hash = await Bun.password.hash("planted master key", { algorithm: "argon2id" });
-  const hashes = [hash, hash, `${hash.slice(0, -1)}A`, undefined];
+  const hashOf = () => Bun.password.hash("planted master key", { algorithm: "argon2id" });
+  const hash = await hashOf();
+  const hashes = [hash, hash, await hashOf(), undefined];
   await using store = await openStore(dir.path);
   await store.tellSettings(root, testConfig(dir.path));
   for (const [n, key] of [dek, dek, otherDek, undefined].entries()) {

@@ -32,7 +32,7 @@ async function makeFirstFormat(directory: string): Promise<void> {
     snapshotThresholdOf: () => 40,
     hidesSomething: () => false,
   });
-  await storage.createStream({ ...jane, aggregate_id: "empty" });
+  await storage.createStream({ ...jane, aggregate_id: "empty" }, change);
   await storage.close();
   const path = join(directory, "dbx.db");
   using old = new Database(join(directory, "old.db"), { create: true });
@@ -68,7 +68,7 @@ test("a directory of the first format opens, is brought up to date and goes on",
     expect(await storage.readAudit({ after: 0, limit: 9 })).toEqual([]);
     expect(await storage.readSnapshots(jane, { after: 0, limit: 9 })).toHaveLength(3);
     expect(await storage.removeStream({ ...jane, aggregate_id: "empty" }, change)).toBe("removed");
-    await storage.createStream({ ...jane, aggregate_id: "new" });
+    await storage.createStream({ ...jane, aggregate_id: "new" }, change);
     expect(await storage.archiveStream(jane, change)).toMatchObject({ archived: true });
     await append(storage, [transaction([event(john, { expected_version: 150 })])]);
     expect(await recompute(storage)).toEqual([]);

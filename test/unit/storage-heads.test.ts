@@ -22,16 +22,16 @@ test.each([false, "both"] as const)(
     withDirectory(async (directory) => {
       const storage = await openWriting(directory, { threads });
       for (let round = 0; round < 20; round++) {
-        await storage.createStream(jane);
+        await storage.createStream(jane, change);
         const answers = [
           storage.removeStream(jane, change),
-          storage.createStream(jane),
+          storage.createStream(jane, change),
           storage.removeStream(jane, change),
         ] as const;
         await answers[0];
         await answers[1];
         // Planned while the second removal may still run.
-        const again = storage.createStream(jane);
+        const again = storage.createStream(jane, change);
         expect(await Promise.all(answers)).toEqual(["removed", true, "removed"]);
         expect(await again).toBe(true);
         expect(await storage.removeStream(jane, change)).toBe("removed");
@@ -63,7 +63,7 @@ test(`whatever overlaps, each answer is that of the calls before it (SEED=${seed
         for (const { act, id } of calls) {
           const key = { aggregate_type: "patient", aggregate_id: id };
           if (act === "create") {
-            told.push(storage.createStream(key));
+            told.push(storage.createStream(key, change));
             expected.push(!there.has(id));
             there.add(id);
           } else if (act === "remove") {

@@ -8,6 +8,7 @@ import { canonicalOf } from "../../src/model/canonical.ts";
 import { isLocked } from "../../src/storage/sqlite/lock.ts";
 import {
   append,
+  change,
   event,
   jane,
   openReading,
@@ -76,7 +77,7 @@ test("a directory that does not exist reads as empty and is not made", () =>
 
     expect(await readAll(storage)).toEqual([]);
     expect(isLocked(directory)).toBe(false);
-    const refused = storage.createStream(jane);
+    const refused = storage.createStream(jane, change);
     await expect(refused).rejects.toMatchObject({ code: "failed_precondition" });
     await storage.close();
     expect(existsSync(directory)).toBe(false);

@@ -24,11 +24,11 @@ test("aggregates that come and go meanwhile are no fault", () =>
       const events = Array.from({ length: 300 }, () => event(keyOf(id)));
       await append(storage, [transaction(events)]);
     }
-    await storage.createStream(keyOf("x0"));
+    await storage.createStream(keyOf("x0"), change);
     let ended = false;
     const churning = (async () => {
       for (let n = 0; !ended; n++) {
-        await storage.createStream(keyOf(`x${n + 1}`));
+        await storage.createStream(keyOf(`x${n + 1}`), change);
         await storage.removeStream(keyOf(`x${n}`), change);
       }
     })();

@@ -143,7 +143,10 @@ async function keep({ shell, flags, given }: Keeping): Promise<void> {
   refuseIncompleteSetup(before, secrets);
   const after = await loadConfiguration(shell, given);
   await refuseToLeaveServer(before, after);
-  if (secrets.dek !== undefined) await requireFits(before.config, checkedKey(secrets.dek, "--dek"));
+  if (secrets.dek !== undefined) {
+    const data_encryption_key = checkedKey(secrets.dek, "--dek");
+    await requireFits({ config: before.config, data_encryption_key }, shell);
+  }
   const kept: Given = {
     ...given,
     ...("data_dir" in given ? { data_dir: after.config.data_dir } : {}),

@@ -14,9 +14,19 @@ import { findServer } from "../daemon.ts";
 import type { Shell } from "../shell.ts";
 import { withTarget } from "../target.ts";
 
-const openHere = (config: Config, access: OpenOptions["access"]): Promise<Opened> =>
+const openHere = (
+  { config, access }: Pick<OpenOptions, "config" | "access">,
+  { user }: Pick<Shell, "user">,
+): Promise<Opened> =>
   open({
-    ...{ config, access, log: silentLog, system: realSystem, threads: false },
+    ...{
+      config,
+      access,
+      opener: user,
+      log: silentLog,
+      system: realSystem,
+      threads: false,
+    },
     ...{ lock_wait_ms: limits.lock_wait_ms, reload: null, keepKey: null },
   });
 
@@ -33,7 +43,7 @@ export async function tellHere(
 ): Promise<void> {
   if (!hasData(before) || (await findServer(before.data_dir)).state === "running") return;
   try {
-    const opened = await openHere(before, "write");
+    const opened = await openHere({ config: before, access: "write" }, shell);
     try {
       const { token } = opened.openSession(shell.user);
       await opened.tellSettings(opened.authenticate(token), next);
@@ -50,9 +60,15 @@ export async function tellHere(
  * Throws `failed_precondition` where the data is encrypted with another key: kept, this one would
  * open nothing.
  */
-export async function requireFits(config: Config, data_encryption_key: string): Promise<void> {
+export async function requireFits(
+  { config, data_encryption_key }: { config: Config; data_encryption_key: string },
+  shell: Shell,
+): Promise<void> {
   if (!hasData(config)) return;
-  const opened = await openHere({ ...config, data_encryption_key }, "read");
+  const opened = await openHere(
+    { config: { ...config, data_encryption_key }, access: "read" },
+    shell,
+  );
   await opened.close();
 }
 
@@ -66,7 +82,7 @@ export async function encryptHere({ config }: Configuration, shell: Shell): Prom
     );
     return;
   }
-  const opened = await openHere(config, "write");
+  const opened = await openHere({ config, access: "write" }, shell);
   try {
     await opened.sealOlder((position, of) =>
       output.progress(`encrypting: event ${position} of ${of}`),

@@ -1,11 +1,12 @@
-// Removing, archiving, restoring and keeping snapshots: decided here, in call order with commits,
-// and written as one transaction with its entry in the audit trail.
+// Making, removing, archiving, restoring and keeping snapshots: decided here, in call order with
+// commits, and written as one transaction with its entry in the audit trail.
 
 import type { StreamHead } from "../../model/aggregate.ts";
-import type { AggregateAction, AuditEntry, Change } from "../../model/audit.ts";
+import type { AggregateAction, AuditEntry, Change, OtherChange } from "../../model/audit.ts";
 import { canonicalOf } from "../../model/canonical.ts";
 import { assert } from "../../model/error.ts";
 import { keysWith } from "../../model/merkle.ts";
+import { newHead } from "../../model/plan.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { keyText, type StreamKey } from "../../model/stream.ts";
 import type { Storage } from "../storage.ts";
@@ -19,8 +20,10 @@ import { recallHeads, snapshotKey, type Alteration, type Tail } from "./tail.ts"
 
 export interface Changes extends Pick<
   Storage,
-  "removeStream" | "archiveStream" | "restoreStream" | "keepSnapshot" | "record"
+  "createStream" | "removeStream" | "archiveStream" | "restoreStream" | "keepSnapshot" | "record"
 > {
+  /** A step, and what the audit trail says to it, in one transaction. */
+  readonly takeNoted: (step: Step, change: OtherChange) => Promise<void>;
   /** Goes on with the moves that were cut short. */
   readonly resume: () => void;
 }
@@ -48,6 +51,18 @@ export function createChanges(parts: ChangesParts): Changes {
   };
   return {
     ...createArchiving(parts, { recall, answer }),
+    createStream: async (key, change) => {
+      if (recall(key) !== undefined) return await answer(false);
+      const before = tail.log;
+      const stream_id = tail.stream_id_last + 1;
+      const stored = { key: keyText(key), stream_id, head: newHead(key), positions: none };
+      const { frontier, streams, keys } = before;
+      const log = { frontier, streams: streams + 1, keys: keysWith(keys, key) };
+      const { trail, step } = noted(tail.trail, "create", key, change);
+      const steps: Step[] = [{ kind: "create", stored, before, after: log }, step];
+      await alter({ steps, head: { key: stored.key, stored }, created: 1, log, trail });
+      return true;
+    },
     removeStream: async (key, change) => {
       const stored = recall(key);
       if (stored === undefined) return await answer("not_found");
@@ -62,15 +77,15 @@ export function createChanges(parts: ChangesParts): Changes {
       await alter({ steps, head: { key: stored.key, stored: null }, log, trail });
       return "removed";
     },
-    record: async ({ at, issued_by, comment, action, subject, details, aggregate }) => {
+    record: async (change) => {
       if (tail.failed !== null) throw tail.failed;
-      const { trail, step } = chained(tail.trail, {
-        ...{ entry: tail.trail.entries + 1, at, issued_by, action },
-        aggregate_type: aggregate?.aggregate_type ?? null,
-        aggregate_id: aggregate?.aggregate_id ?? null,
-        ...{ subject, details: canonicalOf(details), comment },
-      });
+      const { trail, step } = otherNoted(tail.trail, change);
       await alter({ steps: [step], trail });
+    },
+    takeNoted: async (first, change) => {
+      if (tail.failed !== null) throw tail.failed;
+      const { trail, step } = otherNoted(tail.trail, change);
+      await alter({ steps: [first, step], trail });
     },
     keepSnapshot: async (key, change) => {
       const stored = recall(key);
@@ -86,6 +101,8 @@ export function createChanges(parts: ChangesParts): Changes {
     },
   };
 }
+
+const none = new Uint8Array(0);
 
 interface Recalled {
   readonly recall: (key: StreamKey) => StoredHead | undefined;
@@ -209,7 +226,23 @@ function noted(
   return chained(before, entry);
 }
 
-function chained(before: Trail, entry: AuditEntry): { readonly trail: Trail; readonly step: Step } {
+/** A change that no stream shows. */
+export function otherNoted(
+  before: Trail,
+  { at, issued_by, comment, action, subject, details, aggregate }: OtherChange,
+): { readonly trail: Trail; readonly step: Extract<Step, { kind: "note" }> } {
+  return chained(before, {
+    ...{ entry: before.entries + 1, at, issued_by, action },
+    aggregate_type: aggregate?.aggregate_type ?? null,
+    aggregate_id: aggregate?.aggregate_id ?? null,
+    ...{ subject, details: canonicalOf(details), comment },
+  });
+}
+
+function chained(
+  before: Trail,
+  entry: AuditEntry,
+): { readonly trail: Trail; readonly step: Extract<Step, { kind: "note" }> } {
   const trail = trailWith(before, entry);
   return { trail, step: { kind: "note", entry, before, after: trail } };
 }

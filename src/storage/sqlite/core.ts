@@ -6,7 +6,7 @@ import { assert, type DbxError } from "../../model/error.ts";
 import type { StreamHead } from "../../model/aggregate.ts";
 import type { CommittedEvent, EventId } from "../../model/event.ts";
 import { digestBytes, keysWith } from "../../model/merkle.ts";
-import { newHead, type Plan } from "../../model/plan.ts";
+import type { Plan } from "../../model/plan.ts";
 import { keyText } from "../../model/stream.ts";
 import type { Committed, CommittedOutcome, Storage } from "../storage.ts";
 import { createChanges, type Changes } from "./changes.ts";
@@ -54,7 +54,7 @@ export interface BatchSink {
   close(): Promise<void>;
 }
 
-export interface Core extends Pick<Storage, "commit" | "createStream">, Changes {
+export interface Core extends Pick<Storage, "commit">, Changes {
   /** One step in one transaction, in order with commits; durable when it resolves. */
   readonly take: (step: Step) => Promise<void>;
   /** Resolves when a write has failed and no more are taken. Never rejects. */
@@ -121,20 +121,6 @@ export function createCore(parts: {
       else await write(batch);
       return committed;
     },
-    createStream: async (key) => {
-      if (tail.failed !== null) throw tail.failed;
-      const stored = translated("read heads", () => recallHeads(tail.heads, reader, [key]));
-      if (stored.size > 0) {
-        await whatRuns();
-        return false;
-      }
-      const stream_id = tail.stream_id_last + 1;
-      const created = { key: keyText(key), stream_id, head: newHead(key), positions: none };
-      const { frontier, streams, keys } = tail.log;
-      const after = { frontier, streams: streams + 1, keys: keysWith(keys, key) };
-      await write({ ...emptyBatch, created: [created], before: tail.log, after });
-      return true;
-    },
     take: (step) => {
       if (tail.failed !== null) throw tail.failed;
       return alter({ steps: [step] });
@@ -143,19 +129,6 @@ export function createCore(parts: {
     headsCached: tail.heads.count,
   };
 }
-
-const emptyBatch: Pick<
-  PlannedBatch,
-  "events" | "created" | "changed" | "named" | "runs" | "snapshots" | "token_uses"
-> = {
-  events: [],
-  created: [],
-  changed: [],
-  named: [],
-  runs: [],
-  snapshots: [],
-  token_uses: [],
-};
 
 /** Gives positions and stream ids, and checks that the plan continues what is there. */
 function prepare(

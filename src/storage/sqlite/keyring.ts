@@ -201,22 +201,22 @@ function createRotating(parts: {
 }
 
 /**
- * For a store that is opened for writing with a key: from here on everything new is sealed. What is
- * older stays `pending`.
+ * For a store that is opened for writing with a key, inside a transaction: from here on everything
+ * new is sealed. What is older stays `pending`. Out: how much is sealed now; null where it began
+ * before.
  */
-export function beginSealing(database: Database, dek: Uint8Array): void {
-  if (readOne<SealingRow>(database, sql.readSealing) !== null) return;
+export function beginSealing(database: Database, dek: Uint8Array): "partly" | "all" | null {
+  if (readOne<SealingRow>(database, sql.readSealing) !== null) return null;
   const older = readOne<{ found: number }>(database, sql.anyStream)?.found === 1;
   const number = 1;
-  database.transaction(() => {
-    database.run(sql.insertSealing, [number, older ? "encrypt" : null]);
-    // Whoever moves a stream to the archive only reads, and finds its key.
-    using moving = database.prepare<{ stream_id: number }, []>(readPendingMoves);
-    const under = wrappingKeyOf(dek);
-    for (const stream_id of [vaultId, ...moving.all().map((row) => row.stream_id)]) {
-      database.run(sql.insertDataKey, [stream_id, number, wrapKey(under, stream_id, newKey())]);
-    }
-  })();
+  database.run(sql.insertSealing, [number, older ? "encrypt" : null]);
+  // Whoever moves a stream to the archive only reads, and finds its key.
+  using moving = database.prepare<{ stream_id: number }, []>(readPendingMoves);
+  const under = wrappingKeyOf(dek);
+  for (const stream_id of [vaultId, ...moving.all().map((row) => row.stream_id)]) {
+    database.run(sql.insertDataKey, [stream_id, number, wrapKey(under, stream_id, newKey())]);
+  }
+  return older ? "partly" : "all";
 }
 
 /**

@@ -9,6 +9,7 @@ import { SQLiteError } from "bun:sqlite";
 import { existsSync, statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import type { Change, OtherChange } from "../../model/audit.ts";
 import { dataCorrupted, unavailable, type DbxError } from "../../model/error.ts";
 import { syncDirectory } from "../documents.ts";
 import { createMemoryStorage } from "../memory.ts";
@@ -24,6 +25,7 @@ import {
 } from "./connect.ts";
 import { checkDatabase } from "./check.ts";
 import { truncateLog } from "./checkpoint.ts";
+import { otherNoted } from "./changes.ts";
 import { createCore, type BatchSink } from "./core.ts";
 import { translate, translated } from "./failure.ts";
 import { beginSealing, createKeyring, requireKey } from "./keyring.ts";
@@ -40,8 +42,10 @@ import {
   createThreadWriter,
 } from "./sinks.ts";
 import { mainFormat } from "./migrations.ts";
-import { anyArchived } from "./sql.ts";
+import { toTrail, type TrailRow } from "./rows.ts";
+import { anyArchived, readTrailRow } from "./sql.ts";
 import { archiveFormat } from "./sql-archive.ts";
+import { note } from "./steps.ts";
 import { createSqliteStorage, refuseWrite, type SqliteStorage } from "./storage.ts";
 
 export type { SqliteStorage };
@@ -73,6 +77,11 @@ export interface OpenOptions {
   readonly threads: boolean | ThreadUse;
   /** The data encryption key, 32 bytes; null: nothing is encrypted. */
   readonly dek: Uint8Array | null;
+  /**
+   * Who opens it, and now: for the audit trail, which is told that the store is put under a key,
+   * and when everything older is sealed. Null: neither is told.
+   */
+  readonly opener: (() => Change) | null;
 }
 
 export async function openSqliteStorage(options: OpenOptions): Promise<SqliteStorage> {
@@ -154,7 +163,7 @@ async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
     const file = { format: mainFormat, durability, autocheckpoint };
     writing = connectWriter(path, { ...file, secure_delete: dek !== null });
     requireKey(writing.database, dek);
-    if (dek !== null) beginSealing(writing.database, dek);
+    if (dek !== null) putUnderKey(writing.database, { dek, opener: options.opener });
     const reading = connectReader(path, mainFormat);
     if (reading === undefined) throw unavailable(`${path} stays empty after migration`);
     const { reader, keyring, close } = openReader(path, { database: reading.database, dek });
@@ -168,6 +177,10 @@ async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
       streamIdOf: (key) => reader.head(key)?.stream_id,
       logSize: () => reader.log().frontier.size,
       archive: { seal: () => moves.seal(plain.archived()), useDek: moves.useDek },
+      end: async (step) => {
+        if (options.opener === null) return core.take(step);
+        return core.takeNoted(step, encrypting("all", options.opener()));
+      },
     });
     const finish = async (): Promise<void> => {
       // In this order, each whatever became of those before it.
@@ -200,6 +213,25 @@ async function openForWriting(options: OpenOptions): Promise<SqliteStorage> {
     throw error;
   }
 }
+
+/** In one transaction with what the audit trail says to it. */
+function putUnderKey(
+  database: Database,
+  { dek, opener }: { readonly dek: Uint8Array; readonly opener: OpenOptions["opener"] },
+): void {
+  database.transaction(() => {
+    const sealing = beginSealing(database, dek);
+    if (sealing === null || opener === null) return;
+    const row = readOne<TrailRow>(database, readTrailRow);
+    if (row === null) throw dataCorrupted("the row of the audit trail is missing");
+    note(database, otherNoted(toTrail(row), encrypting(sealing, opener())).step);
+  })();
+}
+
+/** `sealing` in the words of the status: whether what is older is still in clear. */
+const encrypting = (sealing: "partly" | "all", change: Change): OtherChange => ({
+  ...{ ...change, action: "key.encrypt", aggregate: null, subject: null, details: { sealing } },
+});
 
 /** Null: no threads. Before SQLite 3.51.3 only one connection may checkpoint. */
 function threadUse(asked: boolean | ThreadUse): ThreadUse | null {

@@ -37,6 +37,8 @@ export interface SealingParts {
   readonly sink: Pick<BatchSink, "compact">;
   /** One transaction of the main file, in order with commits, durable when it resolves. */
   readonly alter: (step: SealingStep) => Promise<void>;
+  /** The last step, with what the audit trail says to it. */
+  readonly end: (step: SealingStep) => Promise<void>;
   readonly archive: {
     /** Seals what the archive has of each stream, where that is in clear. */
     readonly seal: () => Promise<void>;
@@ -103,7 +105,8 @@ export function createSealingJob(parts: SealingParts): SealingJob {
         await parts.archive.seal();
         // Before the end is noted: what is freed but not overwritten would be forgotten otherwise.
         await compact(true);
-        await take({ kind: "sealed" });
+        requireOpen();
+        await parts.end({ kind: "sealed" });
       }),
     rotateKey: (dek, begun) =>
       inTurn(async () => {

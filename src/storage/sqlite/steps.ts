@@ -7,6 +7,7 @@ import { assert } from "../../model/error.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { Trail } from "./audit.ts";
 import type { Fetched } from "./mover.ts";
+import type { StoredHead } from "./heads.ts";
 import type { Keyring } from "./keyring.ts";
 import { sealBody, stateColumns, type StreamRef } from "./sealed.ts";
 import { takeSealingStep, type SealingStep } from "./sealing-steps.ts";
@@ -24,6 +25,12 @@ export type Step =
       readonly entry: AuditEntry;
       readonly before: Trail;
       readonly after: Trail;
+    }
+  | {
+      readonly kind: "create";
+      readonly stored: StoredHead;
+      readonly before: LogTail;
+      readonly after: LogTail;
     }
   | { readonly kind: "keep"; readonly stream_id: number; readonly snapshot: Snapshot }
   | {
@@ -65,6 +72,8 @@ export function takeStep(database: Database, step: Step, keyring: Keyring): void
   switch (step.kind) {
     case "note":
       return note(database, step);
+    case "create":
+      return create(database, step, keyring);
     case "keep":
       database.run(sql.keepSnapshot, snapshotValues(keyring, step));
       return;
@@ -97,7 +106,18 @@ function snapshotValues(
   return [stream_id, version, state, sealed, merkle_root, created_at, comment];
 }
 
-function note(database: Database, { entry, before, after }: Of<"note">): void {
+function create(database: Database, { stored, before, after }: Of<"create">, keyring: Keyring) {
+  const { stream_id, head, positions } = stored;
+  const { aggregate_type, aggregate_id, version, erased, updated_at, frontier } = head;
+  const { state, sealed } = stateColumns(keyring, "state", { ...head, stream_id });
+  const flags = [version, Number(head.archived), erased, updated_at];
+  const key = [stream_id, aggregate_type, aggregate_id];
+  database.run(sql.insertStream, [...key, ...flags, frontier.nodes, positions, state, sealed]);
+  moveLog(database, before, after);
+}
+
+/** Inside a transaction. */
+export function note(database: Database, { entry, before, after }: Of<"note">): void {
   const { at, issued_by, action, aggregate_type, aggregate_id, comment, subject } = entry;
   const issuer = [issued_by?.group ?? null, issued_by?.user ?? null];
   const details = entry.details === "null" ? null : entry.details;
@@ -113,6 +133,10 @@ function remove(database: Database, { stream_id, before, after }: Of<"remove">):
   database.run(sql.forgetMove, [stream_id]);
   const { changes } = database.run(sql.deleteStream, [stream_id]);
   assert(changes === 1, "a stream that is removed is there, without events");
+  moveLog(database, before, after);
+}
+
+function moveLog(database: Database, before: LogTail, after: LogTail): void {
   const ends = [after.frontier.size, after.frontier.nodes, after.streams, after.keys];
   const log = database.run(sql.updateLog, [...ends, before.frontier.size, before.streams]);
   assert(log.changes === 1, "the log ends where this process left it");

@@ -30,6 +30,8 @@ export interface Alteration {
   /** Null: gone. */
   readonly head?: Removal | { readonly key: string; readonly stored: StoredHead };
   readonly snapshot?: Snapshot;
+  /** How many streams it makes. */
+  readonly created?: number;
   readonly log?: LogTail;
   readonly trail?: Trail;
 }
@@ -128,10 +130,11 @@ export function settle(tail: Tail, batch: PlannedBatch): void {
 }
 
 export function beginAlteration(tail: Tail, alteration: Alteration): void {
-  const { head, snapshot, log, trail } = alteration;
+  const { head, snapshot, created, log, trail } = alteration;
   if (head?.stored === null) tail.heads.remove(head);
   else if (head !== undefined) tail.heads.change(head.stored);
   if (snapshot !== undefined) tail.snapshots.set(snapshotKey(snapshot), snapshot);
+  tail.stream_id_last += created ?? 0;
   tail.log = log ?? tail.log;
   tail.trail = trail ?? tail.trail;
 }
