@@ -69,6 +69,8 @@ const homeOf: Readonly<Record<string, readonly string[]>> = {
   yazl: ["cli/export"],
   "bun:sqlite": ["storage/sqlite"],
   bun: ["storage", "engine", "plugins", "client", "replication", "server", "cli", "open.ts"],
+  // Whether bytes are text, without making it.
+  "node:buffer": ["wire"],
   "node:crypto": ["model", "api", "storage", "engine", "plugins", "replication", "server", "cli"],
   "node:fs": ["storage", "plugins", "engine", "server", "cli", "open.ts"],
   "node:http": ["client", "server", "plugins"],

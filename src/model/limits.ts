@@ -68,8 +68,8 @@ export const limits = {
   socket_request_bytes_max: 4_194_304,
   /** Larger requests than this share the bound below, and have more time to arrive. */
   socket_small_bytes: 65_536,
-  /** Larger requests in memory at a time, all together. */
-  socket_requests_bytes_max: 67_108_864,
+  /** Larger requests in memory at a time, all together; with their copies up to eight times as much. */
+  socket_requests_bytes_max: 33_554_432,
   /** How long a larger request may take, from the moment its size is known. */
   socket_large_ms: 60_000,
   /** Words of one command: as many as a schema may have entries, and its flags. */

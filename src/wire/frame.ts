@@ -46,10 +46,11 @@ export function createFrameReader(bounds: FrameBounds): FrameReader {
   return {
     push(piece) {
       if (end + piece.length > bytes.length) {
-        // Twice what is there, so that a message in many pieces is not copied for each; never what
-        // the table promises.
+        // Twice what is there, so that a message in many pieces is not copied for each; never more
+        // because the table promises it, but less.
         const held = end - start;
-        const room = new Uint8Array(Math.max(held + piece.length, 2 * held));
+        const wanted = Math.min(2 * held, table?.bytes ?? Infinity);
+        const room = new Uint8Array(Math.max(held + piece.length, wanted));
         room.set(bytes.subarray(start, end));
         bytes = room;
         start = 0;

@@ -2,6 +2,7 @@
 // for true that nothing stands behind, reads lists of one kind as those of another and puts U+FFFD
 // for what is no UTF-8; so each message is held against the shape that its reader expects.
 
+import { isUtf8 } from "node:buffer";
 import { invalidArgument } from "../model/error.ts";
 
 /** What a pointer leads to. A null pointer fits every shape. */
@@ -65,7 +66,6 @@ interface Place {
 
 const word = 8;
 const structs = 7;
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Throws `invalid_argument` unless every pointer leads to what the shape says, within the bounds. */
 export function checkMessage(
@@ -158,11 +158,7 @@ function requireText(walk: Walk, { segment, start, count }: Target & { kind: "li
   const { buffer, byteOffset } = viewOf(walk, segment);
   const bytes = new Uint8Array(buffer, byteOffset + start, count);
   if (bytes.at(-1) !== 0) throw broken("a text does not end with a zero byte");
-  try {
-    utf8.decode(bytes.subarray(0, -1));
-  } catch (cause) {
-    throw broken("a text is not UTF-8", { cause });
-  }
+  if (!isUtf8(bytes.subarray(0, -1))) throw broken("a text is not UTF-8");
 }
 
 /** Where a pointer leads, across far pointers; null where it is null. Charges for what is there. */
@@ -251,5 +247,4 @@ function viewOf(walk: Walk, segment: number): DataView {
   return view;
 }
 
-const broken = (why: string, options?: ErrorOptions) =>
-  invalidArgument(`the message is broken: ${why}`, {}, options);
+const broken = (why: string) => invalidArgument(`the message is broken: ${why}`);
