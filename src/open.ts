@@ -62,6 +62,8 @@ export interface Opened {
   readonly settings: () => Settings;
   /** Puts what differs in them from what the audit trail says into it. A server begins with it. */
   readonly tellSettings: Telling["tellSettings"];
+  /** The same of `schemas.json`, where somebody else has changed it. */
+  readonly tellSchemas: () => Promise<void>;
   /** Encrypts what is older than the key; as the storage's. A server begins it by itself. */
   readonly sealOlder: SqliteStorage["sealOlder"];
   /** Resolves when the disk failed: from then on nothing is written, and the process should end. Never rejects. */
@@ -165,7 +167,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
   const { tellSettings, tellKey } = createTelling({ storage, noteOf, data_dir });
   const settings = createSettings(config, { read: options.reload, tell: tellSettings });
   const schemas = await openSchemas({
-    noteOf,
+    ...{ noteOf, storage },
     path: join(data_dir, "schemas.json"),
     log,
     system,
@@ -229,6 +231,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
         : await readMachineKey(data_dir),
     settings: settings.current,
     tellSettings,
+    tellSchemas: schemas.tellFile,
     sealOlder: storage.sealOlder,
     failure: storage.failure,
     close: () => (closing ??= closeAll()),

@@ -92,6 +92,7 @@ async function begin(options: ServeOptions, log: Log): Promise<Running> {
   try {
     const { token } = opened.openSession(shell.user);
     await opened.tellSettings(opened.authenticate(token), config);
+    await opened.tellSchemas();
     server = await startServer({
       ...{ opened, config, log, system: realSystem, version },
       commands: createCommands(shell.runWords),

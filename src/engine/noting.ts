@@ -5,14 +5,16 @@ import type { Actor } from "../model/actor.ts";
 import type { Note } from "../model/audit.ts";
 import type { Storage } from "../storage/storage.ts";
 
-export type NoteOf = (actor: Pick<Actor, "group" | "user">) => Note;
+/** Null: nobody knows who did it. */
+export type NoteOf = (actor: Pick<Actor, "group" | "user"> | null) => Note;
 
 /** As done by the actor, now. */
 export const createNoting =
   ({ storage, now }: { storage: Pick<Storage, "record">; now: () => string }): NoteOf =>
-  ({ group, user }) =>
+  (actor) =>
   (action, subject, details) =>
     storage.record({
-      ...{ at: now(), issued_by: { group, user }, comment: null, aggregate: null },
+      ...{ at: now(), comment: null, aggregate: null },
+      issued_by: actor === null ? null : { group: actor.group, user: actor.user },
       ...{ action, subject, details },
     });

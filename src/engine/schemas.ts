@@ -25,8 +25,10 @@ import { readSchema, splitSchemas, writeSchemas } from "../model/schema/document
 import type { Schema } from "../model/schema/schema.ts";
 import type { Visibility } from "../model/visibility.ts";
 import { replaceDocument } from "../storage/documents.ts";
+import type { Storage } from "../storage/storage.ts";
 import type { System } from "../system.ts";
 import type { NoteOf } from "./noting.ts";
+import { createSchemasTelling, digestOf } from "./told-schemas.ts";
 import { watchDocument } from "./watch.ts";
 
 /** The schemas at one moment. */
@@ -57,6 +59,8 @@ export interface Schemas {
   >;
   /** Looks whether the file has changed, whoever changed it. Cheap: once per commit or request. */
   readonly view: () => SchemaView;
+  /** Notes in the audit trail that the file was changed by somebody else, if it was. */
+  readonly tellFile: () => Promise<void>;
   /** For `dbx status`: how many there are, and what is wrong with the file now, if anything. */
   readonly figures: () => Record<string, number | string>;
   /** Waits for the change that is under way, and refuses later ones. Looking goes on. */
@@ -84,10 +88,13 @@ export async function openSchemas(options: {
   /** Where nothing can be written, changes are refused. */
   writable: boolean;
   noteOf: NoteOf;
+  storage: Pick<Storage, "readAuditBack">;
 }): Promise<Schemas> {
-  const { path, system, noteOf } = options;
+  const { path, system, noteOf, log } = options;
   /** What was compiled last, in force or not. */
   let latest: Compiled = new Map();
+  const telling = createSchemasTelling(options);
+  let noticed = (): void => {};
   const compile = (text: string): Compiled => (latest = compileAll(text, latest));
   const file = watchDocument({
     ...options,
@@ -96,7 +103,9 @@ export async function openSchemas(options: {
     first: inForce(new Map()),
     parse: (text, { compiled }) => {
       if (compiled.size > 0) requireText(text);
-      return inForce(compile(text ?? ""));
+      const found = inForce(compile(text ?? ""));
+      noticed();
+      return found;
     },
   });
   const damaged = file.fault();
@@ -104,22 +113,44 @@ export async function openSchemas(options: {
   let changing: Promise<unknown> = Promise.resolve();
   let closed = false;
 
+  /** In turn with changes, which tell of themselves. */
+  function tellFile(): Promise<void> {
+    const result = changing.then(async () => {
+      const { compiled } = file.look();
+      if (options.writable && file.fault() === null) await telling.tellFile(compiled);
+    });
+    changing = result.catch(() => undefined);
+    return result;
+  }
+  noticed = () => {
+    if (closed) return;
+    // It is told at the next change, or the next start.
+    tellFile().catch((error: unknown) => log.warn("schemas not told", { reason: String(error) }));
+  };
+
+  function requireGood(): InForce {
+    const good = file.look();
+    const fault = file.fault();
+    if (fault !== null) throw unrepaired(path, fault);
+    return good;
+  }
+
   /** One change at a time: on disk first, then in force. */
   function change(
     step: (schemas: Compiled) => Schema,
-    note: (changed: Schema) => Promise<void>,
+    note: (changed: Schema, told: { schemas: string }) => Promise<void>,
   ): Promise<Schema> {
     if (closed) return Promise.reject(unavailable("dbx is stopping"));
     const result = changing.then(async () => {
       if (!options.writable) throw failedPrecondition("the store is open for reading only");
-      const { compiled } = file.look();
-      const fault = file.fault();
-      if (fault !== null) throw unrepaired(path, fault);
+      await telling.tellFile(requireGood().compiled);
+      const { compiled } = requireGood();
       const changed = step(compiled);
       const schemas = new Map([...compiled].map(([name, { schema }]) => [name, schema]));
       const text = textOf(schemas.set(changed.aggregate, changed));
-      readBack(text, compile);
-      await note(changed);
+      const after = readBack(text, compile);
+      await note(changed, { schemas: digestOf(after) });
+      telling.told(after);
       await replaceDocument(path, text, { mode: 0o600 });
       file.look();
       return changed;
@@ -131,6 +162,7 @@ export async function openSchemas(options: {
 
   return {
     view: () => file.look().view,
+    tellFile,
     figures: () => {
       const { compiled } = file.look();
       const fault = file.fault();
@@ -152,17 +184,21 @@ export async function openSchemas(options: {
             // Without a threshold of its own it follows the configured one, whenever that changes.
             return newSchema(input, { now: system.now(), snapshot_threshold: null });
           },
-          () => noteOf(actor)("schema.create", input.aggregate, { events: input.events }),
+          (_, told) =>
+            noteOf(actor)("schema.create", input.aggregate, { events: input.events, ...told }),
         ),
       changeSchema: (actor, { aggregate, ...changes }) =>
         change(
           (schemas) => changeSchema(find(schemas, aggregate), changes, { now: system.now() }),
-          () => noteOf(actor)("schema.change", aggregate, { changed: Object.keys(changes).sort() }),
+          (_, told) => {
+            const changed = Object.keys(changes).sort();
+            return noteOf(actor)("schema.change", aggregate, { changed, ...told });
+          },
         ),
       removeSchemaEvent: (actor, { aggregate, event }) =>
         change(
           (schemas) => removeSchemaEvent(find(schemas, aggregate), event, { now: system.now() }),
-          () => noteOf(actor)("schema.change", aggregate, { removed_event: event }),
+          (_, told) => noteOf(actor)("schema.change", aggregate, { removed_event: event, ...told }),
         ),
       listSchemas: async () =>
         [...file.look().compiled.values()]
@@ -208,9 +244,9 @@ function textOf(schemas: ReadonlyMap<string, Schema>): string {
 }
 
 /** Whatever a change got past the gate, the file it leaves must be one that dbx starts on. */
-function readBack(text: string, compile: (text: string) => Compiled): void {
+function readBack(text: string, compile: (text: string) => Compiled): Compiled {
   try {
-    compile(text);
+    return compile(text);
   } catch (cause) {
     if (!(cause instanceof DbxError) || cause.code === "too_large") throw cause;
     const message = `invalid schema: it could not be read back: ${cause.message}`;

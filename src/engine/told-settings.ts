@@ -3,11 +3,11 @@
 // noticed like a command.
 
 import type { Actor } from "../model/actor.ts";
-import type { AuditEntry } from "../model/audit.ts";
+import { detailsOf, type AuditEntry } from "../model/audit.ts";
 import type { Config } from "../model/config.ts";
 import {
   changedSettings,
-  settingsTold,
+  partsOf,
   signOf,
   toldSettings,
   type ToldSettings,
@@ -42,7 +42,7 @@ export function createTelling(deps: {
     next: (before: ToldSettings) => { settings: ToldSettings; changed: ToldSettings },
   ): Promise<void> => {
     const mine = last.then(async () => {
-      known ??= settingsTold((await lastEntry(storage, isTold))?.details ?? null);
+      known ??= toldBy(await lastEntry(storage, isTold));
       const { settings, changed } = next(known);
       if (Object.keys(changed).length === 0) return;
       await noteOf(actor)("config.change", null, { changed, settings });
@@ -68,5 +68,9 @@ export function createTelling(deps: {
       }),
   };
 }
+
+/** Where nothing was ever told, everything was at its default. */
+const toldBy = (entry: AuditEntry | undefined): ToldSettings =>
+  entry === undefined ? {} : partsOf(detailsOf(entry)["settings"]);
 
 const isTold = ({ action }: AuditEntry): boolean => action === "config.change";

@@ -60,6 +60,12 @@ export const AuditEntry = Type.Object(
 );
 export type AuditEntry = Static<typeof AuditEntry>;
 
+/** As an object; without members where there are none. */
+export function detailsOf({ details }: AuditEntry): Readonly<Record<string, unknown>> {
+  const value: unknown = JSON.parse(details);
+  return typeof value === "object" && value !== null ? { ...value } : {};
+}
+
 const Issuing = (description: string) =>
   Text({ description, minLength: 1, maxLength: limits.actor_chars_max, name: false });
 

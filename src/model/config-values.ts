@@ -1,7 +1,7 @@
 // The configuration as a flat list of keys and values, and what the audit trail is told of it:
 // every key that is not at its default, secrets by a sign of which one it is.
 
-import { canonicalOf, type Canonical } from "./canonical.ts";
+import { canonicalOf } from "./canonical.ts";
 import { Config } from "./config.ts";
 import { sha256 } from "./merkle.ts";
 
@@ -59,10 +59,6 @@ export function toldSettings(config: Config, { data_dir }: { data_dir: string })
  */
 export const signOf = (value: unknown): string =>
   `set:${sha256(String(value)).toHex().slice(0, 16)}`;
-
-/** The settings that the trail's last entry about them told, by its details; none was told: {}. */
-export const settingsTold = (details: Canonical | null): ToldSettings =>
-  details === null ? {} : partsOf(partsOf(JSON.parse(details))["settings"]);
 
 /** New values by key, null for none any more; of a secret only that it is `set` or `changed`. */
 export function changedSettings(

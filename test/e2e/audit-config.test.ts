@@ -91,6 +91,12 @@ test("with the server down: by dbx config, and at the next start what nobody tol
     // The environment is another one now.
     expect(await told(2)).toEqual([{ group: "cli", user, changed: { list_page_size: 10 } }]);
   }
+  await ok(["schema", "create", "person", "--events", "noted"]);
+  const schemas = join(home, ".eventdbx/schemas.json");
+  writeFileSync(
+    schemas,
+    readFileSync(schemas, "utf8").replace('"locked": false', '"locked": true'),
+  );
   await ok(["config", "--rotate-dek", other]);
   expect(await told(3)).toEqual([
     { group: "cli", user, changed: { data_encryption_key: "changed" } },
@@ -98,6 +104,10 @@ test("with the server down: by dbx config, and at the next start what nobody tol
   {
     await using _server = await startForeground({ home });
     expect(await told(4)).toEqual([]);
+    const about: { issued_by: unknown }[] = JSON.parse(
+      await ok(["audit", "--action", "schema", "--json"]),
+    );
+    expect(about.map(({ issued_by }) => issued_by)).toEqual([{ group: "cli", user }, null]);
   }
   await ok(["aggregate", "verify", "--all"]);
   const all = written() + (await ok(["audit", "--json"]));

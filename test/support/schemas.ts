@@ -7,6 +7,7 @@ import { canonicalize } from "../../src/model/canonical.ts";
 import type { Restriction } from "../../src/model/config.ts";
 import { DbxError } from "../../src/model/error.ts";
 import { patternBudget } from "../../src/model/schema/budget.ts";
+import { createMemoryStorage } from "../../src/storage/memory.ts";
 import { realSystem } from "../../src/system.ts";
 
 export interface OpenedSchemas {
@@ -26,6 +27,7 @@ export async function openSchemasIn(
     lines,
     schemas: await openSchemas({
       noteOf: () => async () => {},
+      storage: createMemoryStorage({ sealing: "none" }),
       path,
       log,
       system: realSystem,
