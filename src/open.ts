@@ -11,6 +11,7 @@ import { createLive, liveBounds } from "./engine/live.ts";
 import { ensureMachineKey, readMachineKey } from "./engine/machine-key.ts";
 import { createNoting } from "./engine/noting.ts";
 import { openSchemas } from "./engine/schemas.ts";
+import type { KeepKey } from "./engine/rotation.ts";
 import { createSettings, type Settings } from "./engine/settings.ts";
 import { createStaging } from "./engine/staging.ts";
 import { createTelling, type Telling } from "./engine/told-settings.ts";
@@ -47,7 +48,7 @@ export interface OpenOptions {
   /** Reads the configuration again, for `reloadConfig`; null where nobody may ask. */
   readonly reload: (() => Promise<Config>) | null;
   /** Keeps another data encryption key in the configuration; null where nobody may rotate it. */
-  readonly keepKey: ((data_encryption_key: string) => Promise<void>) | null;
+  readonly keepKey: KeepKey | null;
 }
 
 export interface Opened {

@@ -19,6 +19,7 @@ import {
   variablesOf,
   type ConfigKey,
 } from "./keys.ts";
+import { readKeyFile } from "./key-file.ts";
 import type { Shell } from "./shell.ts";
 import { newConfigText } from "./template.ts";
 import { changeToml, lineOf, lookUp, readToml, type Change, type TomlValue } from "./toml.ts";
@@ -32,12 +33,14 @@ export interface Configuration {
   /** Sentences for people: unknown keys and the like. */
   readonly warnings: readonly string[];
   /** Where each key that is not at its default comes from. */
-  readonly origins: ReadonlyMap<string, "file" | "environment" | "flag">;
+  readonly origins: ReadonlyMap<string, Origin>;
 }
+
+type Origin = "file" | "environment" | "flag" | "key file";
 
 interface Value {
   readonly value: unknown;
-  readonly origin: "file" | "environment" | "flag";
+  readonly origin: Origin;
   /** How the value is named in a complaint about it: `config.toml, line 3: page_limit`. */
   readonly place: string;
   readonly details: Readonly<Record<string, unknown>>;
@@ -113,9 +116,14 @@ function assembleFrom(options: {
   for (const key of configKeys) {
     const value = given[key.name];
     if (value === undefined) continue;
+    if (isAbsent(key, value)) {
+      if (values.get(key.name)?.origin === "file") values.delete(key.name);
+      continue;
+    }
     const flag = `--${key.name.replaceAll("_", "-")}`;
     values.set(key.name, { value, origin: "flag", place: flag, details: { flag } });
   }
+  takeKeyFrom(values, shell, path);
   const config = assemble(values);
   const base = values.get("data_dir")?.origin === "file" ? dirname(path) : shell.cwd;
   config.data_dir = expandHome(config.data_dir, { home: shell.home, base });
@@ -127,6 +135,37 @@ function assembleFrom(options: {
   const origins = new Map([...values].map(([name, { origin }]) => [name, origin]));
   return { path, config: deepFreeze(config), warnings, origins };
 }
+
+/**
+ * Of the key and the file that holds one, the place decides that is stronger; in the same place
+ * nobody could tell which is meant.
+ */
+function takeKeyFrom(
+  values: Map<string, Value>,
+  { cwd, home }: Pick<Shell, "cwd" | "home">,
+  path: string,
+): void {
+  const named = values.get("dek_file");
+  if (named === undefined || typeof named.value !== "string") return;
+  const base = named.origin === "flag" ? cwd : dirname(path);
+  const file = expandHome(named.value, { home, base });
+  values.set("dek_file", { ...named, value: file });
+  const direct = values.get("data_encryption_key");
+  if (direct?.origin === named.origin) {
+    throw invalidArgument(
+      `${named.place} and ${direct.place} both give the data encryption key; keep one of them`,
+      named.details,
+    );
+  }
+  const order = ["file", "environment", "flag"];
+  if (direct !== undefined && order.indexOf(direct.origin) > order.indexOf(named.origin)) return;
+  const key = { value: readKeyFile(file, named.place), details: { ...named.details, file } };
+  values.set("data_encryption_key", { ...key, origin: "key file", place: file });
+}
+
+/** A blank secret counts as absent: that is how older files leave it out; and so do the tools. */
+const isAbsent = (key: ConfigKey, value: unknown): boolean =>
+  (key.secret || key.name === "dek_file") && typeof value === "string" && value.trim() === "";
 
 const shortPath = (path: string): string => path.split(/[\\/]/).at(-1) ?? path;
 
@@ -162,9 +201,7 @@ function fromFile(options: {
     for (const spelling of spellingsOf(key)) {
       known.add(spelling);
       const value = lookUp(table, spelling);
-      // A blank secret counts as absent: that is how older files leave it out.
-      const blank = key.secret && typeof value === "string" && value.trim() === "";
-      if (value !== undefined && !blank) put(key, value, spelling);
+      if (value !== undefined && !isAbsent(key, value)) put(key, value, spelling);
     }
   }
   warnings.push(...unknownKeys(table, { known, text, path }));
@@ -305,6 +342,14 @@ export async function keepInFile(path: string, given: Given): Promise<boolean> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   await replaceDocument(path, text, { mode: 0o600 });
   return true;
+}
+
+/** Whether the file itself sets a key, whatever is stronger. */
+export async function isInFile(path: string, name: string): Promise<boolean> {
+  const text = await readText(path);
+  const values = new Map<string, Value>();
+  if (text !== null) fromFile({ text, path, values, warnings: [] });
+  return values.has(name);
 }
 
 function changesFor(old: string | null, given: Given, path: string): Change[] {

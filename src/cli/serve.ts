@@ -19,6 +19,7 @@ import { version } from "../version.ts";
 import { keepInFile, loadConfiguration, type Configuration, type Given } from "./configuration.ts";
 import { removePidFile, writePidFile, type PidRecord } from "./daemon.ts";
 import { openLogFile } from "./log-file.ts";
+import { exposedKey, keeperOf } from "./key-place.ts";
 import { createReload } from "./reload.ts";
 import { createCommands } from "./served.ts";
 import type { Shell } from "./shell.ts";
@@ -84,9 +85,7 @@ async function begin(options: ServeOptions, log: Log): Promise<Running> {
     // With a single processor a thread of its own only adds switching.
     threads: availableParallelism() > 1,
     reload: () => reloaded(shell, given),
-    keepKey: async (data_encryption_key) => {
-      await keepInFile(path, { data_encryption_key });
-    },
+    keepKey: () => keeperOf(configuration),
   });
   let server: Server;
   try {
@@ -220,10 +219,15 @@ function watchSignals(): Signals {
   };
 }
 
-function warnAtStart({ config, warnings }: Configuration, log: Log): void {
+function warnAtStart(configuration: Configuration, log: Log): void {
+  const { config, warnings } = configuration;
   for (const problem of warnings) log.warn("configuration", { problem });
   if (config.storage.durability === "normal") {
     log.warn("durability is normal", { risk: "a power cut may take the last commits" });
+  }
+  const exposed = exposedKey(configuration);
+  if (exposed !== null) {
+    log.warn("others may read the data encryption key", { ...exposed, remedy: "chmod 600" });
   }
   const { bind_addr: asked } = config.grpc;
   const shares = config.api.grpc && grpcEndpointOf(config) === null;

@@ -14,8 +14,9 @@ import { assert, DbxError } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { realSystem } from "../system.ts";
 import { askThrough, type Ask } from "./ask.ts";
-import { keepInFile, type Configuration } from "./configuration.ts";
+import type { Configuration } from "./configuration.ts";
 import { findServer, type PidRecord } from "./daemon.ts";
+import { keeperOf } from "./key-place.ts";
 import type { Shell } from "./shell.ts";
 
 export interface Target {
@@ -147,9 +148,7 @@ async function openHere(options: LocalOptions): Promise<Target> {
     lock_wait_ms: limits.lock_wait_ms,
     threads: false,
     reload: null,
-    keepKey: async (data_encryption_key) => {
-      await keepInFile(configuration.path, { data_encryption_key });
-    },
+    keepKey: () => keeperOf(configuration),
   });
   let actor: Actor;
   try {

@@ -10,13 +10,16 @@ import { cliGroup } from "./tokens.ts";
 export interface RotationDeps {
   readonly storage: Storage;
   readonly now: () => string;
-  /**
-   * Keeps the key (base64) for the next opening; called when either key opens the store. Null where
-   * there is no place for it.
-   */
-  readonly keepKey: ((data_encryption_key: string) => Promise<void>) | null;
+  /** Null where there is no place for a key. */
+  readonly keepKey: KeepKey | null;
   readonly tellKey: Telling["tellKey"];
 }
+
+/**
+ * Throws where another key cannot be kept; called before anything is changed. What it gives keeps
+ * a key (base64) for the next opening, when either one opens the store.
+ */
+export type KeepKey = () => Promise<(data_encryption_key: string) => Promise<void>>;
 
 export function createRotation(deps: RotationDeps): Pick<Dbx, "rotateKey"> {
   const { storage, now, keepKey, tellKey } = deps;
@@ -30,6 +33,7 @@ export function createRotation(deps: RotationDeps): Pick<Dbx, "rotateKey"> {
       if (storage.sealing() === "none") {
         throw failedPrecondition("nothing is encrypted, so there is no key to rotate");
       }
+      const keep = await keepKey();
       await storage.record({
         ...{ at: now(), issued_by: { group, user }, comment: null, action: "key.rotate" },
         ...{ aggregate: null, subject: null, details: null },
@@ -37,7 +41,7 @@ export function createRotation(deps: RotationDeps): Pick<Dbx, "rotateKey"> {
       const dek = Uint8Array.fromBase64(data_encryption_key);
       return storage.rotateKey(dek, async () => {
         await tellKey(actor, data_encryption_key);
-        await keepKey(data_encryption_key);
+        await keep(data_encryption_key);
       });
     },
   };

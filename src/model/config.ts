@@ -109,6 +109,12 @@ export const Config = Type.Object(
         description: "Data encryption key: base64 of 32 bytes.",
       }),
     ),
+    dek_file: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: "File that holds the data encryption key, in place of the key here.",
+      }),
+    ),
     created_at: Type.Optional(Type.String({ ...reserved, description: "When the file was made." })),
     updated_at: Type.Optional(
       Type.String({ ...reserved, description: "When the file was last changed." }),

@@ -234,6 +234,8 @@ export const limits = {
   erase_reason_chars_max: 1_024,
   /** Bodies, states or keys that are sealed anew at a time, between commits of others. */
   seal_rows_max: 256,
+  /** A file that holds a key has one line; whatever is larger is another file. */
+  key_file_bytes_max: 1_024,
   /** Data keys kept unwrapped in memory: 32 bytes and what a map takes, each. */
   data_keys_max: 65_536,
   /** Faults that `verify` lists before it stops counting. */

@@ -139,6 +139,10 @@ test("the page has blocks to run, and says of each that is not run why", () => {
       "echo",
       "not every machine has capnp and nc; test/contract/capnp.test.ts speaks with the tool",
     ],
+    [
+      "umask",
+      "it is the first configuration of another database; test/e2e/key-file.test.ts does this",
+    ],
     ["scripts/test", "it runs every test, this one included"],
   ]);
 });

@@ -78,7 +78,7 @@ async function main(asked: Asked): Promise<void> {
     ...{ config, log, system: realSystem, access: "write", opener: null },
     ...{ lock_wait_ms: 0, threads: true },
     reload: async () => (await loadConfiguration({ ...shell, configPath }, given)).config,
-    keepKey: async () => {},
+    keepKey: async () => async () => {},
   });
   const server = await startServer({
     opened: leaking(opened, leak_bytes),

@@ -50,7 +50,7 @@ export async function openStore(
     lock_wait_ms: 0,
     threads: false,
     reload: null,
-    keepKey: async () => {},
+    keepKey: async () => async () => {},
     ...options,
   });
   return { ...opened, [Symbol.asyncDispose]: () => opened.close() };

@@ -4,9 +4,16 @@ import { Type, type Static, type TSchema } from "@sinclair/typebox";
 import { Config, dataKeyPattern } from "../../model/config.ts";
 import { DbxError, failedPrecondition, invalidArgument } from "../../model/error.ts";
 import { command, flagName } from "../command.ts";
-import { keepInFile, loadConfiguration, type Configuration, type Given } from "../configuration.ts";
+import {
+  isInFile,
+  keepInFile,
+  loadConfiguration,
+  type Configuration,
+  type Given,
+} from "../configuration.ts";
 import { findServer, findServerAlone } from "../daemon.ts";
 import { configKeys } from "../keys.ts";
+import { placeOfKey } from "../key-place.ts";
 import type { Shell } from "../shell.ts";
 import { connect, type Target } from "../target.ts";
 import { encryptHere, requireFits, rotate, tellHere } from "./data-key.ts";
@@ -34,6 +41,13 @@ const configFlags = Type.Object(
         minLength: 1,
         aliases: ["data_encryption_key"],
         description: "Data encryption key, base64 of 32 bytes. `-` reads it from stdin.",
+      }),
+    ),
+    dek_file: Type.Optional(
+      Type.String({
+        hint: "path",
+        minLength: 1,
+        description: "File that holds the data encryption key, in place of --dek.",
       }),
     ),
     rotate_dek: Type.Optional(
@@ -65,9 +79,9 @@ export const config = command({
   needs: "machine",
   summary: "Print the settings, or keep new ones in the configuration file.",
   about:
-    "The first use that sets anything must carry --master-key and --dek. Secrets on the command line are\n" +
-    "seen by everybody who lists processes: give `-` and write them to stdin, one a line, the master key\n" +
-    "first. A DEK in the environment (EVENTDBX_DEK) is used from there and never written to the file.\n" +
+    "The first use that sets anything must carry --master-key and --dek (or --dek-file). Secrets on the\n" +
+    "command line are seen by everybody who lists processes: give `-` and write them to stdin, one a\n" +
+    "line, the master key first. A DEK in the environment (EVENTDBX_DEK) is used from there and never written to the file.\n" +
     "With a DEK everything in the data directory is encrypted, what is there already, too. --rotate-dek\n" +
     "exchanges it for another, while a server runs or not; nothing else can be set with it.",
   flags: configFlags,
@@ -104,7 +118,9 @@ async function exchange(word: string, shell: Shell): Promise<void> {
   const keys = await rotate({ configuration, data_encryption_key }, shell);
   const { output } = shell;
   if (output.json) return output.jsonValue({ keys });
-  output.words(`${keys} data keys are under the new key, which is kept in ${configuration.path}`);
+  output.words(
+    `${keys} data keys are under the new key, which is kept in ${placeOfKey(configuration)}`,
+  );
 }
 
 async function print(shell: Shell): Promise<void> {
@@ -138,20 +154,24 @@ interface Keeping {
 }
 
 async function keep({ shell, flags, given }: Keeping): Promise<void> {
-  const before = await loadConfiguration(shell, {});
+  requireOneKey(flags);
+  const before = await present(flags, shell);
   const secrets = withEnvironment(await readSecrets(flags), { before, shell });
-  refuseIncompleteSetup(before, secrets);
+  refuseIncompleteSetup(before, { ...secrets, dek: secrets.dek ?? flags.dek_file });
   const after = await loadConfiguration(shell, given);
   await refuseToLeaveServer(before, after);
-  if (secrets.dek !== undefined) {
-    const data_encryption_key = checkedKey(secrets.dek, "--dek");
-    await requireFits({ config: before.config, data_encryption_key }, shell);
+  const key = secrets.dek === undefined ? undefined : checkedKey(secrets.dek, "--dek");
+  const fitting =
+    key ?? (flags.dek_file === undefined ? undefined : after.config.data_encryption_key);
+  if (fitting !== undefined) {
+    await requireFits({ config: before.config, data_encryption_key: fitting }, shell);
   }
   const kept: Given = {
     ...given,
     ...("data_dir" in given ? { data_dir: after.config.data_dir } : {}),
     ...("restrict" in given ? { restrict: after.config.restrict } : {}),
-    ...(secrets.dek === undefined ? {} : { data_encryption_key: checkedKey(secrets.dek, "--dek") }),
+    ...(key === undefined ? {} : { data_encryption_key: key }),
+    ...(await oneKeyOnly(after, { key, flags })),
     ...(secrets.master_key === undefined
       ? {}
       : { "admin.master_key_hash": await hashOf(secrets.master_key) }),
@@ -163,8 +183,37 @@ async function keep({ shell, flags, given }: Keeping): Promise<void> {
   const now = await loadConfiguration(shell, {});
   warnOverruled(now, { kept, shell });
   await tellServer(before, shell);
-  if (secrets.dek !== undefined) await encryptHere(now, shell);
+  if (fitting !== undefined) await encryptHere(now, shell);
   if (shell.output.json) await shell.output.jsonValue(printable(now));
+}
+
+function requireOneKey({ dek, dek_file }: ConfigFlags): void {
+  if (dek === undefined || dek_file === undefined) return;
+  throw invalidArgument("--dek and --dek-file both give the data encryption key; use one of them", {
+    flag: "--dek-file",
+  });
+}
+
+/** A key file that is gone keeps nobody from naming another. */
+async function present({ dek_file }: ConfigFlags, shell: Shell): Promise<Configuration> {
+  try {
+    return await loadConfiguration(shell, {});
+  } catch (error) {
+    if (dek_file === undefined) throw error;
+    return loadConfiguration(shell, { dek_file });
+  }
+}
+
+/** With the one way of giving a key goes the other, where the file has it. */
+async function oneKeyOnly(
+  { path, config: { dek_file } }: Configuration,
+  { key, flags }: { key: string | undefined; flags: ConfigFlags },
+): Promise<Given> {
+  const blank = async (name: string): Promise<Given> =>
+    (await isInFile(path, name)) ? { [name]: "" } : {};
+  if (key !== undefined) return blank("dek_file");
+  if (flags.dek_file === undefined || dek_file === undefined) return {};
+  return { dek_file, ...(await blank("data_encryption_key")) };
 }
 
 /** As it will be read once this is in the file: what the environment says stays stronger. */
@@ -244,8 +293,11 @@ function warnOverruled(
   { origins }: Configuration,
   { kept, shell }: { kept: Given; shell: Shell },
 ): void {
+  const overruled = (name: string): boolean =>
+    origins.get(name) === "environment" ||
+    (name === "dek_file" && origins.get("data_encryption_key") === "environment");
   for (const name of Object.keys(kept)) {
-    if (origins.get(name) === "environment") {
+    if (overruled(name)) {
       shell.output.words(`warning: the environment overrules ${name}`);
     }
   }

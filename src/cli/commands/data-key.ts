@@ -108,7 +108,8 @@ export async function rotate(
     { shell: machine, configuration, access: "write", token: undefined },
     ({ ask }) => ask("rotateKey", { data_encryption_key }),
   );
-  if (configuration.origins.get("data_encryption_key") === "environment") {
+  const { origins } = configuration;
+  if (origins.get("data_encryption_key") === "environment") {
     shell.output.words(
       "warning: the environment still has the old key, which opens nothing any more: change it " +
         "before the next start",

@@ -278,8 +278,8 @@ const unwrapDek = (under: Uint8Array, number: number, wrapped: Uint8Array): Uint
 
 const keyMissing = () =>
   failedPrecondition(
-    "this store is encrypted, but no data encryption key is set; set data_encryption_key in the " +
-      "configuration file, or EVENTDBX_DEK",
+    "this store is encrypted, but no data encryption key is set; set data_encryption_key or " +
+      "dek_file in the configuration file, or EVENTDBX_DEK or EVENTDBX_DEK_FILE",
   );
 
 const keyWrong = () =>
