@@ -138,7 +138,11 @@ export function createService(options: CommandOptions, { closing }: { closing: (
     } catch (thrown) {
       return refuseStream(peer, thrown);
     }
-    if (frame !== null) return begin(peer, frame);
+    if (frame !== null) {
+      // One is taken a turn, and a turn brings more than that: the rest waits with its sender.
+      if (peer.frames.held() > bounds.small_bytes) peer.socket.pause();
+      return begin(peer, frame);
+    }
     if (peer.ended) {
       if (peer.frames.held() > 0) return turnAway(peer);
       return leave(peer);

@@ -1,6 +1,7 @@
 // The control socket: whatever comes is answered or turned away, and the next client finds the
 // socket as it was.
 
+import type { Socket } from "bun";
 import { afterEach, describe, expect, test } from "bun:test";
 import { encodeRequest, framed, hex, list, struct, words } from "../support/capnp.ts";
 import { until } from "../support/port.ts";
@@ -68,6 +69,27 @@ describe("a connection", () => {
     for (let count = 0; count < many.length; count++) await next();
     expect(held.signals.length).toBe(many.length);
   });
+});
+
+test("requests that come faster than they are answered wait with their sender", async () => {
+  const socket = start();
+  const request = framed(words(0n));
+  const piece = Buffer.concat(Array.from({ length: (1 << 20) / request.length }, () => request));
+  let sent_bytes = 0;
+  const write = (to: Socket) => {
+    for (let taken = -1; taken !== 0; sent_bytes += taken) {
+      taken = Math.max(0, to.write(piece.subarray(sent_bytes % piece.length)));
+    }
+  };
+  const sender = await Bun.connect({
+    ...{ hostname: "127.0.0.1", port: socket.port },
+    socket: { open: write, drain: write, data: () => {}, error: () => {} },
+  });
+  await until(() => Number(socket.figures()["socket_requests"]) >= 400);
+  // What the system keeps for the two sockets, and a little; 400 turns could bring 200 MiB.
+  expect(sent_bytes).toBeLessThan(24 << 20);
+  await isFine(socket);
+  sender.terminate();
 });
 
 /** Somebody else has been answered meanwhile. */
