@@ -44,7 +44,7 @@ async function write(writer: number): Promise<void> {
     const { outcomes } = await append(storage, [transaction([secretEvent(key, count)])]);
     for (const outcome of outcomes) {
       if (outcome.kind !== "appended") throw new Error(`not appended: ${JSON.stringify(outcome)}`);
-      for (const { position, event_id } of outcome.events) say({ appended: event_id, position });
+      for (const { position, event_id } of outcome.events) say({ event_id, position });
     }
     await new Promise((resolve) => setImmediate(resolve));
   }
