@@ -39,9 +39,10 @@ export function createRotation(deps: RotationDeps): Pick<Dbx, "rotateKey"> {
         ...{ aggregate: null, subject: null, details: null },
       });
       const dek = Uint8Array.fromBase64(data_encryption_key);
-      return storage.rotateKey(dek, async () => {
-        await tellKey(actor, data_encryption_key);
-        await keep(data_encryption_key);
+      return storage.rotateKey(dek, async (begun) => {
+        const key = begun.toBase64();
+        await tellKey(actor, key);
+        await keep(key);
       });
     },
   };

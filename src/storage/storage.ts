@@ -168,10 +168,11 @@ export interface Storage {
 
   /**
    * Wraps every data key with another data encryption key (32 bytes). From when it resolves
-   * `begun`, the store opens with either key, and once it has resolved with the new one alone.
-   * `failed_precondition` without encryption.
+   * `begun`, the store opens with either key, and once it has resolved with the new one alone. One
+   * to another key that was cut short is ended first, because that key may be lost: `begun` is then
+   * told that one before. `failed_precondition` without encryption.
    */
-  rotateKey(dek: Uint8Array, begun: () => Promise<void>): Promise<{ keys: number }>;
+  rotateKey(dek: Uint8Array, begun: (dek: Uint8Array) => Promise<void>): Promise<{ keys: number }>;
 
   readTokenUses(token_ids: readonly TokenId[]): Promise<TokenUse[]>;
 

@@ -15,6 +15,7 @@ import {
   event,
   jane,
   john,
+  openReading,
   openWriting,
   readAll,
   recompute,
@@ -195,15 +196,39 @@ describe.each([[false], ["copier"], ["both"]] as const)("threads: %p:", (threads
         await append(storage, [transaction([event({ ...jane, aggregate_id: "between" })])]);
         await storage.close();
         const again = await openWriting(place, { threads, dek: key });
-        expect(await codeOf(again.rotateKey(third, async () => undefined))).toBe(
-          "failed_precondition",
-        );
         await again.rotateKey(other, async () => undefined);
         expect(await recompute(again)).toEqual([]);
         await again.close();
         expect(await codeOf(openWriting(place, { dek }))).toBe("failed_precondition");
         await (await openWriting(place, { dek: other })).close();
       }
+    }));
+
+  test("a rotation whose key is lost is ended before the next, and its key kept in between", () =>
+    withDirectory(async (directory) => {
+      const storage = await openWriting(directory, { threads, dek });
+      await fill(storage, 10);
+      const before = await readAll(storage);
+      await codeOf(storage.rotateKey(other, () => Promise.reject(new Error("killed"))));
+      await storage.close();
+
+      const again = await openWriting(directory, { threads, dek });
+      const kept: Uint8Array[] = [];
+      await again.rotateKey(third, async (key) => {
+        // Whatever happens next, this is a key that opens the store.
+        await (await openReading(directory, { dek: key })).close();
+        kept.push(key);
+      });
+      expect(kept.map((key) => key.toHex())).toEqual([other.toHex(), third.toHex()]);
+      await append(again, [transaction([secretEvent(10)])]);
+      expect((await readAll(again)).slice(0, before.length)).toEqual(before);
+      await again.close();
+      for (const key of [dek, other]) {
+        expect(await codeOf(openWriting(directory, { dek: key }))).toBe("failed_precondition");
+      }
+      const last = await openWriting(directory, { threads, dek: third });
+      expect(await recompute(last)).toEqual([]);
+      await last.close();
     }));
 
   test("erasing leaves neither the key nor anything that it opened, and everything verifies", () =>

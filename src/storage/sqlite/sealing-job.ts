@@ -19,7 +19,7 @@ export interface SealingJob {
   /** As `rotateKey` of the port. */
   readonly rotateKey: (
     dek: Uint8Array,
-    begun: () => Promise<void>,
+    begun: (dek: Uint8Array) => Promise<void>,
   ) => Promise<{ readonly keys: number }>;
   /** As `forgetErased` of the port. */
   readonly forgetErased: (key: StreamKey) => Promise<void>;
@@ -93,6 +93,22 @@ export function createSealingJob(parts: SealingParts): SealingJob {
       }
     }
   };
+  /** Begins, or goes on with what has begun. */
+  const exchange = async (
+    dek: Uint8Array,
+    begun: (dek: Uint8Array) => Promise<void>,
+  ): Promise<void> => {
+    if (keyring.dekAfter() === null) await take({ kind: "rotate", dek });
+    keyring.useDek(dek);
+    parts.archive.useDek(dek);
+    await begun(dek);
+    for (;;) {
+      const stream_ids = plain.keysBefore(limits.seal_rows_max);
+      if (stream_ids.length === 0) break;
+      await take({ kind: "rewrap", stream_ids });
+    }
+    await take({ kind: "rotated" });
+  };
 
   return {
     sealOlder: (progress) =>
@@ -117,19 +133,10 @@ export function createSealingJob(parts: SealingParts): SealingJob {
           throw failedPrecondition("older data is still being encrypted; rotate when it is done");
         }
         const underWay = keyring.dekAfter();
-        if (underWay === null) await take({ kind: "rotate", dek });
-        else if (Buffer.compare(underWay, dek) !== 0) {
-          throw failedPrecondition("a rotation to another key is under way; end it with that key");
+        if (underWay !== null && Buffer.compare(underWay, dek) !== 0) {
+          await exchange(underWay, begun);
         }
-        keyring.useDek(dek);
-        parts.archive.useDek(dek);
-        await begun();
-        for (;;) {
-          const stream_ids = plain.keysBefore(limits.seal_rows_max);
-          if (stream_ids.length === 0) break;
-          await take({ kind: "rewrap", stream_ids });
-        }
-        await take({ kind: "rotated" });
+        await exchange(dek, begun);
         await compact(false);
         return { keys: plain.countKeys() };
       }),
