@@ -78,6 +78,8 @@ export const limits = {
   socket_output_bytes_max: 8_388_608,
   /** Segments of a message of Cap'n Proto; the readers of others take no more either. */
   capnp_segments_max: 511,
+  /** Pointers of such a message that lead anywhere: a command has 1,102, a stranger half a million. */
+  capnp_pointers_max: 16_384,
   /** Structs and lists within each other in such a message, the usual bound of its readers. */
   capnp_depth_max: 64,
   /** How long a connection may take to show which protocol it speaks, with TLS from its first byte. */

@@ -29,6 +29,7 @@ export interface CommandBounds {
   readonly requests_bytes_max: number;
   readonly args_max: number;
   readonly segments_max: number;
+  readonly pointers_max: number;
   readonly depth_max: number;
   /** How long the first request may take to arrive. */
   readonly preface_ms: number;
@@ -96,7 +97,8 @@ export function createService(options: CommandOptions, { closing }: { closing: (
   const strangers = countThem((count, address) => {
     log.warn("control socket: no request for a command", { address, strangers: count });
   });
-  const pointers = { words_max: bounds.request_bytes_max / 8, depth_max: bounds.depth_max };
+  const { pointers_max, depth_max } = bounds;
+  const pointers = { words_max: bounds.request_bytes_max / 8, pointers_max, depth_max };
 
   function wait(peer: Peer, ms: number): void {
     clearTimeout(peer.timer ?? undefined);

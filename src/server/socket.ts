@@ -74,6 +74,7 @@ function boundsWithin(processLimits: string): SocketBounds {
     requests_bytes_max: limits.socket_requests_bytes_max,
     args_max: limits.socket_args_max,
     segments_max: limits.capnp_segments_max,
+    pointers_max: limits.capnp_pointers_max,
     depth_max: limits.capnp_depth_max,
     preface_ms: limits.preface_ms,
     large_ms: limits.socket_large_ms,

@@ -22,6 +22,8 @@ export interface StructShape {
 export interface PointerBounds {
   /** Words that following all pointers may touch: those of a list that holds nothing count, too. */
   readonly words_max: number;
+  /** Pointers that are followed; a word with nothing behind it is cheaper to send than to follow. */
+  readonly pointers_max: number;
   /** Structs and lists within each other. */
   readonly depth_max: number;
 }
@@ -55,8 +57,9 @@ export interface Root {
 
 interface Walk {
   readonly views: readonly DataView[];
-  readonly depth_max: number;
+  readonly bounds: PointerBounds;
   words_left: number;
+  pointers_left: number;
 }
 
 interface Place {
@@ -94,7 +97,8 @@ function walkOf(segments: readonly Uint8Array[], bounds: PointerBounds): Walk {
     ({ buffer, byteOffset, length }) => new DataView(buffer, byteOffset, length),
   );
   if ((views[0]?.byteLength ?? 0) < word) throw broken("there is no root");
-  return { views, depth_max: bounds.depth_max, words_left: bounds.words_max };
+  const { words_max, pointers_max } = bounds;
+  return { views, bounds, words_left: words_max, pointers_left: pointers_max };
 }
 
 /** Returns at a null pointer; else goes through all that hangs on it. */
@@ -104,11 +108,16 @@ function visit(
 ): void {
   const target = targetOf(walk, place);
   if (target === null) return;
-  if (depth > walk.depth_max) throw broken(`it nests deeper than ${walk.depth_max} levels`);
+  const { depth_max } = walk.bounds;
+  if (depth > depth_max) throw broken(`it nests deeper than ${depth_max} levels`);
   requireShape(walk, target, shape);
   const { segment, start } = target;
-  const below = (at: number, of: Shape) =>
-    visit(walk, { place: { segment, at }, shape: of, depth: depth + 1 });
+  const view = viewOf(walk, segment);
+  const below = (at: number, of: Shape) => {
+    // Half a million of them fit into a message, so not even a place is made for one.
+    const isNull = view.getUint32(at, true) === 0 && view.getUint32(at + 4, true) === 0;
+    if (!isNull) visit(walk, { place: { segment, at }, shape: of, depth: depth + 1 });
+  };
   const members = shape.kind === "list" ? shape.of : shape;
   const shapes = members.kind === "struct" ? members.pointers : [];
   if (target.kind === "list" && target.code === pointerList) {
@@ -165,6 +174,8 @@ function requireText(walk: Walk, { segment, start, count }: Target & { kind: "li
 function targetOf(walk: Walk, place: Place): Target | null {
   const { low, high } = wordAt(walk, place);
   if (low === 0 && high === 0) return null;
+  const { pointers_max } = walk.bounds;
+  if (--walk.pointers_left < 0) throw broken(`it has more than ${pointers_max} pointers`);
   if ((low & 3) !== far) {
     return contentOf(walk, { low, high }, place.segment, place.at + word + (low >> 2) * word);
   }

@@ -23,6 +23,7 @@ async function capnp(args: readonly string[], stdin: Uint8Array): Promise<Uint8A
 
 const bounds = {
   words_max: limits.socket_request_bytes_max / 8,
+  pointers_max: limits.capnp_pointers_max,
   depth_max: limits.capnp_depth_max,
   args_max: limits.socket_args_max,
 };

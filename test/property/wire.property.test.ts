@@ -9,7 +9,7 @@ import { createFrameReader } from "../../src/wire/frame.ts";
 import { encodeRequest, far, framed, list, short, struct, wide, words } from "../support/capnp.ts";
 import { runs, runs_ms_max } from "../support/json-texts.ts";
 
-const bounds = { words_max: 8_192, depth_max: 64, args_max: 1_100 };
+const bounds = { words_max: 8_192, pointers_max: 1_000, depth_max: 64, args_max: 1_100 };
 
 const whole = [
   encodeRequest(["plugin", "list", "--json"], "token"),

@@ -12,7 +12,7 @@ const long_ms = 60_000;
 const bounds: SocketOptions["bounds"] = {
   ...{ connections_max: 20, address_connections_max: 15, commands_max: 4, args_max: 5 },
   ...{ request_bytes_max: 1 << 20, small_bytes: 1 << 12, requests_bytes_max: 1 << 20 },
-  ...{ segments_max: 511, depth_max: 64 },
+  ...{ segments_max: 511, pointers_max: 16_384, depth_max: 64 },
   ...{ preface_ms: long_ms, large_ms: long_ms, idle_ms: long_ms, stall_ms: long_ms },
   ...{ farewell_ms: long_ms, drain_ms: long_ms },
 };

@@ -17,7 +17,7 @@ import {
   words,
 } from "../support/capnp.ts";
 
-const bounds = { words_max: 8_192, depth_max: 64, args_max: 10 };
+const bounds = { words_max: 8_192, pointers_max: 1_000, depth_max: 64, args_max: 10 };
 const decode = (bytes: Uint8Array) => decodeCommand(frameOf(bytes), bounds);
 
 const pluginList = hex(

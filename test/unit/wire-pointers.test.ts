@@ -7,7 +7,7 @@ import { far, list, short, struct, words } from "../support/capnp.ts";
 
 const text: Shape = { kind: "text" };
 const shapeOf = (...pointers: Shape[]): StructShape => ({ kind: "struct", pointers });
-const bounds = { words_max: 1_000, depth_max: 64 };
+const bounds = { words_max: 1_000, pointers_max: 100, depth_max: 64 };
 
 const check = (segments: readonly Uint8Array[], shape = shapeOf(text)) =>
   checkMessage(segments, { shape, bounds });
@@ -183,6 +183,17 @@ describe("the bounds", () => {
     const shape = shapeOf({ kind: "any" });
     expect(() => check([numbers(999)], shape)).not.toThrow();
     expect(() => check([numbers(1_000)], shape)).toThrow("more than a message may hold");
+  });
+
+  test("hold at the pointer where they begin; null ones do not count", () => {
+    const empty = struct(-1, 0, 0);
+    const leading = (count: number) => {
+      const pointers = [...Array.from({ length: count }, () => empty), 0n, 0n, 0n];
+      return words(struct(0, 0, 1), list(0, 6, pointers.length), ...pointers);
+    };
+    const shape = shapeOf({ kind: "any" });
+    expect(() => check([leading(98)], shape)).not.toThrow();
+    expect(() => check([leading(99)], shape)).toThrow("more than 100 pointers");
   });
 
   test("end circles of a hundred pointers before they take long", () => {
