@@ -47,12 +47,22 @@ export function decodeCommand(
   { args_max, ...bounds }: PointerBounds & { readonly args_max: number },
 ): CommandRequest {
   checkMessage(frame.segments, { shape: requestShape, bounds });
-  const request = new Message(frame.buffer, false).getRoot(CliRequest);
+  const request = requestIn(frame);
   const args = utils.getList(slots.args, DataList, request);
   if (args.length > args_max) {
     throw invalidArgument(`a command has at most ${args_max} arguments`, { limit: args_max });
   }
   return { args: args.toArray().map(textOf), token: textOf(utils.getData(slots.token, request)) };
+}
+
+/**
+ * capnp-es makes room for fields that an older client did not send, and zeroes what was there.
+ * Where the root lies over the pointer to it, that pointer goes too, and nothing is left to read.
+ */
+function requestIn({ buffer }: Frame): CliRequest {
+  const request = new Message(buffer, false).getRoot(CliRequest);
+  if (utils.getSize(request).pointerLength > slots.token) return request;
+  throw invalidArgument("the message is broken: the root lies over the pointer to it");
 }
 
 /** Where the pointers of a request stand. */

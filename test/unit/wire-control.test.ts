@@ -88,6 +88,8 @@ describe("a request", () => {
     ["a word that is not UTF-8", words(struct(0, 0, 1), list(0, 6, 1), list(0, 2, 2), 0xffn)],
     ["a token that is not UTF-8", words(struct(0, 0, 2), 0n, list(0, 2, 2), 0xffn)],
     ["words in a circle", words(struct(0, 0, 1), list(-1, 6, 1))],
+    ["a root that lies over its own pointer", words(struct(-1, 1, 0), 0n)],
+    ["a root that lies over its own pointer and more", words(struct(-1, 2, 0), short("--json"))],
   ])("with %s is refused", (_, segment) => {
     expect(() => decode(framed(segment))).toThrow(
       expect.objectContaining({ code: "invalid_argument" }),
