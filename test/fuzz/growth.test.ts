@@ -21,6 +21,7 @@ test.each([
   ["stands still", () => 80 * mib, false],
   ["goes up and down", (cases: number) => (80 + (cases % 2_000) / 300) * mib, false],
   ["fills a cache of its own at first", (cases: number) => (cases > 0 ? 88 : 80) * mib, false],
+  ["fills a cache for a while", (cases: number) => (80 + Math.min(12, cases / 250)) * mib, false],
   ["keeps 256 bytes of each case", (cases: number) => 80 * mib + 256 * cases, false],
   ["keeps 2 KiB of each case", (cases: number) => 80 * mib + 2_048 * cases, true],
   [
