@@ -48,6 +48,8 @@ export const limits = {
   body_ms_max: 300_000,
   /** Faults of an input that are looked at to find the one worth telling. */
   input_faults_max: 100,
+  /** Bytes of a large page that go out at a time: what is held for whoever takes nothing of it. */
+  answer_piece_bytes: 65_536,
   /** Requests being answered at a time; beyond this the caller is told to come back. */
   requests_running_max: 4_096,
   /** A connection on which nothing moves for so long is closed. */

@@ -27,6 +27,25 @@ export function answer(text: string | null, options: AnswerOptions): Response {
   });
 }
 
+/**
+ * A body that is the same for everybody, handed out no faster than the client takes it: the server
+ * would keep a copy for each who takes nothing, and nobody has to show a token for a page.
+ */
+export function piecesOf(bytes: Uint8Array): ReadableStream<Uint8Array> {
+  let at = 0;
+  return new ReadableStream<Uint8Array>(
+    {
+      pull(controller) {
+        const piece = bytes.subarray(at, at + limits.answer_piece_bytes);
+        at += piece.length;
+        if (piece.length > 0) controller.enqueue(piece);
+        if (at === bytes.length) controller.close();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
 /** In: what may be told of a failure. Out: the one error shape with its status. */
 export function answerError(
   error: WireError,

@@ -3,7 +3,10 @@
  * comes from elsewhere, which the browser is made to see to.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { http, startForeground } from "../support/cli.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
+import { tempDir } from "../support/temp.ts";
 
 let server: TestServer;
 beforeAll(async () => {
@@ -105,3 +108,32 @@ test("it shows where the token belongs, and asks this server", async () => {
   const answer = await server.ask("POST", "/graphql", { body: { query: options.defaultQuery } });
   expect(answer.json).toEqual({ data: { aggregates: [] } });
 });
+
+test("a crowd that asks for it and takes nothing costs little memory", async () => {
+  using dir = tempDir();
+  await using crowded = await startForeground({ home: dir.path });
+  const { port, pid } = crowded;
+  const most = () =>
+    Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024;
+  expect((await http(port, "/graphql")).text.length).toBeGreaterThan(1 << 20);
+  const before = most();
+  const crowd = await Promise.all(
+    Array.from({ length: 300 }, () =>
+      Bun.connect({
+        ...{ hostname: "127.0.0.1", port },
+        socket: {
+          open(socket) {
+            socket.pause();
+            socket.write("GET /graphql HTTP/1.1\r\nHost: x\r\n\r\n");
+          },
+          data: () => {},
+          error: () => {},
+        },
+      }),
+    ),
+  );
+  // Whoever asks after them is answered after them.
+  for (let count = 0; count < 20; count++) expect((await http(port, "/health")).status).toBe(200);
+  expect(most() - before).toBeLessThan(200);
+  for (const one of crowd) one.terminate();
+}, 60_000);

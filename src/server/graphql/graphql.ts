@@ -5,7 +5,7 @@ import { toWire } from "../../api/errors.ts";
 import type { Actor } from "../../model/actor.ts";
 import { DbxError, overloaded } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
-import { answer } from "../answer.ts";
+import { piecesOf } from "../answer.ts";
 import { requireNoCondition } from "../condition.ts";
 import { tokenOf } from "../credentials.ts";
 import { queryOf, requireJson } from "../request.ts";
@@ -61,10 +61,12 @@ export function graphqlMounts(options: SurfaceOptions): Mount[] {
   ];
 }
 
-const page: Respond = async ({ request_id }) => {
+const page: Respond = async ({ request, request_id }) => {
   const { pageOf } = await import("./page.ts");
-  const { html, headers } = pageOf();
-  return answer(html, { status: 200, request_id, headers });
+  const { bytes, headers } = pageOf();
+  // Of the answer to HEAD the server takes the length alone.
+  const body = request.method === "HEAD" ? bytes : piecesOf(bytes);
+  return new Response(body, { headers: { ...headers, "X-Request-Id": request_id } });
 };
 
 /**

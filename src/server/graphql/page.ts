@@ -21,7 +21,7 @@ query Aggregates {
 `;
 
 interface Page {
-  readonly html: string;
+  readonly bytes: Uint8Array<ArrayBuffer>;
   readonly headers: Readonly<Record<string, string>>;
 }
 
@@ -38,9 +38,10 @@ function makePage(): Page {
     endpoint: "/graphql",
   }).trim();
   return {
-    html,
+    bytes: new TextEncoder().encode(html),
     headers: {
       "Content-Type": "text/html; charset=utf-8",
+      "X-Content-Type-Options": "nosniff",
       "Content-Security-Policy": policyOf(html),
       "Referrer-Policy": "no-referrer",
     },
