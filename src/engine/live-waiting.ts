@@ -1,6 +1,7 @@
 // Followers that have seen everything, by what they wait for: a commit finds those it concerns
 // without looking at the others. One timer serves the signs of life of all of them.
 
+import { covers, type Actor } from "../model/actor.ts";
 import type { CommittedEvent } from "../model/event.ts";
 import { limits } from "../model/limits.ts";
 import type { Position } from "../model/stream.ts";
@@ -10,9 +11,10 @@ export interface Waiting {
   /**
    * Resolves when a selected event is appended, after `heartbeat_ms` without one, or once it is
    * released: with the position up to which there is nothing to be read, null where that is not
-   * known. The caller MUST have read everything up to the head.
+   * known. The caller MUST have read everything up to the head. What the scope does not cover wakes
+   * nobody: when signs of life come must not tell that it happened.
    */
-  readonly wait: (selection: Selection) => Wait;
+  readonly wait: (selection: Selection, scoped: Pick<Actor, "scope">) => Wait;
   /** Wakes whom these events concern; null: everybody. Returns before they run. */
   readonly wake: (events: readonly CommittedEvent[] | null) => void;
   readonly count: () => number;
@@ -26,6 +28,7 @@ export interface Wait {
 interface Waiter {
   readonly group: Map<string, Set<Waiter>>;
   readonly names: string;
+  readonly scoped: Pick<Actor, "scope">;
   readonly resolve: (seen: Position | null) => void;
   readonly due_ms: number;
 }
@@ -54,12 +57,12 @@ export function createWaiting(options: { head: () => Position; heartbeat_ms: num
     return group;
   }
 
-  function wait(selection: Selection): Wait {
+  function wait(selection: Selection, scoped: Pick<Actor, "scope">): Wait {
     const { by, waiters } = groupOf(selection);
     const { promise, resolve } = Promise.withResolvers<Position | null>();
     const names = namesOf(by, selection);
     const due_ms = performance.now() + options.heartbeat_ms;
-    const waiter: Waiter = { group: waiters, names, resolve, due_ms };
+    const waiter: Waiter = { group: waiters, names, scoped, resolve, due_ms };
     const alike = waiters.get(names);
     if (alike === undefined) waiters.set(names, new Set([waiter]));
     else alike.add(waiter);
@@ -98,7 +101,9 @@ export function createWaiting(options: { head: () => Position; heartbeat_ms: num
       for (const { by, waiters } of groups.values()) {
         if (waiters.size === 0) continue;
         const concerned = waiters.get(namesOf(by, event));
-        for (const waiter of concerned ?? []) wakeAt(waiter, event.position - 1);
+        for (const waiter of concerned ?? []) {
+          if (covers(waiter.scoped, event)) wakeAt(waiter, event.position - 1);
+        }
       }
     }
   }

@@ -89,7 +89,11 @@ export function createLive(deps: {
     followers.add(wakeUp);
     signal.addEventListener("abort", leave);
     try {
-      const readPage = pagesOf(selection);
+      const sees = (): boolean => {
+        const actor = actorOf();
+        return seesAny(selection, { actor, sight: sightOf(actor, include_hidden) });
+      };
+      const readPage = pagesOf(selection, sees);
       let position = after;
       let rows = first_rows;
       let given_ms = -Infinity;
@@ -110,7 +114,7 @@ export function createLive(deps: {
         }
         if (!goesOn(signal)) return;
         if (position === tail.head()) {
-          const wait = waiting.wait(selection);
+          const wait = waiting.wait(selection, actor);
           ({ release } = wait);
           position = (await wait.woken) ?? position;
           if (!goesOn(signal)) return;
@@ -155,13 +159,22 @@ type ReadPage = (options: { after: Position; limit: number }) => Promise<{
   readonly end: Position;
 }>;
 
+/** Whether anything of an aggregate that is selected can be shown; true where none is named. */
+function seesAny(
+  { aggregate_type, aggregate_id }: Selection,
+  { actor, sight }: { actor: Actor; sight: Sight },
+): boolean {
+  if (aggregate_type === undefined || aggregate_id === undefined) return true;
+  return covers(actor, { aggregate_type, aggregate_id }) && !sight(aggregate_type).hidden;
+}
+
 /** Pages from the tail where it has them, else from the storage. */
 function createPages({ storage, tail }: { storage: Storage; tail: LiveTail }) {
   let turn = Promise.resolve();
   /** All who are behind share one page in each turn, so that appends need not wait for them. */
   const takeTurn = (): Promise<void> => (turn = turn.then(nextTurn));
 
-  return (selection: Selection): ReadPage => {
+  return (selection: Selection, sees: () => boolean): ReadPage => {
     const read = createLogReader(storage, selection);
     const isOfAll = selection.aggregate_id === undefined;
     return async ({ after, limit }) => {
@@ -169,6 +182,8 @@ function createPages({ storage, tail }: { storage: Storage; tail: LiveTail }) {
       if (kept !== null) return { events: kept, end: after };
       await takeTurn();
       const head = tail.head();
+      // Pages of one aggregate end where its events lie, and the position of a batch would tell.
+      if (!isOfAll && !sees()) return { events: [], end: head };
       const found = await read({ after, limit });
       assert(!isOfAll || found[0]?.position === after + 1, "the log has no gaps up to its head");
       // Beyond the head is what nobody has been told yet: it may not be durable.

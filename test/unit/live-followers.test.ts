@@ -192,6 +192,49 @@ describe("what schemas hide", () => {
   });
 });
 
+describe("an aggregate that a follower may not see", () => {
+  const ward: Actor["scope"] = [{ aggregate_type: "ward" }, { aggregate_type: "room" }];
+  const notThere = { aggregate_type: "patient", aggregate_id: "p-9" };
+  const there = { ...notThere, aggregate_id: "p-1" };
+
+  test.each([
+    ["outside of its scope", { ...reader, scope: ward }, false],
+    ["of a hidden type", reader, true],
+  ])("(%s) is followed as one that is not there", async (_, actor, hidden) => {
+    const { live, append, hide } = openLiveLog({ events_max: 2, heartbeat_ms: 0 });
+    hide("patient", { hidden, hidden_fields: [] });
+    await append("ward/w-1/added", "patient/p-1/added", "ward/w-1/added", "patient/p-1/added");
+    await append("ward/w-1/added", "ward/w-1/added", "ward/w-1/added");
+    for (const after of [0, 1, 2, 3, 4]) {
+      const batches = [there, notThere].map((key) =>
+        follow(live, { after, ...key }, () => actor).next(),
+      );
+      expect(await Promise.all(batches)).toEqual(
+        Array.from({ length: 2 }, () => ({ records: [], position: 7 })),
+      );
+    }
+  });
+
+  test("wakes nobody, so that signs of life come when they would without it", async () => {
+    const { live, append } = openLiveLog();
+    let asked = 0;
+    const actorOf = () => {
+      asked++;
+      return { ...reader, scope: ward };
+    };
+    const selected = [{}, { aggregate_type: "patient" }, there, { event_type: "added" }];
+    const followers = selected.map((each) => follow(live, each, actorOf));
+    await Promise.all(followers.map(({ next }) => next()));
+    const next = followers.map((follower) => follower.next());
+    asked = 0;
+    await append("patient/p-1/added");
+    await append("ward/w-1/added");
+    expect(positionsOf(await next[0])).toEqual([2]);
+    expect(positionsOf(await next[3])).toEqual([2]);
+    expect(asked).toBe(2);
+  });
+});
+
 describe("following ends", () => {
   test("with the token: no event after that is given", async () => {
     const { live, append } = openLiveLog();
