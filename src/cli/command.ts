@@ -103,7 +103,10 @@ interface Arguments {
 function readFlags({ flags, words, args }: Arguments): Record<string, unknown> {
   const names = flagNames(flags);
   const { tokens } = parseArgs({
-    args: fillBareValues(flags, names, args),
+    args: shorten(fillBareValues(flags, names, args), (flag) => {
+      const name = flag.startsWith("--") ? names.get(flag.slice(2)) : undefined;
+      return name !== undefined && optionType(flags, name) === "string";
+    }),
     // Not strict here: its messages do not name the nearest flag and change with the runtime.
     // Every token is checked below instead.
     strict: false,
@@ -215,6 +218,24 @@ function fillBareValues(
     const next = args[index + 1];
     if (typeof bare !== "string" || (next !== undefined && !next.startsWith("-"))) return arg;
     return `${arg}=${bare}`;
+  });
+}
+
+/**
+ * Short flags, of which there are none, down to their first: `parseArgs` makes a token of each letter
+ * of `-abc`, and a server runs words of strangers that have millions. Values stay whole.
+ */
+function shorten(args: readonly string[], takesValue: (flag: string) => boolean): string[] {
+  let isValue = false;
+  let isOver = false;
+  return args.map((arg) => {
+    if (isOver || isValue) {
+      isValue = false;
+      return arg;
+    }
+    isOver = arg === "--";
+    isValue = takesValue(arg);
+    return /^-[^-]/.test(arg) ? arg.slice(0, 2) : arg;
   });
 }
 

@@ -77,12 +77,17 @@ const accepted: readonly (readonly [string[], object])[] = [
   [["person", "--json", "p1"], { aggregate: "person", aggregate_id: "p1", json: true }],
   [["--", "--person", "-1"], { aggregate: "--person", aggregate_id: "-1" }],
   [["", "p1"], { aggregate: "", aggregate_id: "p1" }],
+  [["--aggregate", "-long", "--field", "-a=b"], { aggregate: "-long", field: ["-a=b"] }],
+  [["--rest", "--aggregate-id=-long"], { rest: true, aggregate_id: "-long" }],
 ];
 const refused: readonly (readonly [string[], string])[] = [
   [["--tak", "3"], "unknown flag --tak; did you mean --take?"],
   [["--aggregate_id", "x"], "unknown flag --aggregate_id; did you mean --aggregate-id?"],
   [["--no-json"], "unknown flag --no-json"],
   [["-j"], "unknown flag -j"],
+  [["-jx"], "unknown flag -j"],
+  [["--json", "-jx"], "unknown flag -j"],
+  [["--aggregate", "--", "-jx"], "unknown flag -j"],
   [["--take"], "--take needs a value"],
   [["--take", "--json"], "--take needs a value; write --take=--json if that is it"],
   [["--take", ""], "--take must be an integer of at least 0"],
@@ -132,6 +137,17 @@ describe("flags", () => {
     expect(error).toBeInstanceOf(DbxError);
     expect(error).toMatchObject({ code: "invalid_argument", message });
   });
+
+  // Ten million flags take longer than a test may; one takes no time.
+  const group = `-${"x".repeat(10_000_000)}`;
+  const groups = [[group], ["--aggregate", "--take", group], ["a", "--rest", group, group]];
+  test.each(groups.map((args, index) => [index, args] as const))(
+    "a group of short flags is refused by its first, however long it is (%#)",
+    async (_, args) => {
+      const error = await flagsOf(args).catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ code: "invalid_argument" });
+    },
+  );
 
   test("no words at all make anything but flags or a usage error", async () => {
     const word = fc.oneof(
