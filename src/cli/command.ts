@@ -222,8 +222,8 @@ function fillBareValues(
 }
 
 /**
- * Short flags, of which there are none, down to their first: `parseArgs` makes a token of each letter
- * of `-abc`, and a server runs words of strangers that have millions. Values stay whole.
+ * Short flags, of which there are none, down to their first: `parseArgs` makes a token of each
+ * letter of `-abc`, and a server runs words of others that have millions. Values stay whole.
  */
 function shorten(args: readonly string[], takesValue: (flag: string) => boolean): string[] {
   let isValue = false;
