@@ -43,7 +43,7 @@ export const runWords: RunWords = async (args, placeFor) => {
   try {
     if (fault !== null) throw fault;
     check();
-    return await dispatch({ path, help, rest, shell, urlGiven: named.url !== undefined });
+    return await dispatch({ path, help, rest, shell });
   } catch (error) {
     if (error instanceof ReaderGone) return 0;
     return report(error, { path, rest, shell });
@@ -114,7 +114,6 @@ async function dispatch(options: {
   help: boolean;
   rest: readonly string[];
   shell: Shell;
-  urlGiven: boolean;
 }): Promise<number> {
   const { path, shell } = options;
   const { help, rest } = wantsHelp(options);
@@ -140,10 +139,10 @@ async function dispatch(options: {
   }
   if (help) return showHelp(node, { path, shell, wanted: true });
   if (node.kind === "command") {
-    const within = shellFor(node, options);
-    refuseMissingConfig(path, within);
+    refuseOutOfReach(node, options);
+    refuseMissingConfig(path, shell);
     const early = rest.slice(0, at).filter((arg) => arg === "--json");
-    return await node.invoke([...early, ...rest.slice(at)], within);
+    return await node.invoke([...early, ...rest.slice(at)], shell);
   }
   const [stray, extra] = rest.slice(at).filter((arg) => arg !== "--json");
   if (stray === undefined) return showHelp(node, { path, shell, wanted: false });
@@ -173,24 +172,25 @@ function unknownFlag(flag: string, path: readonly string[]): DbxError {
 }
 
 /**
- * A server elsewhere that the environment names is nothing to a command that acts on this machine;
- * one that was asked for is a mistake.
+ * Whoever named a server elsewhere means that one; by the environment no less than by a flag. To
+ * stop or destroy the one on this machine instead would be the wrong one, without a word.
  */
-function shellFor(
+function refuseOutOfReach(
   { needs }: Command,
-  { path, shell, urlGiven }: { path: readonly string[]; shell: Shell; urlGiven: boolean },
-): Shell {
-  const { kind } = shell.reach;
+  { path, shell: { reach } }: { path: readonly string[]; shell: Shell },
+): void {
+  const { kind } = reach;
   const name = ["dbx", ...path].join(" ");
   if (kind === "served" && needs !== null) {
     const problem = needs === "machine" ? "acts on its own machine" : "writes files";
     throw invalidArgument(`${name} ${problem}; run it there`, { command: name });
   }
-  if (kind !== "url" || needs !== "machine") return shell;
-  if (!urlGiven) return { ...shell, reach: { kind: "machine" } };
-  throw invalidArgument(`${name} acts on the machine it runs on, so it takes no --url`, {
-    flag: "--url",
-  });
+  if (kind !== "url" || needs !== "machine") return;
+  const { place, text } = reach.url;
+  const problem = `${name} acts on the machine it runs on, so it takes no ${place}`;
+  if (place === "--url") throw invalidArgument(problem, { flag: place });
+  const remedy = `EVENTDBX_URL names ${text}; unset it to act on this machine`;
+  throw invalidArgument(`${problem}; ${remedy}`, { key: place });
 }
 
 /** These make the configuration file where there is none. */

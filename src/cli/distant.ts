@@ -8,17 +8,18 @@ import { createClient, send, type Endpoint } from "../client/http.ts";
 import { DbxError, failedPrecondition, invalidArgument, unauthenticated } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { askThrough, type Ask } from "./ask.ts";
-import type { Shell } from "./shell.ts";
+import type { Named, Shell } from "./shell.ts";
 
 /**
  * In: the URL, a file with certificates to trust besides the usual ones, the caller's token. Throws
  * `invalid_argument`, `unauthenticated` without a token, and `unavailable` where no dbx answers.
  */
 export async function openDistant(
-  { url, ca_file }: Extract<Shell["reach"], { kind: "url" }>,
+  { url: named, ca_file }: Extract<Shell["reach"], { kind: "url" }>,
   { token, warn }: { token: string | undefined; warn: (words: string) => void },
 ): Promise<{ remote: true; ask: Ask; close: () => Promise<void> }> {
-  const endpoint = await endpointOf(url, ca_file);
+  const { text: url } = named;
+  const endpoint = await endpointOf(named, ca_file);
   if (token === undefined) {
     throw unauthenticated(`${url} asks for a token: give --token, or set EVENTDBX_TOKEN`);
   }
@@ -41,17 +42,20 @@ export async function openDistant(
   };
 }
 
-async function endpointOf(text: string, ca_file: string | null): Promise<Endpoint> {
+async function endpointOf(named: Named, ca_file: Named | null): Promise<Endpoint> {
+  const { text } = named;
   const url = URL.canParse(text) ? new URL(text) : null;
   const isPlain = url?.protocol === "http:";
   if (url === null || (!isPlain && url.protocol !== "https:")) {
-    throw unfit(`${JSON.stringify(text)} is no address such as https://db.example.com:7070`);
+    throw unfit(named, `${JSON.stringify(text)} is no address such as https://db.example.com:7070`);
   }
   if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
-    throw unfit("takes scheme, host, port and path; a token goes with --token or EVENTDBX_TOKEN");
+    const taken = "takes scheme, host, port and path";
+    throw unfit(named, `${taken}; a token goes with --token or EVENTDBX_TOKEN`);
   }
   if (isPlain && ca_file !== null) {
-    throw invalidArgument("--ca-file is for https:// addresses", { flag: "--ca-file" });
+    const { place } = ca_file;
+    throw invalidArgument(`${place} is for https:// addresses`, whereOf(ca_file));
   }
   return {
     host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
@@ -61,18 +65,23 @@ async function endpointOf(text: string, ca_file: string | null): Promise<Endpoin
   };
 }
 
-const unfit = (problem: string) => invalidArgument(`--url: ${problem}`, { flag: "--url" });
+/** In the details a flag is told from a variable, which has no line in `--help`. */
+const whereOf = ({ place }: Named) => (place.startsWith("--") ? { flag: place } : { key: place });
 
-async function readCa(file: string): Promise<string> {
+const unfit = (named: Named, problem: string) =>
+  invalidArgument(`${named.place}: ${problem}`, whereOf(named));
+
+async function readCa(named: Named): Promise<string> {
+  const { text: file, place } = named;
   try {
     const text = await readFile(file, "utf8");
     if (text.includes("-----BEGIN CERTIFICATE-----")) return text;
   } catch (cause) {
     const reason = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
-    const flag = "--ca-file";
-    throw invalidArgument(`${flag}: cannot read ${file}: ${reason}`, { flag, file }, { cause });
+    const details = { ...whereOf(named), file };
+    throw invalidArgument(`${place}: cannot read ${file}: ${reason}`, details, { cause });
   }
-  throw invalidArgument(`--ca-file: ${file} has no certificate in PEM`, { flag: "--ca-file" });
+  throw invalidArgument(`${place}: ${file} has no certificate in PEM`, whereOf(named));
 }
 
 const isLoopback = (host: string): boolean => /^(?:localhost|127\.[\d.]+|::1)$/.test(host);

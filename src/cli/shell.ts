@@ -9,12 +9,18 @@ import type { Actor } from "../model/actor.ts";
 import { invalidArgument } from "../model/error.ts";
 import { createOutput, type Output } from "./output.ts";
 
+/** What somebody asked for, and the flag or the variable he said it with. */
+export interface Named {
+  readonly text: string;
+  readonly place: string;
+}
+
 /** Whom commands ask. */
 export type Reach =
   /** This machine's server or, where none runs, its data directory. */
   | { readonly kind: "machine" }
   /** A server elsewhere, over HTTP; named by a flag, or by the environment. */
-  | { readonly kind: "url"; readonly url: string; readonly ca_file: string | null }
+  | { readonly kind: "url"; readonly url: Named; readonly ca_file: Named | null }
   /** The server that this command came to over a socket, and whose process it runs in. */
   | {
       readonly kind: "served";
@@ -83,10 +89,21 @@ export function openShell(options: ShellOptions): Shell {
 }
 
 function reachOf({ url, caFile }: ShellOptions, { env, cwd }: Pick<Shell, "env" | "cwd">): Reach {
-  const named = url ?? (env["EVENTDBX_URL"]?.trim() || undefined);
-  if (named === undefined) return { kind: "machine" };
-  const ca_file = caFile ?? (env["EVENTDBX_CA_FILE"]?.trim() || undefined);
-  return { kind: "url", url: named, ca_file: ca_file === undefined ? null : resolve(cwd, ca_file) };
+  const named = namedBy({ flag: "--url", word: url }, { env, variable: "EVENTDBX_URL" });
+  if (named === null) return { kind: "machine" };
+  const file = namedBy({ flag: "--ca-file", word: caFile }, { env, variable: "EVENTDBX_CA_FILE" });
+  const ca_file = file === null ? null : { ...file, text: resolve(cwd, file.text) };
+  return { kind: "url", url: named, ca_file };
+}
+
+/** By the flag, else by the variable, of which a blank one counts as absent. */
+function namedBy(
+  { flag, word }: { flag: string; word: string | undefined },
+  { env, variable }: { env: Shell["env"]; variable: string },
+): Named | null {
+  if (word !== undefined) return { text: word, place: flag };
+  const text = env[variable]?.trim() ?? "";
+  return text === "" ? null : { text, place: variable };
 }
 
 /** Throws where the caller's stdin and files are not within reach: he is at the other end. */

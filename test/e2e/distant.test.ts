@@ -78,9 +78,11 @@ describe("a server elsewhere", () => {
   test("tells its status, and nothing of this machine", async () => {
     const env = { EVENTDBX_TOKEN: token };
     const status = await run(["status", "--url", at(plain)], env);
-    expect(status.stdout).toMatch(/^dbx is running — restrict=default\n {2}version: /);
+    expect(status.stdout).toMatch(
+      /^dbx is running at http:\/\/127\.0\.0\.1:\d+ — restrict=default\n {2}version: /,
+    );
     const asJson = JSON.parse((await run(["status", "--url", at(plain), "--json"], env)).stdout);
-    expect(asJson).toMatchObject({ running: true, restrict: "default" });
+    expect(asJson).toMatchObject({ running: true, url: at(plain), restrict: "default" });
     expect(asJson).not.toHaveProperty("pid");
     const near = await run(["status"], env);
     expect({ code: near.code, stdout: near.stdout }).toEqual({
@@ -91,12 +93,19 @@ describe("a server elsewhere", () => {
 
   test("is no matter for commands that act on this machine", async () => {
     for (const words of [["start"], ["stop"], ["restart"], ["destroy", "--yes"], ["config"]]) {
+      const refusal = `dbx ${words[0]} acts on the machine it runs on, so it takes no`;
       const asked = await run([...words, "--url", at(plain)]);
       expect({ words, code: asked.code }).toEqual({ words, code: 2 });
-      expect(asked.stderr).toContain(`dbx ${words[0]} acts on the machine it runs on`);
+      expect(asked.stderr).toContain(`${refusal} --url`);
+      const named = await run(words, { EVENTDBX_URL: at(plain) });
+      expect({ words, code: named.code, stdout: named.stdout }).toEqual({
+        ...{ words, code: 2, stdout: "" },
+      });
+      const remedy = `EVENTDBX_URL names ${at(plain)}; unset it to act on this machine`;
+      expect(named.stderr).toContain(`${refusal} EVENTDBX_URL; ${remedy}`);
     }
-    // Named by the environment it is meant for other commands.
-    const stop = await run(["stop"], { EVENTDBX_URL: at(plain) });
+    // Blank counts as absent.
+    const stop = await run(["stop"], { EVENTDBX_URL: " " });
     expect({ code: stop.code, stdout: stop.stdout }).toEqual({
       code: 0,
       stdout: "dbx is not running\n",
@@ -192,6 +201,21 @@ test("where REST is off, that is said", async () => {
   expect(asked.code).toBe(4);
   expect(asked.stderr).toContain("does not serve this: its REST surface is off");
   expect((await run(["token", "list", "--url", at(server)], env)).code).toBe(0);
+});
+
+test("what the environment names is complained of by its variable", async () => {
+  const file = "/none/x.pem";
+  const faults: [Record<string, string>, string][] = [
+    [{ EVENTDBX_URL: "db.example.com" }, "EVENTDBX_URL: "],
+    [{ EVENTDBX_URL: "http://127.0.0.1/", EVENTDBX_CA_FILE: file }, "EVENTDBX_CA_FILE is for"],
+    [{ EVENTDBX_URL: "https://127.0.0.1/", EVENTDBX_CA_FILE: file }, "EVENTDBX_CA_FILE: cannot"],
+  ];
+  for (const [env, problem] of faults) {
+    const asked = await run(["aggregate", "list", "--token", "EVT-x"], env);
+    expect({ problem, code: asked.code }).toEqual({ problem, code: 2 });
+    expect(asked.stderr).toContain(`error: ${problem}`);
+    expect(asked.stderr).not.toContain("--");
+  }
 });
 
 const wrong: readonly (readonly [string, readonly string[]])[] = [

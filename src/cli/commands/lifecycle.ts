@@ -100,7 +100,7 @@ export const status = command({
     4: "the server does not answer, or the data directory is in use by an unnamed process",
   },
   run: async (_flags, shell) => {
-    if (shell.reach.kind !== "machine") return tellDistant(shell);
+    if (shell.reach.kind !== "machine") return tellElsewhere(shell);
     const configuration = await locateServer(shell);
     const { config, warnings } = configuration;
     const { output } = shell;
@@ -136,14 +136,19 @@ export const status = command({
 });
 
 /** Of a server elsewhere only what it says itself is known. */
-async function tellDistant(shell: Shell): Promise<void> {
-  const { output } = shell;
+async function tellElsewhere(shell: Shell): Promise<void> {
+  const { output, reach } = shell;
+  const url = reach.kind === "url" ? reach.url.text : null;
   const server = await asking({ shell, access: "read", token: undefined }, ({ ask }) =>
     ask("serverStatus", {}),
   );
-  if (output.json) return output.jsonValue({ running: true, ...server });
+  if (output.json) {
+    return output.jsonValue({ running: true, ...(url === null ? {} : { url }), ...server });
+  }
   const rows = { version: server.version, ...rowsOf(server, wordOf(server, "off")) };
-  return output.data([`dbx is running — restrict=${server.restrict}`, ...linesOf(rows)].join("\n"));
+  const where = url === null ? "" : ` at ${url}`;
+  const first = `dbx is running${where} — restrict=${server.restrict}`;
+  return output.data([first, ...linesOf(rows)].join("\n"));
 }
 
 /** A process that was killed a moment ago still holds its lock for the next few milliseconds. */
