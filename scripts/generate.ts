@@ -209,7 +209,7 @@ function configurationTable(all: readonly Named[]): string {
         fallback === undefined ? "not set" : code(JSON.stringify(fallback)),
         variablesOf(key).map(code).join(", "),
         flagsOfKey(key, all).join(", ") || "none",
-        key.live ? "at once" : "after a restart",
+        !key.live ? "after a restart" : key.startsOff ? "at once, once on" : "at once",
         prose(String(key.schema["description"] ?? "")),
       ];
     });

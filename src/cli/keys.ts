@@ -12,6 +12,7 @@ export interface ConfigKey {
   readonly aliases: readonly string[];
   readonly secret: boolean;
   readonly live: boolean;
+  readonly startsOff: boolean;
   readonly reserved: boolean;
 }
 
@@ -32,6 +33,7 @@ function keyOf(name: string, schema: TSchema): ConfigKey {
     aliases: Array.isArray(aliases) ? aliases.map(String) : [],
     secret: schema["secret"] === true,
     live: schema["live"] === true,
+    startsOff: schema["turnedOn"] === "restart",
     reserved: schema["reserved"] === true,
   };
 }

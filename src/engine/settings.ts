@@ -3,7 +3,7 @@
 import type { Output } from "../api/operations.ts";
 import type { Actor } from "../model/actor.ts";
 import type { Config } from "../model/config.ts";
-import { keys, partsOf, valueOf } from "../model/config-values.ts";
+import { keys, partsOf, valueOf, type Key } from "../model/config-values.ts";
 import { failedPrecondition } from "../model/error.ts";
 
 export type Settings = Pick<
@@ -56,7 +56,7 @@ export function createSettings(
             JSON.stringify(valueOf(config, name)) !== JSON.stringify(valueOf(next, name)),
         );
         const namesOf = (live: boolean) =>
-          changed.filter((key) => key.live === live).map(({ name }) => name);
+          changed.filter((key) => isFollowed(key, first) === live).map(({ name }) => name);
         const restart = namesOf(false);
         // What needs a restart keeps its first value, so that it is named again until the restart.
         config = keeping(config, { next, names: restart });
@@ -65,6 +65,10 @@ export function createSettings(
     },
   };
 }
+
+/** Whether a running server follows the key, given what it was started with. */
+const isFollowed = ({ name, live, startsOff }: Key, first: Config): boolean =>
+  live && !(startsOff && valueOf(first, name) === undefined);
 
 /** `next`, in which the keys of these names have the values of `config`. */
 function keeping(

@@ -9,6 +9,8 @@ export interface Key {
   /** `page_limit` or `rate_limit.per_token`. */
   readonly name: string;
   readonly live: boolean;
+  /** A live key that waits for a restart where the server was started without it. */
+  readonly startsOff: boolean;
   readonly secret: boolean;
   /** Undefined for a key that may be missing. */
   readonly fallback: unknown;
@@ -23,8 +25,9 @@ export const keys: readonly Key[] = Object.entries(Config.properties).flatMap(
 );
 
 function keyOf(name: string, schema: unknown): Key {
-  const { live, secret, default: fallback } = partsOf(schema);
-  return { name, live: live === true, secret: secret === true, fallback };
+  const { live, turnedOn, secret, default: fallback } = partsOf(schema);
+  const startsOff = turnedOn === "restart";
+  return { name, live: live === true, startsOff, secret: secret === true, fallback };
 }
 
 export const valueOf = (config: Config, name: string): unknown =>

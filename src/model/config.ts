@@ -1,8 +1,8 @@
 // The configuration, once: types, defaults, bounds and words. Flags, environment, `config.toml`,
-// the printed form and the README table derive from it. Annotations beside JSON Schema's own:
-// `secret` values print as `set`; `live` keys are followed by a running server, all others need a
-// restart; `aliases` are older names that still work; `reserved` keys are accepted but not acted on
-// yet.
+// the printed form and the README table derive from it. Annotations beside JSON Schema's own: a
+// `secret` prints as `set`; a running server follows `live` keys, the others need a restart, and so
+// does a live one that is `turnedOn: "restart"` and was not set at the start; `aliases` are older
+// names that still work; `reserved` keys are accepted but not acted on yet.
 
 import { Type, type Static } from "@sinclair/typebox";
 import { Named } from "./kinds.ts";
@@ -207,7 +207,8 @@ export const Config = Type.Object(
           minimum: 1,
           maximum: 1_000_000,
           live: true,
-          description: "The same from one address; to turn it on needs a restart.",
+          turnedOn: "restart",
+          description: "The same from one address.",
         }),
       ),
     }),

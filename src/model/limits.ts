@@ -122,6 +122,8 @@ export const limits = {
   admin_key_checks_max: 4,
   /** Tokens or addresses whose requests are counted: the one that asked longest ago goes first. */
   rate_keys_max: 65_536,
+  /** New connections for each request an address may make: beyond these nobody is answered. */
+  rate_connections_factor: 4,
   /** Calls of one gRPC connection at a time. */
   grpc_streams_max: 256,
   /** A gRPC connection on which nothing moves is asked whether somebody is there. */

@@ -20,7 +20,10 @@ export interface Rates {
   /** Says that a connection of the front, from this port of loopback, is one of that address. */
   readonly note: (port: number, address: string) => void;
   readonly forget: (port: number) => void;
-  /** Whether one more connection may come from the address: it counts as a request. */
+  /**
+   * Whether one more connection may come from the address. Connections have a wider bucket of their
+   * own, so that whoever makes one for each request is told the limit by an answer.
+   */
   readonly connection: (address: string) => boolean;
 }
 
@@ -43,6 +46,7 @@ export function createRates(options: {
   const { now, keys_max = limits.rate_keys_max } = options;
   const tokens = createBuckets({ now, keys_max });
   const addresses = createBuckets({ now, keys_max });
+  const callers = createBuckets({ now, keys_max });
   const peers = new Map<number, string>();
   const countAddress = (address: string): void => {
     const { per_address } = options.limits();
@@ -67,7 +71,8 @@ export function createRates(options: {
     connection(address) {
       const { per_address } = options.limits();
       if (per_address === undefined) return true;
-      return addresses.take(address, { rate: per_address, count: 1 }) === 0;
+      const rate = per_address * limits.rate_connections_factor;
+      return callers.take(address, { rate, count: 1 }) === 0;
     },
   };
 }

@@ -170,6 +170,27 @@ test.skipIf(process.platform !== "linux")(
   },
 );
 
+test("who makes a connection for each request gets every one of the rate, then a 429", async () => {
+  // One a second, so that the test cannot be slow enough for another one to be due.
+  await using server = await startTestServer({ config: { rate_limit: { per_address: 1 } } });
+  const asked = ["/health", "/v1/aggregates", "/health", "/nowhere"];
+  const answers: string[] = [];
+  for (const path of asked) {
+    const { socket } = await call(server.port);
+    let text = "";
+    socket.on("data", (piece) => (text += piece.toString()));
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    await until(() => text.includes("\r\n\r\n") || socket.destroyed);
+    socket.destroy();
+    answers.push(text);
+  }
+  expect(answers[0]).toStartWith("HTTP/1.1 200");
+  const late = answers.slice(1).filter((text) => text.startsWith("HTTP/1.1 429"));
+  expect(late.length).toBeGreaterThan(0);
+  for (const text of late) expect(text.toLowerCase()).toContain("\r\nretry-after: 1\r\n");
+  expect(answers.filter((text) => text === "")).toEqual([]);
+});
+
 test("an address is held to its rate on gRPC, with a token and without", async () => {
   await using server = await startTestServer({ config: { rate_limit: { per_address: 20 } } });
   const client = connect(`127.0.0.1:${server.port}`);

@@ -327,4 +327,31 @@ describe("settings", () => {
     now = {};
     expect(await store.dbx.reloadConfig(root, {})).toEqual({ applied: [], restart: [] });
   });
+  test("the limit of an address is followed only by who was started with one", async () => {
+    using dir = tempDir();
+    const per_address = "rate_limit.per_address";
+    for (const [first, steps] of [
+      [undefined, [[5, "restart"] as const, [7, "restart"] as const, [undefined, "same"] as const]],
+      [9, [[5, "applied"] as const, [undefined, "applied"] as const, [7, "applied"] as const]],
+    ] as const) {
+      const configOf = (limit: number | undefined): Config => ({
+        ...testConfig(dir.path),
+        rate_limit: limit === undefined ? {} : { per_address: limit },
+      });
+      let now: number | undefined = first;
+      await using store = await openStore(dir.path, {
+        config: configOf(first),
+        reload: async () => configOf(now),
+      });
+      for (const [next, outcome] of steps) {
+        now = next;
+        expect(await store.dbx.reloadConfig(root, {})).toEqual({
+          applied: outcome === "applied" ? [per_address] : [],
+          restart: outcome === "restart" ? [per_address] : [],
+        });
+        const holds = outcome === "restart" ? first : next;
+        expect(store.settings().rate_limit.per_address).toBe(holds);
+      }
+    }
+  });
 });

@@ -101,11 +101,14 @@ describe("an address", () => {
     rates.peer(undefined);
   });
 
-  test("opens connections within the same limit", () => {
+  test("may open more connections than it may ask, and pays for none of them by a request", () => {
     const { rates, pass } = clocked({ per_address: 2 });
-    const asked = [1, 2, 3].map(() => rates.connection("192.0.2.1"));
-    expect(asked).toEqual([true, true, false]);
-    pass(500);
+    const asked = Array.from({ length: 9 }, () => rates.connection("192.0.2.1"));
+    expect(asked).toEqual([...Array<boolean>(8).fill(true), false]);
+    rates.address("192.0.2.1");
+    rates.address("192.0.2.1");
+    expect(() => rates.address("192.0.2.1")).toThrow("more than 2 requests a second");
+    pass(125);
     expect(rates.connection("192.0.2.1")).toBe(true);
   });
 });
