@@ -2,9 +2,9 @@
 
 import type { Output } from "../api/operations.ts";
 import type { Actor } from "../model/actor.ts";
-import { toAggregate, type Aggregate, type StreamHead } from "../model/aggregate.ts";
+import { toAggregate, type Aggregate, type State, type StreamHead } from "../model/aggregate.ts";
 import type { Filter } from "../model/filter/filter.ts";
-import { matches } from "../model/filter/match.ts";
+import { matches, matchesInSteps } from "../model/filter/match.ts";
 import { parseFilter } from "../model/filter/parse.ts";
 import { parseInstant } from "../model/instant.ts";
 import { limits } from "../model/limits.ts";
@@ -84,11 +84,24 @@ function showing(
     if (aggregate === undefined) return undefined;
     const state = visibleState(aggregate.state, visibility);
     if (filter !== undefined) {
-      await giveWay(state.length * filter.comparisons + filter.values * value_chars);
-      if (!matches(filter, state)) return undefined;
+      const characters = state.length * filter.comparisons + filter.values * value_chars;
+      await giveWay(characters);
+      const isLong = characters > limits.scan_chars_max;
+      const isMeant = isLong ? await matchesInTurns(filter, state) : matches(filter, state);
+      if (!isMeant) return undefined;
     }
     return { ...aggregate, state };
   };
+}
+
+/** A hundred comparisons of the largest state take seconds: others have a turn between two. */
+async function matchesInTurns(filter: Filter, state: State): Promise<boolean> {
+  const steps = matchesInSteps(filter, state);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+    await nextTurn();
+  }
 }
 
 /** Comparing with one value takes as long as walking over some characters of a state (measured). */

@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { emptyState, evolve } from "../../src/model/aggregate.ts";
 import { canonicalize } from "../../src/model/canonical.ts";
 import { DbxError } from "../../src/model/error.ts";
-import { matches } from "../../src/model/filter/match.ts";
+import { matches, matchesInSteps } from "../../src/model/filter/match.ts";
 import { parseFilter } from "../../src/model/filter/parse.ts";
 import { limits } from "../../src/model/limits.ts";
 import { runs, runs_ms_max } from "../support/json-texts.ts";
@@ -269,10 +269,12 @@ test(
           const state = evolve(emptyState, canonicalize(writtenJson(payload)));
           const plain = new Map([...payload].map(([key, value]) => [key, inState(value)]));
           const expected = decide(asked, plain);
-          expect({ text, holds: matches(parseFilter(text), state) }).toEqual({
-            text,
-            holds: expected,
-          });
+          const filter = parseFilter(text);
+          const steps = matchesInSteps(filter, state);
+          let last = steps.next();
+          while (last.done !== true) last = steps.next();
+          const told = { holds: matches(filter, state), inSteps: last.value };
+          expect({ text, ...told }).toEqual({ text, holds: expected, inSteps: expected });
           held[expected ? "yes" : "no"]++;
         },
       ),

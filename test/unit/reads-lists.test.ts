@@ -141,6 +141,28 @@ describe("a list", () => {
     expect(turns).toBeGreaterThanOrEqual(turns_min);
   });
 
+  test("lets others run between two comparisons of a large state", async () => {
+    using dir = tempDir();
+    await using store = await openStore(dir.path);
+    const payload = canonicalOf({ text: "x".repeat(limits.payload_bytes_default - 100) });
+    await store.dbx.appendEvent(root, {
+      ...{ aggregate_type: "large", aggregate_id: "l-1", event_type: "made", payload },
+    });
+    const names = Array.from({ length: limits.filter_comparisons_max }, (_, n) => `z${n} = 1`);
+    for (const filter of [names.join(" OR "), `NOT (NOT ${names.join(" AND NOT ")})`]) {
+      let turns = 0;
+      let asking = true;
+      const count = () => {
+        turns++;
+        if (asking) setImmediate(count);
+      };
+      setImmediate(count);
+      expect(await walk(store, { filter })).toEqual([]);
+      asking = false;
+      expect(turns).toBeGreaterThanOrEqual(names.length);
+    }
+  });
+
   test("passes over a hidden type in one step, however large it is", async () => {
     using dir = tempDir();
     await using store = await openStore(dir.path);

@@ -18,6 +18,34 @@ import type { Condition, Filter, Literal, Path } from "./filter.ts";
 export const matches = ({ condition }: Filter, state: Canonical): boolean =>
   holds(condition, state);
 
+/**
+ * The same, one comparison after the other: yields before each, because each may walk over all of a
+ * state, and states may be large.
+ */
+export const matchesInSteps = (
+  { condition }: Filter,
+  state: Canonical,
+): Generator<undefined, boolean, undefined> => holdsInSteps(condition, state);
+
+function* holdsInSteps(
+  condition: Condition,
+  state: string,
+): Generator<undefined, boolean, undefined> {
+  switch (condition.kind) {
+    case "and":
+      for (const part of condition.parts) if (!(yield* holdsInSteps(part, state))) return false;
+      return true;
+    case "or":
+      for (const part of condition.parts) if (yield* holdsInSteps(part, state)) return true;
+      return false;
+    case "not":
+      return !(yield* holdsInSteps(condition.part, state));
+    default:
+      yield;
+      return holds(condition, state);
+  }
+}
+
 function holds(condition: Condition, state: string): boolean {
   switch (condition.kind) {
     case "and":
