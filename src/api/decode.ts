@@ -31,12 +31,26 @@ function checkOf(schema: TSchema): TypeCheck<TSchema> {
 }
 
 function faultOf(check: TypeCheck<TSchema>, value: unknown): DbxError {
-  const errors = [...Iterator.from(check.Errors(value)).take(limits.input_faults_max)];
-  // An unknown member is the best clue: the missing one it stands for follows from it.
-  const error = errors.find(({ message }) => message === "Unexpected property") ?? errors[0];
+  const error = clueOf(check.Errors(value));
   if (error === undefined) return invalidArgument("the input does not fit", { path: "" });
   const refuse = error.type === ValueErrorType.ArrayMaxItems ? tooLarge : invalidArgument;
   return refuse(explain(check, error), { path: shorten(error.path) });
+}
+
+/**
+ * An unknown member is the best clue: the missing one it stands for follows from it. Of a union
+ * that has one list or one object the faults within that say more than that there is a choice.
+ */
+function clueOf(faults: Iterable<ValueError>): ValueError | undefined {
+  const errors = [...Iterator.from(faults).take(limits.input_faults_max)];
+  const error = errors.find(({ message }) => message === "Unexpected property") ?? errors[0];
+  const choices: unknown = error?.schema["anyOf"];
+  if (error === undefined || !Array.isArray(choices)) return error;
+  const type = Array.isArray(error.value) ? "array" : typeof error.value;
+  if ((type !== "array" && type !== "object") || error.value === null) return error;
+  const fitting = [...choices.keys()].filter((index) => choices[index]?.["type"] === type);
+  const [index = -1] = fitting.length === 1 ? fitting : [];
+  return clueOf(error.errors[index] ?? []) ?? error;
 }
 
 function explain(check: TypeCheck<TSchema>, error: ValueError): string {
@@ -89,7 +103,11 @@ function nameOf(path: string): string {
 function memberNames(root: TSchema, path: string): string[] {
   let schema: TSchema | undefined = root;
   for (const part of path.slice(1).split("/").slice(0, -1)) {
-    schema = /^\d+$/.test(part) ? schema?.["items"] : schema?.["properties"]?.[part];
+    const choices: unknown = schema?.["anyOf"];
+    const around: TSchema | undefined = Array.isArray(choices)
+      ? choices.find((choice: TSchema) => "items" in choice || "properties" in choice)
+      : schema;
+    schema = /^\d+$/.test(part) ? around?.["items"] : around?.["properties"]?.[part];
   }
   return Object.keys(schema?.["properties"] ?? {});
 }

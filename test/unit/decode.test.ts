@@ -91,6 +91,27 @@ describe("decode", () => {
       "/keep_alive",
       "keep_alive must be a boolean",
     ],
+    ...(
+      [
+        [5, "/aggregates", "aggregates must be one of: array, null"],
+        [{}, "/aggregates", "aggregates must be one of: array, null"],
+        [[], "/aggregates", "aggregates must be an array of 1 to 100 entries"],
+        [["patient"], "/aggregates/0", "aggregates[0] must be an object"],
+        [[{}], "/aggregates/0/aggregate_type", "aggregates[0].aggregate_type is missing"],
+        [
+          [{ aggregate_type: "p" }, { aggregate_type: "p", aggregate_i: "x" }],
+          "/aggregates/1/aggregate_i",
+          "unknown member aggregates[1].aggregate_i; did you mean aggregate_id?",
+        ],
+        [
+          [{ aggregate_type: "p", aggregate_id: "" }],
+          "/aggregates/0/aggregate_id",
+          "aggregates[0].aggregate_id must not be empty",
+        ],
+      ] satisfies [unknown, string, string][]
+    ).map(([aggregates, path, message]): [OperationName, unknown, string, string] => [
+      ...(["issueToken" as const, { group: "a", user: "b", aggregates }, path, message] as const),
+    ]),
     ["health", { x: 1 }, "/x", "unknown member x"],
     [
       "listAggregates",
