@@ -109,6 +109,47 @@ describe("with the server down", () => {
   });
 });
 
+describe("what a token is for", () => {
+  const entry = (aggregate_type: string, aggregate_id?: string) => ({
+    aggregate_type,
+    ...(aggregate_id === undefined ? {} : { aggregate_id }),
+  });
+  test.each<[string[], object[], string]>([
+    [["patient"], [entry("patient")], "patient"],
+    [["patient:p-1", "ward"], [entry("patient", "p-1"), entry("ward")], "patient:p-1,ward"],
+    [["patient::p-1"], [entry("patient", "p-1")], "patient:p-1"],
+    [["urn:x:y::p:1"], [entry("urn:x:y", "p:1")], "urn:x:y::p:1"],
+    [["patient::urn:p:1"], [entry("patient", "urn:p:1")], "patient::urn:p:1"],
+    [["::urn:x:y"], [entry("urn:x:y")], "::urn:x:y"],
+    [["::a::b"], [entry("a::b")], "::a::b"],
+    [["a:::b"], [entry("a", ":b")], "a:::b"],
+    [["a,b"], [entry("a,b")], '[{"aggregate_type":"a,b"}]'],
+  ])("%j is listed as it is read", async (words, aggregates, shown) => {
+    const flags = words.flatMap((word) => ["--aggregate", word]);
+    expect(await issue(...flags)).toMatchObject({ aggregates });
+    const { stdout } = await run(["token", "list"]);
+    expect(stdout).toEndWith(` aggregates=${shown}\n`);
+  });
+
+  test.each([
+    ["urn:x:y", "can be read in several ways; write --aggregate type::id for one aggregate"],
+    ["patient:", "no id after the colon"],
+    ["patient::", "no id after the colon"],
+    ["::", "no type"],
+    [":", "no type"],
+    [":p", "no type"],
+    ["", "no type"],
+    [" p", "--aggregate[0].aggregate_type must not begin or end with a blank"],
+  ])("%j is refused in words about --aggregate", async (word, problem) => {
+    const who = ["--group", "app", "--user", "jane"];
+    const asked = await run(["token", "generate", ...who, `--aggregate=${word}`]);
+    expect({ code: asked.code, stdout: asked.stdout }).toEqual({ code: 2, stdout: "" });
+    expect(asked.stderr).toContain(`error: --aggregate`);
+    expect(asked.stderr).toContain(problem);
+    expect((await run(["token", "list"])).stdout).toBe("");
+  });
+});
+
 test("with the server up a revocation holds at once, and after a restart", async () => {
   const before = await issue();
   let port = 0;

@@ -3,10 +3,11 @@
 import { Type } from "@sinclair/typebox";
 import { operations, type Output } from "../../api/operations.ts";
 import type { Token as ShownToken } from "../../api/operations/tokens.ts";
-import { Grant, grantsOf, type ScopeEntry } from "../../model/actor.ts";
+import { Grant, grantsOf } from "../../model/actor.ts";
 import { invalidArgument } from "../../model/error.ts";
 import { command, type Group } from "../command.ts";
 import { pairs } from "../output.ts";
+import { scopeEntryOf, scopeWordsOf } from "../scope-word.ts";
 import { requireFiles, type Shell } from "../shell.ts";
 import type { Target } from "../target.ts";
 import { asking } from "./key-flags.ts";
@@ -73,10 +74,11 @@ const generate = command({
         }),
       ),
       aggregate: Type.Optional(
-        Type.Array(Type.String({ minLength: 1 }), {
+        Type.Array(Type.String(), {
           hint: "type[:id]",
+          member: "aggregates",
           description:
-            "What it may see and write: a type, or one aggregate; may be given several times.",
+            "What it may see and write: a type, or one aggregate; may be given several times. With a colon in a name: type::id, or ::type for a whole type.",
         }),
       ),
       json,
@@ -98,7 +100,7 @@ const generate = command({
         ...(writes === undefined ? {} : { limit: writes }),
         ...(keep_alive === undefined ? {} : { keep_alive }),
         ...(grant === undefined ? {} : { grants: [...new Set(grant)] }),
-        ...(aggregate === undefined ? {} : { aggregates: aggregate.map(scopeEntryOf) }),
+        ...(aggregate === undefined ? {} : { aggregates: scopeOf(aggregate) }),
       });
       if (shell.output.json) return shell.output.jsonValue(fresh);
       return shell.output.data(
@@ -193,21 +195,14 @@ async function given(word: string, shell: Shell): Promise<string> {
   return text;
 }
 
-/** An id may have colons, a type before one cannot: those tokens are issued over HTTP. */
-function scopeEntryOf(word: string): ScopeEntry {
-  const colon = word.indexOf(":");
-  if (colon === -1) return { aggregate_type: word };
-  return { aggregate_type: word.slice(0, colon), aggregate_id: word.slice(colon + 1) };
-}
+const scopeOf = (words: readonly string[]) =>
+  words.map((word) => scopeEntryOf(word, "--aggregate"));
 
 /** What narrows it, if anything does. */
 const reachOf = ({ group, grants, aggregates }: ShownToken) => ({
   ...(grants.join() === grantsOf(group).join() ? {} : { grants: grants.join() }),
-  ...(aggregates === null ? {} : { aggregates: aggregates.map(scopeWordOf).join() }),
+  ...(aggregates === null ? {} : { aggregates: scopeWordsOf(aggregates) }),
 });
-
-const scopeWordOf = ({ aggregate_type, aggregate_id }: ScopeEntry): string =>
-  aggregate_id === undefined ? aggregate_type : `${aggregate_type}:${aggregate_id}`;
 
 /** A token's value is shown once, when it is issued; later only what recognises it. */
 const withoutValue = (word: string): string =>
