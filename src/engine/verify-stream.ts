@@ -17,7 +17,7 @@ import { contentDigest, eventHash } from "../model/plan.ts";
 import type { Snapshot } from "../model/snapshot.ts";
 import type { Position, StreamKey, Version } from "../model/stream.ts";
 import type { Storage } from "../storage/storage.ts";
-import { nextTurn } from "./turns.ts";
+import { createTurns, nextTurn } from "./turns.ts";
 
 /** One thing that is not as the events say. */
 export interface Fault {
@@ -76,6 +76,7 @@ async function foldStream(storage: Storage, head: StreamHead, faults: Fault[]): 
   /** Of the last event without a body. */
   let bodiless: CommittedEvent | undefined;
   const snapshots = walkSnapshots(storage, head);
+  const giveWay = createTurns();
   let lastPosition = 0;
   for (;;) {
     const after = folded.version;
@@ -96,6 +97,8 @@ async function foldStream(storage: Storage, head: StreamHead, faults: Fault[]): 
       advance(folded, event);
       if (event.erased === true) bodiless = event;
       lastPosition = event.position;
+      // A page has many events, and each may write a large state anew.
+      await giveWay(event.payload.length + folded.state.length);
       for (;;) {
         const snapshot = await snapshots.next(folded.version);
         if (snapshot === undefined) break;

@@ -5,6 +5,8 @@ import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { verifyStore } from "../../src/engine/verify.ts";
+import { canonicalOf } from "../../src/model/canonical.ts";
+import { limits } from "../../src/model/limits.ts";
 import {
   append,
   change,
@@ -35,6 +37,26 @@ test("aggregates that come and go meanwhile are no fault", () =>
     for (let n = 0; n < 8; n++) expect((await verifyStore(storage)).faults).toEqual([]);
     ended = true;
     await churning;
+    await storage.close();
+  }));
+
+test("others run while the events of a large state are folded", () =>
+  withDirectory(async (directory) => {
+    const storage = await openWriting(directory);
+    const large = canonicalOf({ text: "x".repeat(limits.scan_chars_max / 4) });
+    const events = [event(keyOf("a"), { payload: large })];
+    for (let n = 0; n < 200; n++) events.push(event(keyOf("a"), { payload: canonicalOf({ n }) }));
+    await append(storage, [transaction(events)]);
+    let turns = 0;
+    let verifying = true;
+    const count = () => {
+      turns++;
+      if (verifying) setImmediate(count);
+    };
+    setImmediate(count);
+    expect((await verifyStore(storage)).faults).toEqual([]);
+    verifying = false;
+    expect(turns).toBeGreaterThanOrEqual(50);
     await storage.close();
   }));
 
