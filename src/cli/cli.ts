@@ -253,7 +253,9 @@ function report(
     output.words(`${output.label("error:")} ${wire.message} (${wire.code})`);
     for (const line of detailLines(wire)) output.words(line);
     const environmentToken = actsByEnvironment({ path, rest, shell });
-    const hint = hintFor(wire, { path, environmentToken });
+    const hint = hintFor(wire, {
+      ...{ path, environmentToken, elsewhere: reach.kind === "url" },
+    });
     if (hint !== null) output.words(`       hint:  ${hint}`);
   } else {
     // A defect: whoever reports it needs the stack.

@@ -16,12 +16,18 @@ import type { Named, Shell } from "./shell.ts";
  */
 export async function openDistant(
   { url: named, ca_file }: Extract<Shell["reach"], { kind: "url" }>,
-  { token, warn }: { token: string | undefined; warn: (words: string) => void },
+  options: {
+    readonly token: string | undefined;
+    /** How to give one to the command that asks. */
+    readonly ways: string;
+    readonly warn: (words: string) => void;
+  },
 ): Promise<{ remote: true; ask: Ask; close: () => Promise<void> }> {
   const { text: url } = named;
+  const { token, ways, warn } = options;
   const endpoint = await endpointOf(named, ca_file);
   if (token === undefined) {
-    throw unauthenticated(`${url} asks for a token: give --token, or set EVENTDBX_TOKEN`);
+    throw unauthenticated(`${url} asks for a token: ${ways}`);
   }
   if (endpoint.tls === null && !isLoopback(endpoint.host)) {
     warn(`${url} is without TLS: whoever listens on the way reads the token`);

@@ -9,9 +9,11 @@ export function hintFor(
     readonly path: readonly string[];
     /** The caller's token came from the environment. */
     readonly environmentToken: boolean;
+    /** A server elsewhere was asked, which knows other tokens than this machine. */
+    readonly elsewhere: boolean;
   },
 ): string | null {
-  const { path, environmentToken } = options;
+  const { path, environmentToken, elsewhere } = options;
   const { code, details } = error;
   const { aggregate_type: type, aggregate_id: id } = details;
   switch (code) {
@@ -24,6 +26,8 @@ export function hintFor(
         ? `dbx aggregate get --aggregate ${shellWord(type)} --aggregate-id ${shellWord(id)}`
         : null;
     case "unauthenticated":
+      if (elsewhere)
+        return "that server takes tokens of its own: dbx token generate, on its machine";
       return environmentToken
         ? "EVENTDBX_TOKEN is set; unset it to act as this machine, then dbx token list"
         : "dbx token list; dbx token generate --group <name> --user <name>";

@@ -97,7 +97,7 @@ function reachOf({ url, caFile }: ShellOptions, { env, cwd }: Pick<Shell, "env" 
 }
 
 /** By the flag, else by the variable, of which a blank one counts as absent. */
-function namedBy(
+export function namedBy(
   { flag, word }: { flag: string; word: string | undefined },
   { env, variable }: { env: Shell["env"]; variable: string },
 ): Named | null {

@@ -10,14 +10,14 @@ import { buySession } from "../client/machine.ts";
 import { readMachineKey } from "../engine/machine-key.ts";
 import { silentLog } from "../log.ts";
 import type { Actor } from "../model/actor.ts";
-import { assert, DbxError } from "../model/error.ts";
+import { assert, DbxError, unauthenticated } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { realSystem } from "../system.ts";
 import { askThrough, type Ask } from "./ask.ts";
 import type { Configuration } from "./configuration.ts";
 import { findServer, type PidRecord } from "./daemon.ts";
 import { keeperOf } from "./key-place.ts";
-import type { Shell } from "./shell.ts";
+import { namedBy, type Shell } from "./shell.ts";
 
 export interface Target {
   /** Whether a running server answers. */
@@ -32,19 +32,28 @@ export interface TargetOptions {
   readonly configuration: Configuration | null;
   /** `read` needs no lock, so it works beside anything. */
   readonly access: "read" | "write";
-  /** `--token`; without one the environment's, without that this machine's secret. */
-  readonly token: string | undefined;
+  /**
+   * `--token`, null for commands that have no such flag for the caller; without one the
+   * environment's, without that this machine's secret.
+   */
+  readonly token: string | null | undefined;
 }
 
-type LocalOptions = TargetOptions & { readonly configuration: Configuration };
+interface LocalOptions extends TargetOptions {
+  readonly configuration: Configuration;
+  readonly token: string | undefined;
+}
 
 async function openTarget(options: TargetOptions): Promise<Target> {
   const { shell, configuration } = options;
   const { reach } = shell;
-  const token = options.token ?? (shell.env["EVENTDBX_TOKEN"]?.trim() || undefined);
+  const token = tokenOf(options);
   if (reach.kind === "url") {
     const { openDistant } = await import("./distant.ts");
-    return openDistant(reach, { token, warn: (words) => shell.output.words(`warning: ${words}`) });
+    const ways =
+      options.token === null ? "set EVENTDBX_TOKEN" : "give --token, or set EVENTDBX_TOKEN";
+    const warn = (words: string) => shell.output.words(`warning: ${words}`);
+    return openDistant(reach, { token, ways, warn });
   }
   if (reach.kind === "served") return targetWithin(reach, token);
   assert(configuration !== null, "this machine has a configuration");
@@ -55,6 +64,22 @@ async function openTarget(options: TargetOptions): Promise<Target> {
     if (remote !== null) return remote;
   }
   return openHere(local);
+}
+
+/** Throws for what can be no token: it goes into no header, and into no message either. */
+function tokenOf({ token, shell: { env } }: TargetOptions): string | undefined {
+  const flag = { flag: "--token", word: token ?? undefined };
+  const named = namedBy(flag, { env, variable: "EVENTDBX_TOKEN" });
+  if (named === null) return undefined;
+  const { place, text } = named;
+  const { length } = text;
+  if (length > limits.token_chars_max) {
+    const most = `has ${length} characters, and a token at most ${limits.token_chars_max}`;
+    throw unauthenticated(`${place} holds no token: it ${most}`);
+  }
+  if (/^[\u0021-\u007e]*$/.test(text)) return text;
+  const strange = "blanks, line ends or characters besides ASCII";
+  throw unauthenticated(`${place} holds no token: there are ${strange} in it`);
 }
 
 /** The token is looked at for each request, so that revoking it holds at once. */

@@ -232,6 +232,8 @@ export const limits = {
   tokens_max: 100_000,
   /** Aggregates and types that one token names: each is compared with what it asks for. */
   scope_entries_max: 100,
+  /** A token has 68; what is longer is something else, which no header should carry. */
+  token_chars_max: 256,
   /** Tokens the command line bought and that have not expired yet. */
   session_tokens_max: 4_096,
   /** Lifetime of a token the command line buys for one call. */

@@ -129,6 +129,13 @@ describe("a token", () => {
     const asked = await run(["aggregate", "list", "--url", at(plain)]);
     expect(asked.code).toBe(5);
     expect(asked.stderr).toContain("asks for a token: give --token, or set EVENTDBX_TOKEN");
+    // These have no --token, or one that is about another token.
+    for (const words of [["status"], ["token", "list"], ["token", "revoke", "--token", "x"]]) {
+      const { code, stderr } = await run([...words, "--url", at(plain)]);
+      expect({ words, code }).toEqual({ words, code: 5 });
+      expect(stderr).toContain("asks for a token: set EVENTDBX_TOKEN (unauthenticated)");
+      expect(stderr).not.toContain("--token");
+    }
   });
 
   test("is sent to nobody who does not answer as dbx does", async () => {

@@ -109,6 +109,27 @@ describe("with the server down", () => {
   });
 });
 
+describe("what can be no token", () => {
+  const words = ["EVT-a\nb", "EVT-a\u0001", "EVT-☃", "EVT-a b", "EVT-".padEnd(20_000, "0")];
+  test.each(["down", "up"])("is refused where it came from, with the server %s", async (state) => {
+    await using server = state === "up" ? await startForeground({ home }) : null;
+    for (const word of words) {
+      const asked = [
+        await run(["aggregate", "list"], { env: { EVENTDBX_TOKEN: word } }),
+        await run(["token", "list"], { env: { EVENTDBX_TOKEN: word } }),
+        await run(["aggregate", "list", "--token", word]),
+      ];
+      expect(asked.map(({ code }) => code)).toEqual([5, 5, 5]);
+      const [environment, administration, flag] = asked.map(({ stderr }) => stderr);
+      expect(environment).toStartWith("error: EVENTDBX_TOKEN holds no token: ");
+      expect(administration).toStartWith("error: EVENTDBX_TOKEN holds no token: ");
+      expect(flag).toStartWith("error: --token holds no token: ");
+      for (const { stderr } of asked) expect(stderr).not.toContain("EVT-");
+    }
+    expect(server?.log() ?? "").not.toContain("error");
+  });
+});
+
 describe("what a token is for", () => {
   const entry = (aggregate_type: string, aggregate_id?: string) => ({
     aggregate_type,

@@ -34,7 +34,7 @@ export const count = (description: string) =>
   Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description });
 
 export async function asking<Result>(
-  options: { shell: Shell; access: "read" | "write"; token: string | undefined },
+  options: { shell: Shell; access: "read" | "write"; token: string | null | undefined },
   use: (target: Target) => Promise<Result>,
 ): Promise<Result> {
   const { shell } = options;

@@ -139,7 +139,7 @@ export const status = command({
 async function tellElsewhere(shell: Shell): Promise<void> {
   const { output, reach } = shell;
   const url = reach.kind === "url" ? reach.url.text : null;
-  const server = await asking({ shell, access: "read", token: undefined }, ({ ask }) =>
+  const server = await asking({ shell, access: "read", token: null }, ({ ask }) =>
     ask("serverStatus", {}),
   );
   if (output.json) {

@@ -184,7 +184,7 @@ async function withTokens<Result>(
   access: "read" | "write",
   use: (target: Target) => Promise<Result>,
 ): Promise<void> {
-  await asking({ shell, access, token: undefined }, use);
+  await asking({ shell, access, token: null }, use);
 }
 
 async function given(word: string, shell: Shell): Promise<string> {
