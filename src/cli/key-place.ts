@@ -27,6 +27,10 @@ export function exposedKey(configuration: Configuration): { path: string; mode: 
 /** Where another key is kept: in the file that is named for it, else in the configuration. */
 export const placeOfKey = ({ config, path }: Configuration): string => config.dek_file ?? path;
 
+/** The key in force is in the environment, and no file is named for it: it is kept nowhere here. */
+export const isKeyOnlyThere = ({ config, origins }: Configuration): boolean =>
+  origins.get("data_encryption_key") === "environment" && config.dek_file === undefined;
+
 /**
  * Keeps another key where the present one is. Throws `failed_precondition`, before anything is
  * changed, where that cannot be written; what comes out keeps a key.
@@ -35,6 +39,7 @@ export async function keeperOf(
   configuration: Configuration,
 ): Promise<(data_encryption_key: string) => Promise<void>> {
   const place = placeOfKey(configuration);
+  if (isKeyOnlyThere(configuration)) throw keptNowhere(place);
   requireReplaceable(place);
   return async (data_encryption_key) => {
     if (place !== configuration.path) {
@@ -61,6 +66,19 @@ function requireReplaceable(path: string): void {
   }
   throw readOnly(path, `mode ${modeOf(found)}`);
 }
+
+/**
+ * Beside the data is where its owner did not want the key; and where nothing keeps another, it is
+ * lost with whoever made it up.
+ */
+const keptNowhere = (path: string) =>
+  failedPrecondition(
+    "the data encryption key is in the environment alone, and another is not put into " +
+      `${path} unasked; write the present one into a file that lies elsewhere, run ` +
+      "dbx config --dek-file <path>, restart a running server, rotate again, and take the new " +
+      "key into the environment; nothing was changed",
+    { key: "data_encryption_key" },
+  );
 
 const readOnly = (path: string, reason: string) =>
   failedPrecondition(

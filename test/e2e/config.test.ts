@@ -76,7 +76,9 @@ describe("the first configuration", () => {
     expect(text()).toContain(`data_encryption_key = "${dek}"`);
     const other = join(home, "other.toml");
     const env = { EVENTDBX_MASTER_KEY: masterKey, EVENTDBX_DEK: dek };
-    expect((await run(["config", "--config", other, "--port", "1"], { env })).code).toBe(0);
+    const told = await run(["config", "--config", other, "--port", "1"], { env });
+    expect(told.code).toBe(0);
+    expect(told.stderr).toContain("the data encryption key is in the environment only: it must be");
     const kept = readFileSync(other, "utf8");
     expect(kept).toContain("$argon2id$");
     // What the environment holds stays there.

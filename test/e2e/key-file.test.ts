@@ -95,6 +95,46 @@ describe.each(["down", "up"])("with the server %s", (server) => {
     await ok("config", "--rotate-dek", Buffer.alloc(32, 9).toString("base64"));
     await verify();
   });
+
+  test("a key of the environment alone is exchanged only once a file is named for it", async () => {
+    const env = { EVENTDBX_DEK: dek };
+    const asked = async (...args: string[]) => {
+      const { stdout, stderr, code } = await run(args, { env });
+      for (const key of [dek, other]) expect(stdout + stderr).not.toContain(key);
+      return { said: stdout + stderr, code };
+    };
+    await asked("config", "--master-key", "correct horse battery");
+    if (server === "up") await asked("start", "--port", "0");
+    await asked("aggregate", "apply", "person", "p-1", "noted", "--field", "a=1");
+    const before = configText();
+    const refused = await asked("config", "--rotate-dek", other);
+    expect(refused.said).toContain("the data encryption key is in the environment alone");
+    expect(refused.code).not.toBe(0);
+    expect(configText()).toBe(before);
+    expect((await asked("audit", "--json")).said).not.toContain("key.rotate");
+    expect((await asked("aggregate", "verify", "--all")).code).toBe(0);
+
+    // As the refusal says.
+    expect((await asked("config", "--dek-file", "key")).code).toBe(0);
+    if (server === "up") await asked("restart", "--port", "0");
+    expect((await asked("config", "--rotate-dek", other)).said).toContain(`kept in ${keyPath()}`);
+    expect(keyText()).toBe(other);
+    for (const key of [dek, other]) expect(configText()).not.toContain(key);
+    if (server === "up") expect((await asked("stop")).code).toBe(0);
+    const now = await run(["aggregate", "verify", "--all"], { env: { EVENTDBX_DEK: other } });
+    expect(now.code).toBe(0);
+    const without = await run(["aggregate", "list"], { env: { EVENTDBX_DEK_FILE: "" } });
+    expect(without.code).toBe(0);
+    // Sealed once, the store opens for nobody who has no key.
+    rmSync(join(home, ".eventdbx/config.toml"));
+    for (const args of [
+      ["aggregate", "list"],
+      ["start", "--port", "0"],
+    ]) {
+      const { stderr, code } = await run(args);
+      expect([stderr.includes("encrypt"), code === 0]).toEqual([true, false]);
+    }
+  });
 });
 
 test("a key moves from the configuration file into one of its own, and back", async () => {
