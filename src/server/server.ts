@@ -109,7 +109,11 @@ export async function startServer(options: StartOptions): Promise<Server> {
   }
   counts.push(publicPort.figures);
   if (certificates !== null) {
-    counts.push(() => ({ tls_expires_at: certificates.current().expires_at }));
+    counts.push(() => {
+      const { expires_at: tls_expires_at } = certificates.current();
+      const tls_fault = certificates.fault();
+      return { tls_expires_at, ...(tls_fault === null ? {} : { tls_fault }) };
+    });
   }
   let control: HttpListener | null = null;
   let socket: ControlSocket | null;

@@ -26,6 +26,8 @@ export interface Pair {
 export interface Certificates {
   /** The pair for the next connection. */
   readonly current: () => Pair;
+  /** Why the files as they are now are not in force; null where they are. */
+  readonly fault: () => string | null;
   /** Reads the files now. A pair that is no good is logged, and the one before stays. */
   readonly reload: () => void;
   /** Looks at the files no more. */
@@ -59,6 +61,7 @@ export function openCertificates(options: {
   let read = stampOf(paths);
   let seen = read;
   let pair = readPair(paths, now());
+  let fault: string | null = null;
   let told: "nothing" | "soon" | "expired" = "nothing";
   tell("certificate in force", pair);
   tellEnd();
@@ -80,11 +83,13 @@ export function openCertificates(options: {
     } catch (error) {
       if (!(error instanceof DbxError)) throw error;
       const { fingerprint, expires_at } = pair;
+      fault = error.message;
       log.error("certificate refused; the one before stays", {
         ...{ reason: error.message, fingerprint, expires_at },
       });
       return;
     }
+    fault = null;
     if (next.expires_at !== pair.expires_at) told = "nothing";
     const changed = next.fingerprint !== pair.fingerprint || next.key !== pair.key;
     pair = next;
@@ -115,7 +120,12 @@ export function openCertificates(options: {
   const timer = setInterval(look, options.look_ms);
   // A server that has nothing else left to do may end.
   timer.unref();
-  return { current: () => pair, reload, close: () => clearInterval(timer) };
+  return {
+    current: () => pair,
+    fault: () => fault,
+    reload,
+    close: () => clearInterval(timer),
+  };
 }
 
 /** Differs when one of the files was written or replaced, also behind a symbolic link. */

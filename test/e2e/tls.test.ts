@@ -89,6 +89,15 @@ test("SIGHUP reads the configuration and the certificate, and stops nothing", as
   await server.until(" error configuration refused; the one before stays ");
   await server.until(" error certificate refused; the one before stays ");
   expect(await nameShown(server.port)).toBe("second");
+  const fault = `tls.key: ${pair.key} holds no private key in PEM`;
+  expect((await run(["status"])).stdout).toContain(`\n  tls_fault: ${fault}`);
+  await Bun.write(pair.key, Bun.file(other.key));
+  await Bun.write(config, "list_page_size = 8\n");
+  server.kill("SIGHUP");
+  await server.until(" info configuration read applied=list_page_size,page_limit ");
+  const status = async () => (await run(["status", "--json"])).stdout;
+  expect(JSON.parse(await status()).figures.tls_expires_at).toBeString();
+  expect(await status()).not.toContain("tls_fault");
   server.kill("SIGTERM");
   expect(await server.exited).toBe(0);
 });

@@ -189,11 +189,14 @@ test("files are read once they are still: half of a new pair is no fault", async
 
   unlinkSync(paths.key);
   symlinkSync(first.key, paths.key);
+  expect(watched.fault()).toBeNull();
   const errors = () => watched.lines.filter((each) => each.includes(" error certificate refused"));
   while (errors().length === 0) await turn();
+  expect(watched.fault()).toContain("is not the private key of the first certificate in");
   // A later change is found, so there have been looks between the two: it is told once.
   copyFileSync(first.cert, join(own.path, "c2"));
   renameSync(join(own.path, "c2"), paths.cert);
   while (watched.current().fingerprint !== fingerprint) await turn();
   expect(errors()).toHaveLength(1);
+  expect(watched.fault()).toBeNull();
 });

@@ -201,11 +201,12 @@ const linesOf = (rows: Readonly<Record<string, unknown>>): string[] =>
 
 function rowsOf(server: Answer<"serverStatus">, encryption: string): Record<string, unknown> {
   const { durability, position, aggregates, figures } = server;
-  const { schemas_fault } = figures;
+  const { schemas_fault, tls_fault } = figures;
   return {
     ...{ durability, encryption, position, aggregates },
     // What somebody has to repair must not hide behind --json.
     ...(schemas_fault === undefined ? {} : { schemas_fault }),
+    ...(tls_fault === undefined ? {} : { tls_fault }),
   };
 }
 
