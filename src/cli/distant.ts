@@ -95,12 +95,55 @@ const isLoopback = (host: string): boolean => /^(?:localhost|127\.[\d.]+|::1)$/.
 /** Before a token is sent: a host that is silent, or somebody else's, is found here. */
 async function requireDbx(url: string, endpoint: Endpoint): Promise<void> {
   const asked = { method: "GET", path: "/health", body: null };
-  const { status, text } = await send({ ...endpoint, ...asked, idle_ms_max: limits.connect_ms });
+  const { status, text } = await send({
+    ...{ ...endpoint, ...asked, idle_ms_max: limits.connect_ms },
+  }).catch((error: unknown) => {
+    throw error instanceof DbxError ? inWordsOfTls(error, { url, endpoint }) : error;
+  });
   if (status === 200 && text === '{"status":"ok"}') return;
   throw failedPrecondition(`${url} answers GET /health with ${status}, and not as dbx does`, {
     url,
     status,
   });
+}
+
+/** By the TLS library's codes: what about the certificate keeps the connection from being safe. */
+const certificateFaults: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    [
+      "DEPTH_ZERO_SELF_SIGNED_CERT",
+      "SELF_SIGNED_CERT_IN_CHAIN",
+      "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+      "UNABLE_TO_GET_ISSUER_CERT",
+      "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+    ].map((code) => [
+      code,
+      "nobody that is trusted here has signed its certificate; name its authority, or the " +
+        "certificate itself, with --ca-file or EVENTDBX_CA_FILE",
+    ]),
+  ),
+  ERR_TLS_CERT_ALTNAME_INVALID:
+    "its certificate is for other names; ask it by a name that is in there (subjectAltName)",
+  CERT_HAS_EXPIRED: "its certificate has expired",
+  CERT_NOT_YET_VALID: "its certificate is not valid yet; is the clock of this machine right?",
+  ERR_SSL_WRONG_VERSION_NUMBER: "it does not speak TLS there; try http://",
+};
+
+/** Trying again helps against none of these, so they are not `unavailable`. */
+function inWordsOfTls(
+  error: DbxError,
+  { url, endpoint }: { url: string; endpoint: Endpoint },
+): DbxError {
+  const reason = String(error.details["reason"]);
+  const fault = Object.hasOwn(certificateFaults, reason) ? certificateFaults[reason] : undefined;
+  const details = { url, reason };
+  if (fault !== undefined) {
+    return failedPrecondition(`${url}: ${fault} (${reason})`, details, { cause: error });
+  }
+  // What a listener of TLS does with somebody who begins without it.
+  if (reason !== "ECONNRESET" || endpoint.tls !== null) return error;
+  const guess = "it ended the connection; if it speaks TLS, ask https://";
+  return new DbxError(error.code, `${url}: ${guess} (${reason})`, details, { cause: error });
 }
 
 /** What the server says of a path that it does not have: it names it. */

@@ -176,7 +176,8 @@ export function send(
 function noAnswer({ host, port }: Endpoint, cause: unknown): DbxError {
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : null;
   const why = code === null ? "" : ` (${code})`;
-  return unavailable(`no answer from ${host}:${port}${why}`, { host, port }, { cause });
+  const details = { host, port, ...(code === null ? {} : { reason: code }) };
+  return unavailable(`no answer from ${host}:${port}${why}`, details, { cause });
 }
 
 async function readAll(response: IncomingMessage): Promise<string> {

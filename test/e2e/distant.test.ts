@@ -69,10 +69,13 @@ describe("a server elsewhere", () => {
     expect({ code: trusted.code, stderr: trusted.stderr }).toEqual({ code: 0, stderr: "" });
     expect(trusted.stdout).toContain("group=admin user=far");
     const strange = await run(list, env);
-    expect(strange.code).toBe(7);
-    expect(strange.stderr).toMatch(/no answer from 127\.0\.0\.1:\d+ \([A-Z_]*CERT[A-Z_]*\)/);
+    expect(strange.code).toBe(4);
+    expect(strange.stderr).toContain(
+      "name its authority, or the certificate itself, with --ca-file",
+    );
+    expect(strange.stderr).not.toContain("dbx status");
     const other = await makePair(dir.path, "another");
-    expect((await run([...list, "--ca-file", other.cert], env)).code).toBe(7);
+    expect((await run([...list, "--ca-file", other.cert], env)).code).toBe(4);
   });
 
   test("tells its status, and nothing of this machine", async () => {
@@ -180,6 +183,42 @@ describe("a token", () => {
     expect(asked.code).toBe(5);
     expect(asked.stderr).toContain("(unauthenticated)");
     expect(asked.stderr).not.toContain(none);
+  });
+});
+
+describe("a connection that cannot be made", () => {
+  const env = () => ({ EVENTDBX_TOKEN: token });
+  const list = async (url: string, ...flags: string[]) => {
+    const { code, stderr } = await run(["aggregate", "list", "--url", url, ...flags], env());
+    expect(stderr).not.toContain("hint:");
+    return `${code} ${stderr}`;
+  };
+
+  test("is told as what is wrong with the certificate", async () => {
+    const serve = async (made: MadePair) =>
+      Bun.serve({
+        ...{ port: 0, hostname: "127.0.0.1", fetch: () => new Response("no") },
+        tls: { cert: await Bun.file(made.cert).text(), key: await Bun.file(made.key).text() },
+      });
+    const named = await makePair(dir.path, "named", { names: "DNS:db.example.com" });
+    const expired = await makePair(dir.path, "expired", { expired: true });
+    using other = await serve(named);
+    using old = await serve(expired);
+    expect(await list(`https://127.0.0.1:${other.port}`, "--ca-file", named.cert)).toMatch(
+      /^4 error: https:\S+: its certificate is for other names; /,
+    );
+    expect(await list(`https://127.0.0.1:${old.port}`, "--ca-file", expired.cert)).toMatch(
+      /^4 error: https:\S+: its certificate has expired/,
+    );
+  });
+
+  test("is told as the scheme that the server speaks", async () => {
+    expect(await list(at(plain, "https"))).toMatch(/^4 .*does not speak TLS there; try http:\/\//);
+    expect(await list(at(secure))).toMatch(/^7 .*if it speaks TLS, ask https:\/\//);
+  });
+
+  test("is no matter of this machine's status", async () => {
+    expect(await list("http://127.0.0.1:1")).toMatch(/^7 error: no answer from 127\.0\.0\.1:1 /);
   });
 });
 

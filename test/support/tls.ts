@@ -13,12 +13,12 @@ export interface MadePair extends PairPaths {
 export async function makePair(
   directory: string,
   name: string,
-  over: { expired?: boolean } = {},
+  over: { expired?: boolean; names?: string } = {},
 ): Promise<MadePair> {
   const cert = join(directory, `${name}.crt`);
   const key = join(directory, `${name}.key`);
   const subject = ["-subj", `/CN=${name}`];
-  const names = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1";
+  const names = `subjectAltName=${over.names ?? "DNS:localhost,IP:127.0.0.1,IP:::1"}`;
   await openssl([
     ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
     ...["-keyout", key, "-out", cert, "-days", "30", ...subject, "-addext", names],
