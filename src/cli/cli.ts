@@ -254,7 +254,7 @@ function report(
     for (const line of detailLines(wire)) output.words(line);
     const environmentToken = actsByEnvironment({ path, rest, shell });
     const hint = hintFor(wire, {
-      ...{ path, environmentToken, elsewhere: reach.kind === "url" },
+      ...{ path, environmentToken, kind: reach.kind },
     });
     if (hint !== null) output.words(`       hint:  ${hint}`);
   } else {

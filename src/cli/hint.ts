@@ -2,6 +2,7 @@
 // guess.
 
 import type { WireError } from "../api/errors.ts";
+import type { Reach } from "./shell.ts";
 
 export function hintFor(
   error: WireError,
@@ -9,11 +10,19 @@ export function hintFor(
     readonly path: readonly string[];
     /** The caller's token came from the environment. */
     readonly environmentToken: boolean;
-    /** A server elsewhere was asked, which knows other tokens than this machine. */
-    readonly elsewhere: boolean;
+    /** Who was asked. */
+    readonly kind: Reach["kind"];
   },
 ): string | null {
-  const { path, environmentToken, elsewhere } = options;
+  const hint = hintOf(error, options);
+  // Whoever is told to do what has just failed learns nothing.
+  return hint === ["dbx", ...options.path].join(" ") ? null : hint;
+}
+
+function hintOf(
+  error: WireError,
+  { path, environmentToken, kind }: Parameters<typeof hintFor>[1],
+): string | null {
   const { code, details } = error;
   const { aggregate_type: type, aggregate_id: id } = details;
   switch (code) {
@@ -26,13 +35,17 @@ export function hintFor(
         ? `dbx aggregate get --aggregate ${shellWord(type)} --aggregate-id ${shellWord(id)}`
         : null;
     case "unauthenticated":
-      if (elsewhere)
+      if (kind === "served") return null;
+      if (kind === "url") {
         return "that server takes tokens of its own: dbx token generate, on its machine";
+      }
       return environmentToken
-        ? "EVENTDBX_TOKEN is set; unset it to act as this machine, then dbx token list"
+        ? `${actAsMachine}${path.join(" ") === "token list" ? "" : ", then dbx token list"}`
         : "dbx token list; dbx token generate --group <name> --user <name>";
     case "permission_denied":
-      return "remaining_writes" in details || "grant" in details ? "dbx token list" : null;
+      // Who may not do this may not list tokens either; this machine may.
+      if (kind !== "machine" || !("remaining_writes" in details || "grant" in details)) return null;
+      return environmentToken ? actAsMachine : "dbx token list";
     case "not_found":
       return path[0] === "aggregate"
         ? `dbx aggregate list${"event_id" in details ? " --stage" : ""}`
@@ -46,7 +59,7 @@ export function hintFor(
         : `dbx schema create ${shellWord(type)} --events <event>`;
     case "unavailable":
       // A file that cannot be written is not the server's fault.
-      return details["flag"] === "--output" ? null : "dbx status";
+      return details["flag"] === "--output" || kind !== "machine" ? null : "dbx status";
     case "data_corrupted":
       // The one file that people edit: it is they who damaged it, and they who repair it.
       if (String(details["path"]).endsWith("schemas.json")) return "edit that file, or restore it";
@@ -55,6 +68,8 @@ export function hintFor(
       return null;
   }
 }
+
+const actAsMachine = "EVENTDBX_TOKEN is set; unset it to act as this machine";
 
 /** A word as a POSIX shell reads it back. */
 const shellWord = (word: string): string =>

@@ -81,7 +81,7 @@ export function narrowedGrants(
 
 export function requireGrant(actor: Actor, grant: Grant): void {
   if (actor.grants.includes(grant)) return;
-  throw permissionDenied(`group ${actor.group} lacks the grant ${grant}`, {
+  throw permissionDenied(`the token of group ${actor.group} lacks the grant ${grant}`, {
     group: actor.group,
     grant,
   });

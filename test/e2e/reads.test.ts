@@ -187,7 +187,7 @@ for (const up of [true, false]) {
         [
           ["archive", "person", "p-1", "--token", token],
           5,
-          "group app lacks the grant admin (permission_denied)\n",
+          "the token of group app lacks the grant admin (permission_denied)\n",
         ],
         [["list", "--archived", "--no-archived"], 2, "--no-archived contradicts --archived"],
       ];

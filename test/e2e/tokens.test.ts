@@ -68,6 +68,12 @@ describe("with the server down", () => {
     const spent = await run([...put, "--token", token]);
     expect(spent).toMatchObject({ code: 5, stdout: "" });
     expect(spent.stderr).toEndWith("       hint:  dbx token list\n");
+    const byEnvironment = await run(put, { env: { EVENTDBX_TOKEN: token } });
+    expect(byEnvironment.stderr).toEndWith("unset it to act as this machine\n");
+    const denied = await run(["token", "list"], { env: { EVENTDBX_TOKEN: token } });
+    expect(denied).toMatchObject({ code: 5, stdout: "" });
+    expect(denied.stderr).toContain("error: the token of group app lacks the grant admin");
+    expect(denied.stderr).not.toContain("dbx token list");
     // A refused append is not charged, and the machine itself has no limit.
     expect((await run([...put])).code).toBe(0);
     const verify = await run(["aggregate", "verify", "--all", "--token", token]);

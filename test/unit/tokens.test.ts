@@ -297,6 +297,6 @@ describe("grants", () => {
       expect(await may(token, "readLog", {})).toBe("accepted");
     }
     expect(await may(admin, "listTokens", {})).toBe("accepted");
-    expect(await may(app, "listTokens", {})).toBe("group app lacks the grant admin");
+    expect(await may(app, "listTokens", {})).toBe("the token of group app lacks the grant admin");
   });
 });
