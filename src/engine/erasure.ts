@@ -3,9 +3,9 @@
 // clears away what nobody can read any more.
 
 import type { Dbx } from "../api/dbx.ts";
-import { erasedType } from "../model/aggregate.ts";
-import { canonicalOf } from "../model/canonical.ts";
-import { aggregateNotFound, assert, failedPrecondition } from "../model/error.ts";
+import { erasedType, type StreamHead } from "../model/aggregate.ts";
+import { canonicalOf, splitMembers, type Canonical } from "../model/canonical.ts";
+import { aggregateNotFound, assert, failedPrecondition, type DbxError } from "../model/error.ts";
 import { toRecord, type CommittedEvent } from "../model/event.ts";
 import type { PlannedEvent } from "../model/plan.ts";
 import { showKey, type StreamKey } from "../model/stream.ts";
@@ -25,6 +25,8 @@ interface ErasureDeps {
 /**
  * Rejects with `failed_precondition` where not everything is encrypted, and without events. Erasing
  * again what has no later event answers with the same record: a lost answer can be asked for again.
+ * Another reason than the record's is kept in the audit trail. What is only staged is not erased
+ * but discarded, by whom it concerns.
  */
 export function createErasure(deps: ErasureDeps): Pick<Dbx, "eraseAggregate"> {
   const { storage, committer, staging, now } = deps;
@@ -33,17 +35,19 @@ export function createErasure(deps: ErasureDeps): Pick<Dbx, "eraseAggregate"> {
       const key = { aggregate_type, aggregate_id };
       requireSealed(storage);
       const head = await storage.readHead(key);
-      if (head === undefined) throw aggregateNotFound(key);
-      if (head.version === 0) {
-        throw failedPrecondition(`${showKey(key)} has no events; remove it instead`, { ...key });
-      }
+      if (head === undefined || head.version === 0) throw await nothingToErase(deps, key, head);
       const issued_by = { group: actor.group, user: actor.user };
-      let event = await lastErasure(storage, key, head.version);
-      if (event === undefined) {
-        await storage.record({
+      const note = (details: Readonly<Record<string, unknown>> | null) =>
+        storage.record({
           ...{ at: now(), issued_by, comment: reason, action: "erase" },
-          ...{ aggregate: key, subject: null, details: null },
+          ...{ aggregate: key, subject: null, details },
         });
+      let event = await lastErasure(storage, key, head.version);
+      if (event !== undefined && reasonOf(event) !== canonicalOf(reason)) {
+        await note({ erased_already: event.version });
+      }
+      if (event === undefined) {
+        await note(null);
         const events = [erasing(deps.system, key, reason)];
         // No token pays for it: a spent one must not keep what has to go.
         const asked = { events, batch: false, issued_by, token_id: null };
@@ -55,6 +59,23 @@ export function createErasure(deps: ErasureDeps): Pick<Dbx, "eraseAggregate"> {
       return toRecord(event);
     },
   };
+}
+
+async function nothingToErase(
+  { staging }: ErasureDeps,
+  key: StreamKey,
+  head: StreamHead | undefined,
+): Promise<DbxError> {
+  const staged = await staging.countOf(key);
+  if (staged > 0) {
+    return failedPrecondition(
+      `${showKey(key)} has no events to erase, only staged ones (${staged}); discard them: ` +
+        "dbx aggregate list --stage shows their ids, dbx aggregate discard takes them out",
+      { ...key, staged },
+    );
+  }
+  if (head === undefined) return aggregateNotFound(key);
+  return failedPrecondition(`${showKey(key)} has no events; remove it instead`, { ...key });
 }
 
 function requireSealed(storage: Storage): void {
@@ -76,6 +97,10 @@ async function lastErasure(
   const [last] = await storage.readStream(key, { after: version - 1, limit: 1 });
   return last?.event_type === erasedType ? last : undefined;
 }
+
+/** As canonical JSON. */
+const reasonOf = ({ payload }: CommittedEvent): Canonical | undefined =>
+  new Map(splitMembers(payload)).get("reason");
 
 const erasing = (system: System, key: StreamKey, reason: string): PlannedEvent => ({
   ...key,

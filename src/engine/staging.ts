@@ -40,6 +40,8 @@ import { createSteps } from "./steps.ts";
 
 export interface Staging {
   readonly operations: Pick<Dbx, "stageEvent" | "listStaged" | "commitStaged" | "discardStaged">;
+  /** How many events are staged for an aggregate. */
+  readonly countOf: (key: StreamKey) => Promise<number>;
   /** Takes what is staged for an aggregate out of the queue, because it is erased. */
   readonly forget: (key: StreamKey) => Promise<void>;
   /** Waits for the step that is under way; those that wait for their turn are refused. */
@@ -118,6 +120,14 @@ export function createStaging(options: StagingOptions): Staging {
           return tellStaged(sight(actor), await discard(deps, actor, input));
         }),
     },
+    countOf: (key) =>
+      steps.inTurn({
+        bytes: 0,
+        run: async () => {
+          const { events } = await look(deps);
+          return events.filter((event) => keyText(event) === keyText(key)).length;
+        },
+      }),
     forget: (key) =>
       steps.inTurn({
         bytes: 0,

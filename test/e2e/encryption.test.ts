@@ -127,6 +127,19 @@ describe.each(["down", "up"])("with the server %s", (server) => {
       ...{ event_type: "$erased", version: 3 },
       payload: { reason: "asked for", through: 2 },
     });
+    const again = await run(["aggregate", "erase", "person", "p-1", "--reason", "late", "--yes"]);
+    expect(again.stderr).toContain("person/p-1 was erased already, at 2");
+    expect([again.code, again.stdout.includes("version=3")]).toEqual([0, true]);
+    const kept = JSON.parse(await ok("audit", "--action", "erase", "--json"));
+    expect(kept).toMatchObject([
+      { comment: "asked for", details: null },
+      { comment: "late", details: { erased_already: 3 } },
+    ]);
+    await apply("p-9", "--stage");
+    const staged = await run(["aggregate", "erase", "person", "p-9", "--reason", "x", "--yes"]);
+    expect(staged.stderr).toContain("person/p-9 has no events to erase, only staged ones (1)");
+    expect(staged.code).not.toBe(0);
+    await ok("aggregate", "discard", "--all");
     const events = await ok("aggregate", "replay", "person", "p-1", "--json");
     expect(events).not.toContain(secret);
     expect(events).toContain('"erased": true');

@@ -3,6 +3,7 @@
 
 import { Type } from "@sinclair/typebox";
 import { toJson } from "../../api/json.ts";
+import { canonicalOf, splitMembers, type Canonical } from "../../model/canonical.ts";
 import { EventRecord } from "../../model/event.ts";
 import { invalidArgument } from "../../model/error.ts";
 import { showKey, type StreamKey } from "../../model/stream.ts";
@@ -43,6 +44,13 @@ export const erase = command({
     );
     const { output } = shell;
     const { version, merkle_root } = record;
+    // A word beside the record, which is the same for whoever lost its first answer.
+    if (reasonIn(record) !== canonicalOf(reason)) {
+      const { created_at } = record.metadata;
+      output.words(
+        `${showKey(key)} was erased already, at ${created_at}; your reason is in the audit trail`,
+      );
+    }
     const told = { ...key, version, erased_through: version - 1, merkle_root };
     await afterDoing(
       { words: "the aggregate is erased", details: told },
@@ -50,6 +58,10 @@ export const erase = command({
     );
   },
 });
+
+/** As canonical JSON. */
+const reasonIn = ({ payload }: EventRecord): Canonical | undefined =>
+  new Map(splitMembers(payload)).get("reason");
 
 async function confirmed(key: StreamKey, shell: Shell): Promise<boolean> {
   const { output } = shell;
