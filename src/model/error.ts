@@ -39,8 +39,8 @@ export class DbxError extends Error {
 export const invalidArgument = (message: string, details?: Details, options?: ErrorOptions) =>
   new DbxError("invalid_argument", message, details, options);
 
-export const unauthenticated = (message = "unauthorized") =>
-  new DbxError("unauthenticated", message);
+export const unauthenticated = (message = "unauthorized", details?: Details) =>
+  new DbxError("unauthenticated", message, details);
 
 export const permissionDenied = (message: string, details?: Details) =>
   new DbxError("permission_denied", message, details);

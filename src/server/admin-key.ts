@@ -5,7 +5,7 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { Log } from "../log.ts";
 import { masterKeyActor, type Actor } from "../model/actor.ts";
-import { overloaded, unauthenticated } from "../model/error.ts";
+import { DbxError, overloaded, unauthenticated } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import type { System } from "../system.ts";
 import { masterKeyOf, tokenOf } from "./credentials.ts";
@@ -95,7 +95,8 @@ export function createAdminKey(options: {
       return masterKeyActor;
     }
     counts.refused++;
-    throw unauthenticated();
+    // The same where there is none: whoever guesses learns nothing by it.
+    throw unauthenticated(undefined, { hint: "this master key is not right" });
   }
 
   return {
@@ -151,5 +152,14 @@ export const createAsker =
       const key = masterKeyOf(headers);
       if (key !== null) return adminKey.actorOf(key);
     }
-    return authenticate(tokenOf(headers.get("authorization")));
+    try {
+      return authenticate(tokenOf(headers.get("authorization")));
+    } catch (error) {
+      // Said of every key, right or wrong, which is not even looked at here.
+      if (!(error instanceof DbxError) || masterKeyOf(headers) === null) throw error;
+      const { code, message, details, cause } = error;
+      throw new DbxError(code, message, { ...details, hint: tokenWanted }, { cause });
+    }
   };
+
+const tokenWanted = "a token is wanted here (EVT-...): a master key opens paths below /admin/ only";

@@ -40,12 +40,16 @@ const bytesOf = (text: string): string => Buffer.from(text, "utf8").toString("la
 const byHeader = (text: string) => ({ "X-Admin-Key": bytesOf(text) });
 const asBearer = (text: string) => ({ Authorization: `Bearer ${bytesOf(text)}` });
 const unauthorized = { message: "unauthorized", code: "unauthenticated", details: {} };
+/** What every wrong key is told, whether there is a right one or not. */
+const notRight = { ...unauthorized, details: { hint: "this master key is not right" } };
 
 const told = ({ status, headers, json }: Answer) => ({
   ...{ status, json },
   challenge: headers.get("www-authenticate"),
 });
-const refusal = { status: 401, json: unauthorized, challenge: "Bearer" };
+const refusal = { status: 401, json: notRight, challenge: "Bearer" };
+/** Of who shows nothing. */
+const lack = { ...refusal, json: unauthorized };
 
 describe("a server with a master key", () => {
   let server: KeyServer;
@@ -76,20 +80,24 @@ describe("a server with a master key", () => {
   });
 
   test.each([
-    ["wrong", byHeader("wrong")],
-    ["wrong as a bearer", asBearer("wrong")],
-    ["longer", byHeader(`${key}!`)],
-    ["in other letters", byHeader(key.toUpperCase())],
-    ["in another encoding", { "X-Admin-Key": key.replace("🐎", "") }],
-    ["blank", { "X-Admin-Key": "  " }],
-    ["blank as a bearer", { Authorization: "Bearer  " }],
-    ["missing", {}],
-    ["right behind another scheme", { Authorization: `Basic ${bytesOf(key)}` }],
-    ["given twice", { "X-Admin-Key": `${bytesOf(key)}, ${bytesOf(key)}` }],
-    ["its own hash", byHeader("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA")],
-  ])("refuses one that is %s", async (_how, headers) => {
-    expect(told(await ask(headers))).toEqual(refusal);
-    expect(told(await ask(headers, "/admin/nothing"))).toEqual(refusal);
+    ["wrong", byHeader("wrong"), refusal],
+    ["wrong as a bearer", asBearer("wrong"), refusal],
+    ["longer", byHeader(`${key}!`), refusal],
+    ["in other letters", byHeader(key.toUpperCase()), refusal],
+    ["in another encoding", { "X-Admin-Key": key.replace("🐎", "") }, refusal],
+    ["blank", { "X-Admin-Key": "  " }, lack],
+    ["blank as a bearer", { Authorization: "Bearer  " }, lack],
+    ["missing", {}, lack],
+    ["right behind another scheme", { Authorization: `Basic ${bytesOf(key)}` }, lack],
+    ["given twice", { "X-Admin-Key": `${bytesOf(key)}, ${bytesOf(key)}` }, refusal],
+    [
+      "its own hash",
+      byHeader("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA"),
+      refusal,
+    ],
+  ])("refuses one that is %s", async (_how, headers, wanted) => {
+    expect(told(await ask(headers))).toEqual(wanted);
+    expect(told(await ask(headers, "/admin/nothing"))).toEqual(wanted);
   });
 
   test("refuses a wrong one beside a token that is right, and still takes the token", async () => {
@@ -97,6 +105,15 @@ describe("a server with a master key", () => {
     expect(told(await ask({ ...byHeader("wrong"), ...token }))).toEqual(refusal);
     expect((await ask(token)).status).toBe(200);
     expect((await ask({ "X-Admin-Key": "", ...token })).status).toBe(200);
+    // Elsewhere it opens nothing, and whether it is right is not told.
+    const outside = await Promise.all(
+      [byHeader(key), byHeader("wrong"), asBearer(key), asBearer("wrong")].map(
+        async (headers) => (await ask(headers, "/v1/aggregates")).json.details,
+      ),
+    );
+    const hint = "a token is wanted here (EVT-...): a master key opens paths below /admin/ only";
+    expect(outside).toEqual([{ hint }, { hint }, { hint }, { hint }]);
+    expect(await server.figures()).toMatchObject({ admin_key_checks: 1 });
     // It is for /admin/ alone: elsewhere the header says nothing, right or wrong.
     for (const each of [byHeader(key), byHeader("wrong")]) {
       expect((await ask({ ...each, ...token }, "/v1/aggregates")).status).toBe(200);
@@ -267,9 +284,13 @@ describe("a server with a master key", () => {
 
 test("a server without a master key answers as one with another key, after the same work", async () => {
   await using server = await startWithKey(null);
-  for (const headers of [byHeader(key), asBearer(key), { "X-Admin-Key": "" }]) {
+  for (const [headers, wanted] of [
+    [byHeader(key), refusal],
+    [asBearer(key), refusal],
+    [{ "X-Admin-Key": "" }, lack],
+  ] as const) {
     const answer = await server.ask("GET", "/admin/tokens", { token: null, headers });
-    expect(told(answer)).toEqual(refusal);
+    expect(told(answer)).toEqual(wanted);
   }
   expect(await server.figures()).toMatchObject({ admin_key_checks: 2, admin_key_refused: 2 });
   // A hash that cannot be computed would be an error there.

@@ -51,7 +51,11 @@ function world(first: { readonly hash: string | undefined } = { hash: "right#" }
 }
 type World = ReturnType<typeof world>;
 
-const refused = { code: "unauthenticated" as const, message: "unauthorized", details: {} };
+const refused = {
+  code: "unauthenticated" as const,
+  message: "unauthorized",
+  details: { hint: "this master key is not right" },
+};
 const throttled = (retry_after_ms: number) => ({
   code: "overloaded" as const,
   message: "too many wrong master keys; try again later",
