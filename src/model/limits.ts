@@ -118,6 +118,8 @@ export const limits = {
   admin_key_tries_max: 10,
   /** How long until one more may be tried: a guesser has ten a minute. */
   admin_key_try_ms: 6_000,
+  /** A master key administers everything, from anywhere: shorter ones are guessed. */
+  master_key_chars_min: 16,
   /** Master keys that are being checked, one at a time, or wait for that. */
   admin_key_checks_max: 4,
   /** Tokens or addresses whose requests are counted: the one that asked longest ago goes first. */

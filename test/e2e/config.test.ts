@@ -84,11 +84,29 @@ describe("the first configuration", () => {
     // What the environment holds stays there.
     expect(kept).not.toContain(dek);
     // It sets the first master key; it replaces none that nobody asked to replace.
-    const another = { ...env, EVENTDBX_MASTER_KEY: "another one" };
+    const another = { ...env, EVENTDBX_MASTER_KEY: "another one, long enough" };
     const again = ["config", "--config", other, "--page-limit", "5"];
     expect((await run(again, { env: another })).code).toBe(0);
     const lines = readFileSync(other, "utf8").split("\n");
     expect(lines.filter((line) => !kept.split("\n").includes(line))).toEqual(["page_limit = 5"]);
+  });
+
+  test.each([
+    ["x".repeat(15), "a master key has at least 16 characters"],
+    ["ä😀".repeat(7), "a master key has at least 16 characters"],
+    [`EVT-${"0".repeat(64)}`, "a master key must not begin with EVT-, as tokens do"],
+  ])("refuses %j as a master key, and writes nothing", async (bad, words) => {
+    for (const [args, over] of [
+      [["--master-key", bad, "--dek", dek], {}],
+      [["--master-key", "-", "--dek", dek], { stdin: `${bad}\n` }],
+      [["--dek", dek], { env: { EVENTDBX_MASTER_KEY: bad } }],
+    ] as const) {
+      const { stderr, code } = await run(["config", ...args], over);
+      expect(stderr).toStartWith(`error: ${words}`);
+      expect(stderr).not.toContain(bad);
+      expect(code).toBe(2);
+    }
+    expect(existsSync(path())).toBe(false);
   });
 
   test.each([
@@ -194,10 +212,20 @@ describe("a running server", () => {
     expect(await statusFor(masterKey)).toBe(401);
     await run(["config", ...keys]);
     expect(await statusFor(masterKey)).toBe(201);
-    const changed = await run(["config", "--master-key", "-"], { stdin: "another staple\n" });
+    const changed = await run(["config", "--master-key", "-"], {
+      stdin: "another-staple-long-enough\n",
+    });
     expect(changed.stderr).toContain("followed at once: admin.master_key_hash\n");
     expect(await statusFor(masterKey)).toBe(401);
-    expect(await statusFor("another staple")).toBe(201);
+    expect(await statusFor("another-staple-long-enough")).toBe(201);
+    // From elsewhere the command line has it in the place of a token.
+    const env = {
+      EVENTDBX_TOKEN: "another-staple-long-enough",
+      EVENTDBX_URL: `http://127.0.0.1:${server.port}`,
+    };
+    const issued = await run(["token", "generate", "--group", "app", "--user", "far"], { env });
+    expect(issued.stdout).toStartWith("token=EVT-");
+    expect((await run(["aggregate", "list"], { env })).code).toBe(5);
     expect(server.log()).toContain(" warn master key refused configured=true ");
     for (const secret of ["horse", "staple", "argon2"]) {
       expect(server.log() + changed.stderr).not.toContain(secret);

@@ -37,7 +37,7 @@ afterEach(() => {
   dir[Symbol.dispose]();
 });
 
-const first = () => ok("config", "--master-key", "correct horse", "--dek-file", "key");
+const first = () => ok("config", "--master-key", "correct horse battery", "--dek-file", "key");
 
 test("the first configuration may name a file, which then stays out of the other one", async () => {
   const alone = await run(["config", "--dek-file", "key"]);
@@ -138,7 +138,7 @@ describe.each(["down", "up"])("with the server %s", (server) => {
 });
 
 test("a key moves from the configuration file into one of its own, and back", async () => {
-  await ok("config", "--master-key", "correct horse", "--dek", dek);
+  await ok("config", "--master-key", "correct horse battery", "--dek", dek);
   await apply("p-1");
   await ok("config", "--dek-file", "key");
   expect(configText()).not.toContain(dek);

@@ -38,7 +38,12 @@ test("a dead token in the environment is named, because every hinted command wou
 test("the data directory is not changed away from under a running server", async () => {
   await using _server = await startForeground({ home });
   const elsewhere = join(home, "elsewhere");
-  const keys = ["--master-key", "m", "--dek", Buffer.alloc(32).toString("base64")];
+  const keys = [
+    "--master-key",
+    "correct horse battery",
+    "--dek",
+    Buffer.alloc(32).toString("base64"),
+  ];
   const { stderr, code } = await run(["config", ...keys, "--data-dir", elsewhere]);
   expect(stderr).toContain("stop it before you leave it");
   expect(code).toBe(4);

@@ -76,7 +76,15 @@ describe("the restriction", () => {
   test("changes for a running server when `dbx config` sets it", async () => {
     await using _server = await startForeground({ home });
     const dek = Buffer.alloc(32, 7).toString("base64");
-    const first = ["config", "--master-key", "secret", "--dek", dek, "--restrict", "enforced"];
+    const first = [
+      "config",
+      "--master-key",
+      "correct horse battery",
+      "--dek",
+      dek,
+      "--restrict",
+      "enforced",
+    ];
     const kept = await run(first);
     expect(kept.stderr).toContain("followed at once: restrict, admin.master_key_hash\n");
     expect(kept.code).toBe(0);

@@ -3,6 +3,7 @@
 import { Type, type Static, type TSchema } from "@sinclair/typebox";
 import { Config, dataKeyPattern } from "../../model/config.ts";
 import { DbxError, failedPrecondition, invalidArgument } from "../../model/error.ts";
+import { limits } from "../../model/limits.ts";
 import { command, flagName } from "../command.ts";
 import {
   isInFile,
@@ -33,7 +34,7 @@ const configFlags = Type.Object(
     port: flag(properties.port),
     data_dir: flag(properties.data_dir),
     master_key: secret(
-      "Master key; kept as an Argon2id hash. `-` reads it from stdin. EVENTDBX_MASTER_KEY sets the first one.",
+      "Master key, 16 characters or more; kept as an Argon2id hash. `-` reads it from stdin. EVENTDBX_MASTER_KEY sets the first one.",
     ),
     dek: Type.Optional(
       Type.String({
@@ -174,7 +175,7 @@ async function keep({ shell, flags, given }: Keeping): Promise<void> {
     ...(await oneKeyOnly(after, { key, flags })),
     ...(secrets.master_key === undefined
       ? {}
-      : { "admin.master_key_hash": await hashOf(secrets.master_key) }),
+      : { "admin.master_key_hash": await hashOf(checkedMasterKey(secrets.master_key)) }),
   };
   await tellHere({ before: before.config, next: await configAfter(kept, before, shell) }, shell);
   await keepInFile(after.path, kept);
@@ -289,6 +290,21 @@ function refuseIncompleteSetup({ config: current, path }: Configuration, secrets
 function checkedKey(dek: string, flag: string): string {
   if (new RegExp(dataKeyPattern).test(dek)) return dek.endsWith("=") ? dek : `${dek}=`;
   throw invalidArgument(`${flag} must be base64 of exactly 32 bytes`, { flag });
+}
+
+/** Of one that is there already only the hash is known, and it goes on opening what it opened. */
+function checkedMasterKey(master_key: string): string {
+  const { master_key_chars_min } = limits;
+  const flag = "--master-key";
+  if (master_key.startsWith("EVT-")) {
+    throw invalidArgument("a master key must not begin with EVT-, as tokens do", { flag });
+  }
+  if ([...master_key].length < master_key_chars_min) {
+    throw invalidArgument(`a master key has at least ${master_key_chars_min} characters`, {
+      ...{ flag, limit: master_key_chars_min },
+    });
+  }
+  return master_key;
 }
 
 const hashOf = (master_key: string): Promise<string> =>
