@@ -59,7 +59,8 @@ function hintOf(
         : `dbx schema create ${shellWord(type)} --events <event>`;
     case "unavailable":
       // A file that cannot be written is not the server's fault.
-      return details["flag"] === "--output" || kind !== "machine" ? null : "dbx status";
+      if (path[0] === "start" || kind !== "machine") return null;
+      return details["flag"] === "--output" ? null : "dbx status";
     case "data_corrupted":
       // The one file that people edit: it is they who damaged it, and they who repair it.
       if (String(details["path"]).endsWith("schemas.json")) return "edit that file, or restore it";

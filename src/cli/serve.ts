@@ -1,6 +1,8 @@
 // The life of a server process: open, listen, tell, wait for the end, drain, close.
 
+import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { statusOf } from "../api/errors.ts";
 import { createLog, type Log } from "../log.ts";
 import {
@@ -20,6 +22,8 @@ import { keepInFile, loadConfiguration, type Configuration, type Given } from ".
 import { removePidFile, writePidFile, type PidRecord } from "./daemon.ts";
 import { openLogFile } from "./log-file.ts";
 import { exposedKey, keeperOf } from "./key-place.ts";
+import { plainAddresses, plainRisk } from "./plain.ts";
+import { inWordsOfKeys } from "./port-words.ts";
 import { createReload } from "./reload.ts";
 import { createCommands } from "./served.ts";
 import type { Shell } from "./shell.ts";
@@ -71,10 +75,14 @@ interface Running {
   readonly data_dir: string;
 }
 
+/** A mistyped path makes a database as well, which should not pass without a word. */
+export const isNew = ({ data_dir }: Config): boolean => !existsSync(join(data_dir, "dbx.db"));
+
 /** Out: a server that listens and has said so. */
 async function begin(options: ServeOptions, log: Log): Promise<Running> {
   const { shell, configuration, given } = options;
   const { config, path } = configuration;
+  if (isNew(config)) log.info("new database", { data_dir: config.data_dir });
   const opened = await open({
     config,
     log,
@@ -98,7 +106,7 @@ async function begin(options: ServeOptions, log: Log): Promise<Running> {
     });
   } catch (error) {
     await opened.close();
-    throw error;
+    throw inWordsOfKeys(error, config);
   }
   try {
     const { port, control_port, grpc_port, socket_port } = server;
@@ -234,16 +242,5 @@ function warnAtStart(configuration: Configuration, log: Log): void {
   if (shares && asked !== undefined && !asked.startsWith(`${config.bind_addr}:`)) {
     log.warn("gRPC shares the port of HTTP", { asked, address: config.bind_addr });
   }
-  const risk = "tokens and data can be read on the way";
-  const isPlain = config.tls.cert === undefined;
-  const endpoints = isPlain ? [httpEndpointOf(config), grpcEndpointOf(config)] : [];
-  const open = endpoints.flatMap((endpoint) => endpoint?.hostname ?? []).filter(isReachable);
-  for (const address of new Set(open)) log.warn("no TLS", { address, risk });
-  // Its protocol knows none, whatever the others have.
-  const socket = socketEndpointOf(config)?.hostname;
-  if (socket !== undefined && isReachable(socket)) {
-    log.warn("no TLS", { surface: "control socket", address: config.socket.bind_addr, risk });
-  }
+  for (const where of plainAddresses(config)) log.warn("no TLS", { ...where, risk: plainRisk });
 }
-
-const isReachable = (hostname: string): boolean => !/^(?:localhost$|127\.|::1$)/.test(hostname);

@@ -40,7 +40,11 @@ describe("a daemon", () => {
         `^dbx is running on port ${port} \\(pid ${pid}\\) since \\S+Z \\(restrict=default\\)\n$`,
       ),
     );
-    expect(started).toMatchObject({ stderr: "", code: 0 });
+    expect(started.code).toBe(0);
+    const risk = "tokens and data can be read on the way";
+    expect(started.stderr).toBe(
+      `new database in ${home}/.eventdbx\nwarning: no TLS on 0.0.0.0: ${risk}\n`,
+    );
     expect(await http(port, "/health")).toEqual({ status: 200, text: '{"status":"ok"}' });
 
     const status = await run(["status"]);
@@ -94,7 +98,8 @@ describe("a daemon", () => {
     );
     expect(existsSync(pidFile(home))).toBe(true);
     expect((await run(["stop"])).stdout).toBe("removed a stale PID file; dbx is not running\n");
-    expect((await run(["start"])).code).toBe(0);
+    const again = await run(["start"], { EVENTDBX_BIND_ADDR: "127.0.0.1" });
+    expect(again).toMatchObject({ stderr: "", code: 0 });
     expect(JSON.parse((await run(["status", "--json"])).stdout).position).toBe(1);
   });
 
@@ -102,7 +107,7 @@ describe("a daemon", () => {
     expect((await run(["restart", "--port", "0"])).code).toBe(0);
     const first = readPid(home);
     const again = await run(["restart", "--restrict=strict", "--json"]);
-    expect(again.stderr).toBe(`dbx stopped (pid ${first.pid})\n`);
+    expect(again.stderr).toStartWith(`dbx stopped (pid ${first.pid})\nwarning: no TLS `);
     const { pid } = readPid(home);
     expect(pid).not.toBe(first.pid);
     expect(JSON.parse(again.stdout)).toMatchObject({ running: true, pid, restrict: "strict" });
@@ -110,7 +115,9 @@ describe("a daemon", () => {
 
   test("opens the directory that a relative path in the environment names here", async () => {
     const env = { EVENTDBX_DATA_DIR: "./data" };
-    expect(await run(["start", "--port=0"], env)).toMatchObject({ stderr: "", code: 0 });
+    const started = await run(["start", "--port=0"], env);
+    expect(started.code).toBe(0);
+    expect(started.stderr).toStartWith(`new database in ${join(home, "data")}\n`);
     const status = await run(["status", "--json"], env);
     expect(JSON.parse(status.stdout)).toMatchObject({ data_dir: join(home, "data") });
     expect(readdirSync(join(home, "data"))).not.toContain("data");
@@ -134,7 +141,9 @@ describe("a daemon", () => {
     using other = Bun.serve({ port: 0, hostname: "0.0.0.0", fetch: () => new Response("other") });
     const ran = await run(["start", "--port", String(other.port)]);
     expect(ran.stdout).toBe("");
-    expect(ran.stderr).toContain(`port ${other.port} on 0.0.0.0 is in use`);
+    const problem = `port ${other.port} on 0.0.0.0 is in use; give another with --port`;
+    expect(ran.stderr).toContain(problem);
+    expect(ran.stderr).not.toContain("hint:");
     expect(ran.code).toBe(7);
     expect(existsSync(pidFile(home))).toBe(false);
     // What did not work is not kept.
@@ -144,7 +153,10 @@ describe("a daemon", () => {
 
   test("started twice at once runs once", async () => {
     const both = await Promise.all([run(["start", "--port=0"]), run(["start", "--port=0"])]);
-    expect(both.map(({ code }) => code).filter((code) => code === 0)).toEqual([0]);
+    expect(both.map(({ code }) => code).sort()).toEqual([0, 4]);
+    const { port, pid } = readPid(home);
+    const lost = both.find(({ code }) => code === 4);
+    expect(lost?.stderr).toContain(`error: dbx is already running on port ${port} (pid ${pid})`);
     expect((await run(["status"])).code).toBe(0);
   }, 30_000);
 });
@@ -153,6 +165,7 @@ describe("in the foreground", () => {
   test("the log goes to stderr, SIGTERM drains, and the exit code is 0", async () => {
     await using server = await startForeground({ home });
     expect(server.log()).toContain(" warn no TLS address=0.0.0.0 ");
+    expect(server.log()).toContain(` info new database data_dir=${home}/.eventdbx\n`);
     expect(server.log()).toMatch(/ info storage open .*sqlite=\d.*synchronous=2/);
     expect((await run(["status"])).stdout).toContain(`(pid ${server.pid})`);
     server.kill("SIGTERM");

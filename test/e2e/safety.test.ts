@@ -179,7 +179,7 @@ test("a restart on a port that is taken leaves the server that runs", async () =
   using other = Bun.serve({ port: 0, hostname: "0.0.0.0", fetch: () => new Response("other") });
   const ran = await run(["restart", "--port", String(other.port)]);
   const problem = `port ${other.port} on 0.0.0.0 is in use; the running server goes on`;
-  expect(ran.stderr).toStartWith(`error: ${problem} (unavailable)`);
+  expect(ran.stderr).toStartWith(`error: ${problem}; give another with --port (unavailable)`);
   expect(ran).toMatchObject({ stdout: "", code: 7 });
   expect((await run(["status"])).stdout).toContain(`(pid ${server.pid})`);
 });

@@ -126,7 +126,8 @@ describe("gRPC on an address of its own", () => {
     for (const how of [["--foreground"], []]) {
       const { stderr, code } = await run(["start", "--port", String(port), ...how], env);
       expect([how, code]).toEqual([how, 7]);
-      expect(stderr).toContain(`port ${taken.port} on 127.0.0.1 is in use`);
+      const problem = `port ${taken.port} on 127.0.0.1 is in use; set grpc.bind_addr`;
+      expect(stderr).toContain(problem);
     }
     expect((await run(["status"])).code).toBe(3);
     // Nothing was kept of a start that failed: neither flags nor a listener.

@@ -36,7 +36,9 @@ import {
 } from "../daemon.ts";
 import { surfacesOf } from "../keys.ts";
 import { logPath } from "../log-file.ts";
-import { serve } from "../serve.ts";
+import { plainAddresses, plainRisk } from "../plain.ts";
+import { portRemedy } from "../port-words.ts";
+import { isNew, serve } from "../serve.ts";
 import type { Shell } from "../shell.ts";
 import { connect } from "../target.ts";
 
@@ -115,7 +117,7 @@ export const restart = command({
       for (const endpointOf of [httpEndpointOf, grpcEndpointOf, socketEndpointOf]) {
         const endpoint = endpointOf(next.config);
         const held = endpoint === null || [port, grpc_port, socket_port].includes(endpoint.port);
-        if (!held) tryPort(endpoint);
+        if (!held) tryPort(endpoint, next.config);
       }
       requireSoundPair(next.config, realSystem.now());
       await requireSoundSchemas(found.record, { shell, configuration });
@@ -149,14 +151,15 @@ async function requireSoundSchemas(
 }
 
 /** A good server must not be stopped for one that could not listen. */
-function tryPort({ hostname, port }: Endpoint): void {
+function tryPort({ hostname, port }: Endpoint, config: Config): void {
   try {
     Bun.listen({ hostname, port, socket: { data: () => {} } }).stop(true);
   } catch (cause) {
     const reason = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
     const problem = reason === "EADDRINUSE" ? "is in use" : `cannot be listened on (${reason})`;
+    const remedy = portRemedy(config, { hostname, port }) ?? "set socket.bind_addr to another";
     throw unavailable(
-      `port ${port} on ${hostname} ${problem}; the running server goes on`,
+      `port ${port} on ${hostname} ${problem}; the running server goes on; ${remedy}`,
       { hostname, port, reason },
       { cause },
     );
@@ -168,21 +171,28 @@ async function startServer(flags: StartFlags, shell: Shell): Promise<number> {
   const configuration = await loadConfiguration(shell, given);
   const { data_dir } = configuration.config;
   const found = await findServer(data_dir);
-  if (found.state === "running") {
-    const { pid, port } = found.record;
-    throw failedPrecondition(`dbx is already running on port ${port} (pid ${pid})`, {
-      ...{ pid, port, data_dir },
-    });
+  if (found.state === "running") throw alreadyRunning(found.record, data_dir);
+  try {
+    if (flags.foreground === true || flags.detached === true) {
+      const kept = absolute(given, configuration);
+      return await serve({ shell, configuration, given: kept, detached: flags.detached === true });
+    }
+    for (const warning of configuration.warnings) shell.output.words(`warning: ${warning}`);
+    if (found.state === "stale") removePidFile(data_dir, found.pid);
+    await launch({ flags, shell, configuration });
+    return 0;
+  } catch (error) {
+    if (!(error instanceof DbxError) || error.code !== "unavailable") throw error;
+    // Of two that start at once, one finds nobody when it looks, and the lock taken when it opens.
+    const now = await findServer(data_dir);
+    throw now.state === "running" ? alreadyRunning(now.record, data_dir) : error;
   }
-  if (flags.foreground === true || flags.detached === true) {
-    const kept = absolute(given, configuration);
-    return serve({ shell, configuration, given: kept, detached: flags.detached === true });
-  }
-  for (const warning of configuration.warnings) shell.output.words(`warning: ${warning}`);
-  if (found.state === "stale") removePidFile(data_dir, found.pid);
-  await launch({ flags, shell, configuration });
-  return 0;
 }
+
+const alreadyRunning = ({ pid, port }: PidRecord, data_dir: string) =>
+  failedPrecondition(`dbx is already running on port ${port} (pid ${pid})`, {
+    ...{ pid, port, data_dir },
+  });
 
 /** What the flags say, by configuration key. Throws for a word nobody defined. */
 export function givenBy(flags: StartFlags): Given {
@@ -229,6 +239,7 @@ interface Launch {
 async function launch({ flags, shell, configuration }: Launch): Promise<void> {
   const { config } = configuration;
   const log = logPath(config.data_dir);
+  const makesNew = isNew(config);
   await mkdir(join(config.data_dir, "logs"), { recursive: true, mode: 0o700 });
   const sink = await openFile(log, "a", 0o600);
   const begin = (await sink.stat()).size;
@@ -254,6 +265,11 @@ async function launch({ flags, shell, configuration }: Launch): Promise<void> {
     throw await startFailure({ log, begin, exit: daemon.exitCode });
   }
   const { output } = shell;
+  if (makesNew) output.words(`new database in ${config.data_dir}`);
+  for (const { surface, address } of plainAddresses(config)) {
+    const what = surface === undefined ? address : `${address} (${surface})`;
+    output.words(`warning: no TLS on ${what}: ${plainRisk}`);
+  }
   const { pid, port, started_at } = record;
   const { restrict, data_dir } = config;
   if (output.json) await output.jsonValue({ running: true, ...record, restrict, data_dir });
