@@ -9,7 +9,7 @@ struct CliRequest {
   # The words after `dbx`, as a shell would hand them over.
 
   token @1 :Text;
-  # Whom the command acts for: the value of a token, as `dbx token issue` printed it.
+  # Whom the command acts for: the value of a token, as `dbx token generate` printed it.
 }
 
 struct CliResponse {

@@ -34,7 +34,7 @@ export class CliRequest extends $.Struct {
     $.utils.copyFrom(value, $.utils.getPointer(0, this));
   }
   /**
-   * Whom the command acts for: the value of a token, as `dbx token issue` printed it.
+   * Whom the command acts for: the value of a token, as `dbx token generate` printed it.
    *
    */
   get token(): string {
