@@ -108,6 +108,10 @@ test("with the server down: by dbx config, and at the next start what nobody tol
       await ok(["audit", "--action", "schema", "--json"]),
     );
     expect(about.map(({ issued_by }) => issued_by)).toEqual([{ group: "cli", user }, null]);
+    const lines = (await ok(["audit", "--action", "schema.change"])).trimEnd().split("\n");
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toContain(" issued_by=null ");
+    expect(lines[0]).not.toContain("group=");
   }
   await ok(["aggregate", "verify", "--all"]);
   const all = written() + (await ok(["audit", "--json"]));

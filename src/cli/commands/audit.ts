@@ -74,7 +74,7 @@ const lineOf = ({ issued_by, comment, entry, at, action, ...about }: AuditEntry)
     ...Object.fromEntries(
       Object.entries(about).filter(([, value]) => value !== null && value !== "null"),
     ),
-    group: issued_by?.group ?? "none",
-    user: issued_by?.user ?? "none",
+    // A group may have any name, `none` included.
+    ...(issued_by === null ? { issued_by } : { group: issued_by.group, user: issued_by.user }),
     comment: comment ?? "",
   });
