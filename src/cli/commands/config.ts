@@ -133,12 +133,13 @@ async function print(shell: Shell): Promise<void> {
   return output.data(writeToml(shown));
 }
 
-/** Secrets as `set`; keys that this version does not act on only where somebody has set them. */
+/** Secrets as `set`, the key of a file by its file; keys that this version does not act on only where somebody has set them. */
 function printable({ config: current, origins }: Configuration): Record<string, unknown> {
   const shown: Record<string, unknown> = {};
   for (const { name, secret: hidden, reserved } of configKeys) {
     const value = lookUp(current, name);
     if (value === undefined || (reserved && !origins.has(name))) continue;
+    if (origins.get(name) === "key file") continue;
     const [table = "", member] = name.split(".");
     const told = hidden ? "set" : value;
     const inner = shown[table];
