@@ -5,10 +5,10 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { Log } from "../log.ts";
 import { masterKeyActor, type Actor } from "../model/actor.ts";
-import { DbxError, overloaded, unauthenticated } from "../model/error.ts";
+import { overloaded, unauthenticated } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import type { System } from "../system.ts";
-import { masterKeyOf, tokenOf } from "./credentials.ts";
+import { holderOf, masterKeyOf } from "./credentials.ts";
 
 export interface AdminKey {
   /**
@@ -152,14 +152,5 @@ export const createAsker =
       const key = masterKeyOf(headers);
       if (key !== null) return adminKey.actorOf(key);
     }
-    try {
-      return authenticate(tokenOf(headers.get("authorization")));
-    } catch (error) {
-      // Said of every key, right or wrong, which is not even looked at here.
-      if (!(error instanceof DbxError) || masterKeyOf(headers) === null) throw error;
-      const { code, message, details, cause } = error;
-      throw new DbxError(code, message, { ...details, hint: tokenWanted }, { cause });
-    }
+    return holderOf(headers, authenticate);
   };
-
-const tokenWanted = "a token is wanted here (EVT-...): a master key opens paths below /admin/ only";

@@ -1,7 +1,8 @@
 // What a request brings to show who asks: a bearer token (RFC 6750) or the master key. Found here,
 // judged elsewhere.
 
-import { unauthenticated } from "../model/error.ts";
+import type { Actor } from "../model/actor.ts";
+import { DbxError, unauthenticated } from "../model/error.ts";
 
 /**
  * The scheme in any case, then one b64token of RFC 6750. Several headers arrive joined by a comma:
@@ -18,6 +19,22 @@ export function tokenOf(authorization: string | null): string {
   if (token === undefined) throw unauthenticated();
   return token;
 }
+
+/**
+ * Whoever holds the token of the request. Where a master key came in its place, the refusal says
+ * that it opens nothing here: of every key, right or wrong, which is not even looked at.
+ */
+export function holderOf(headers: Headers, authenticate: (token: string) => Actor): Actor {
+  try {
+    return authenticate(tokenOf(headers.get("authorization")));
+  } catch (error) {
+    if (!(error instanceof DbxError) || masterKeyOf(headers) === null) throw error;
+    const { code, message, details, cause } = error;
+    throw new DbxError(code, message, { ...details, hint: tokenWanted }, { cause });
+  }
+}
+
+const tokenWanted = "a token is wanted here (EVT-...): a master key opens paths below /admin/ only";
 
 const anyBearer = /^bearer +(.+)$/i;
 

@@ -8,7 +8,7 @@ import { follow, followLog, streamPath, type LiveBatch } from "../api/live.ts";
 import type { Log } from "../log.ts";
 import { invalidArgument, unavailable } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
-import { tokenOf } from "./credentials.ts";
+import { holderOf } from "./credentials.ts";
 import { eventStream } from "./event-stream.ts";
 import { pairsOf, queryOf } from "./request.ts";
 import type { Asked, Mount, SurfaceOptions } from "./surface.ts";
@@ -29,7 +29,7 @@ async function respondWithStream(
   { request, request_id, silence }: Asked,
   { live, authenticate, log, rates, stopping }: StreamOptions,
 ): Promise<Response> {
-  const actorOf = () => authenticate(tokenOf(request.headers.get("authorization")));
+  const actorOf = () => holderOf(request.headers, authenticate);
   // Before the query is judged: without a token nobody learns what is wrong with it.
   rates.token(actorOf());
   const input = inputOf(request);

@@ -106,13 +106,17 @@ describe("a server with a master key", () => {
     expect((await ask(token)).status).toBe(200);
     expect((await ask({ "X-Admin-Key": "", ...token })).status).toBe(200);
     // Elsewhere it opens nothing, and whether it is right is not told.
-    const outside = await Promise.all(
-      [byHeader(key), byHeader("wrong"), asBearer(key), asBearer("wrong")].map(
-        async (headers) => (await ask(headers, "/v1/aggregates")).json.details,
-      ),
-    );
+    const outside = [];
+    for (const headers of [byHeader(key), byHeader("wrong"), asBearer(key), asBearer("wrong")]) {
+      outside.push((await ask(headers, "/v1/aggregates")).json.details);
+      outside.push((await ask(headers, "/v1/events/stream")).json.details);
+      const body = JSON.stringify({ query: "{ __typename }" });
+      const over = { token: null, headers, body };
+      const { json } = await server.ask("POST", "/graphql", over);
+      outside.push(json.details ?? json.errors[0].extensions.details);
+    }
     const hint = "a token is wanted here (EVT-...): a master key opens paths below /admin/ only";
-    expect(outside).toEqual([{ hint }, { hint }, { hint }, { hint }]);
+    expect(outside).toEqual(Array.from({ length: 12 }, () => ({ hint })));
     expect(await server.figures()).toMatchObject({ admin_key_checks: 1 });
     // It is for /admin/ alone: elsewhere the header says nothing, right or wrong.
     for (const each of [byHeader(key), byHeader("wrong")]) {

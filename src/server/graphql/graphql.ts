@@ -7,7 +7,7 @@ import { DbxError, overloaded } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import { piecesOf } from "../answer.ts";
 import { requireNoCondition } from "../condition.ts";
-import { tokenOf } from "../credentials.ts";
+import { holderOf } from "../credentials.ts";
 import { queryOf, requireJson } from "../request.ts";
 import type { Asked, Mount, Respond, SurfaceOptions } from "../surface.ts";
 import { createTurns, type Exchange, type Parameters } from "./exchange.ts";
@@ -19,7 +19,7 @@ export function graphqlMounts(options: SurfaceOptions): Mount[] {
   const loading = import("./executor.ts").then(({ createExecutor }) => createExecutor(options));
   loading.catch(() => null);
   const { authenticate, bodies, figures, rates } = options;
-  const actorOf = (request: Request) => authenticate(tokenOf(request.headers.get("authorization")));
+  const actorOf = (request: Request) => holderOf(request.headers, authenticate);
   const execute = async (parameters: Parameters, asked: Asked): Promise<Response> => {
     const run = await loading;
     // Silence ends idle clients, never the work that one waits for, or a subscription.
