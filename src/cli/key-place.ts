@@ -6,7 +6,7 @@ import { dirname } from "node:path";
 import { failedPrecondition } from "../model/error.ts";
 import { replaceDocument } from "../storage/documents.ts";
 import { keepInFile, type Configuration } from "./configuration.ts";
-import { codeOf, modeOf } from "./key-file.ts";
+import { codeOf, modeOf, readKeyFile } from "./key-file.ts";
 
 /** Where the key stands that is in force; null where it is in no file. */
 const fileOfKey = ({ config, origins, path }: Configuration): string | null => {
@@ -27,8 +27,8 @@ export function exposedKey(configuration: Configuration): { path: string; mode: 
 /** Where another key is kept: in the file that is named for it, else in the configuration. */
 export const placeOfKey = ({ config, path }: Configuration): string => config.dek_file ?? path;
 
-/** The key in force is in the environment, and no file is named for it: it is kept nowhere here. */
-export const isKeyOnlyThere = ({ config, origins }: Configuration): boolean =>
+/** The key in force comes from the environment, and no file is named for it. */
+export const isKeyFromOutside = ({ config, origins }: Configuration): boolean =>
   origins.get("data_encryption_key") === "environment" && config.dek_file === undefined;
 
 /**
@@ -39,7 +39,8 @@ export async function keeperOf(
   configuration: Configuration,
 ): Promise<(data_encryption_key: string) => Promise<void>> {
   const place = placeOfKey(configuration);
-  if (isKeyOnlyThere(configuration)) throw keptNowhere(place);
+  if (isKeyFromOutside(configuration)) throw keptNowhere(place);
+  requireSameKey(configuration);
   requireReplaceable(place);
   return async (data_encryption_key) => {
     if (place !== configuration.path) {
@@ -47,6 +48,21 @@ export async function keeperOf(
     }
     await keepInFile(place, { data_encryption_key });
   };
+}
+
+/** Where the environment is stronger than the file, nobody has looked yet what is in that. */
+function requireSameKey({ config, origins }: Configuration): void {
+  const { dek_file: file, data_encryption_key: key } = config;
+  if (file === undefined || origins.get("data_encryption_key") !== "environment") return;
+  if (statSync(file, { throwIfNoEntry: false }) === undefined) return;
+  const kept = readKeyFile(file, "dek_file");
+  const bare = (text: string | undefined) => text?.replace(/=$/, "");
+  if (kept === "" || bare(kept) === bare(key)) return;
+  throw failedPrecondition(
+    `${file} holds another key than the environment, and would lose it; name another file with ` +
+      "dbx config --dek-file, or take that key into the environment; nothing was changed",
+    { file },
+  );
 }
 
 /**
@@ -73,10 +89,10 @@ function requireReplaceable(path: string): void {
  */
 const keptNowhere = (path: string) =>
   failedPrecondition(
-    "the data encryption key is in the environment alone, and another is not put into " +
+    "the data encryption key comes from the environment, and another is not put into " +
       `${path} unasked; write the present one into a file that lies elsewhere, run ` +
-      "dbx config --dek-file <path>, restart a running server, rotate again, and take the new " +
-      "key into the environment; nothing was changed",
+      "dbx config --dek-file <path>, rotate again, and take the new key into the environment; " +
+      "nothing was changed",
     { key: "data_encryption_key" },
   );
 

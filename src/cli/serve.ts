@@ -93,7 +93,8 @@ async function begin(options: ServeOptions, log: Log): Promise<Running> {
     // With a single processor a thread of its own only adds switching.
     threads: availableParallelism() > 1,
     reload: () => reloaded(shell, given),
-    keepKey: () => keeperOf(configuration),
+    // As it is by then: somebody may have named another place for the key meanwhile.
+    keepKey: async () => keeperOf(await loadConfiguration(shell, {})),
   });
   let server: Server;
   try {

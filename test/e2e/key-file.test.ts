@@ -108,7 +108,7 @@ describe.each(["down", "up"])("with the server %s", (server) => {
     await asked("aggregate", "apply", "person", "p-1", "noted", "--field", "a=1");
     const before = configText();
     const refused = await asked("config", "--rotate-dek", other);
-    expect(refused.said).toContain("the data encryption key is in the environment alone");
+    expect(refused.said).toContain("the data encryption key comes from the environment");
     expect(refused.code).not.toBe(0);
     expect(configText()).toBe(before);
     expect((await asked("audit", "--json")).said).not.toContain("key.rotate");
@@ -116,7 +116,11 @@ describe.each(["down", "up"])("with the server %s", (server) => {
 
     // As the refusal says.
     expect((await asked("config", "--dek-file", "key")).code).toBe(0);
-    if (server === "up") await asked("restart", "--port", "0");
+    writeFileSync(keyPath(), other);
+    const lossy = await asked("config", "--rotate-dek", Buffer.alloc(32, 9).toString("base64"));
+    expect(lossy.said).toContain(`${keyPath()} holds another key than the environment`);
+    expect([lossy.code === 0, keyText()]).toEqual([false, other]);
+    writeFileSync(keyPath(), dek);
     expect((await asked("config", "--rotate-dek", other)).said).toContain(`kept in ${keyPath()}`);
     expect(keyText()).toBe(other);
     for (const key of [dek, other]) expect(configText()).not.toContain(key);
@@ -155,6 +159,18 @@ test("a key moves from the configuration file into one of its own, and back", as
   const wrong = await run(["config", "--dek-file", "key"]);
   expect(wrong.stderr).toContain("is not the one of this store");
   expect(configText()).toBe(before);
+});
+
+test("a running server puts another key where the configuration has the present one by now", async () => {
+  await ok("config", "--master-key", "correct horse battery", "--dek", dek);
+  await ok("start", "--port", "0");
+  await apply("p-1");
+  await ok("config", "--dek-file", "key");
+  await ok("config", "--rotate-dek", other);
+  expect(keyText()).toBe(other);
+  for (const key of [dek, other]) expect(configText()).not.toContain(key);
+  await ok("restart", "--port", "0");
+  await verify();
 });
 
 test("a server says at its start that others may read the key", async () => {

@@ -14,7 +14,7 @@ import {
 } from "../configuration.ts";
 import { findServer, findServerAlone } from "../daemon.ts";
 import { configKeys } from "../keys.ts";
-import { isKeyOnlyThere, placeOfKey } from "../key-place.ts";
+import { isKeyFromOutside, placeOfKey } from "../key-place.ts";
 import type { Shell } from "../shell.ts";
 import { connect, type Target } from "../target.ts";
 import { encryptHere, requireFits, rotate, tellHere } from "./data-key.ts";
@@ -184,7 +184,7 @@ async function keep({ shell, flags, given }: Keeping): Promise<void> {
   for (const warning of after.warnings) shell.output.words(`warning: ${warning}`);
   const now = await loadConfiguration(shell, {});
   warnOverruled(now, { kept, shell });
-  if (isKeyOnlyThere(now)) {
+  if (isKeyFromOutside(now) && !(await isInFile(now.path, "data_encryption_key"))) {
     shell.output.words(
       "the data encryption key is in the environment only: it must be there whenever dbx starts, " +
         "and without it a new database is not encrypted",
