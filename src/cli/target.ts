@@ -2,6 +2,7 @@
 // itself, to a server elsewhere, or to the one in whose process it runs. What comes back asks any
 // of them the same way, and every request passes the gate.
 
+import { join } from "node:path";
 import { call } from "../api/call.ts";
 import { decode } from "../api/decode.ts";
 import { operations } from "../api/operations.ts";
@@ -10,7 +11,8 @@ import { buySession } from "../client/machine.ts";
 import { readMachineKey } from "../engine/machine-key.ts";
 import { silentLog } from "../log.ts";
 import type { Actor } from "../model/actor.ts";
-import { assert, DbxError, unauthenticated } from "../model/error.ts";
+import type { Config } from "../model/config.ts";
+import { assert, DbxError, failedPrecondition, unauthenticated } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { realSystem } from "../system.ts";
 import { askThrough, type Ask } from "./ask.ts";
@@ -62,6 +64,7 @@ async function openTarget(options: TargetOptions): Promise<Target> {
   if (found.state === "running") {
     const remote = await connect(found.record, local);
     if (remote !== null) return remote;
+    if (options.access === "write") await requireMachineKey(configuration.config, found.record);
   }
   return openHere(local);
 }
@@ -106,6 +109,20 @@ export async function withTarget<Result>(
   } finally {
     await target.close();
   }
+}
+
+/** Throws `failed_precondition` where the file is gone by which a running server is asked. */
+export async function requireMachineKey(
+  { data_dir }: Pick<Config, "data_dir">,
+  { pid }: PidRecord,
+): Promise<void> {
+  if ((await readMachineKey(data_dir)) !== null) return;
+  const path = join(data_dir, "machine.key");
+  throw failedPrecondition(
+    `${path} is missing, by which the running server (pid ${pid}) knows the command line of this ` +
+      "machine; put it back, or let dbx restart make another",
+    { path, pid },
+  );
 }
 
 /**

@@ -161,6 +161,18 @@ describe("a daemon", () => {
   }, 30_000);
 });
 
+test("without machine.key a running server cannot be asked, which names the file", async () => {
+  await using _server = await startForeground({ home });
+  const path = join(home, ".eventdbx/machine.key");
+  rmSync(path);
+  for (const args of [["status"], ["token", "generate", "--group=a", "--user=b"]]) {
+    const asked = await run(args);
+    expect({ args, code: asked.code, stdout: asked.stdout }).toEqual({ args, code: 4, stdout: "" });
+    expect(asked.stderr).toStartWith(`error: ${path} is missing, by which the running server `);
+  }
+  expect((await run(["aggregate", "list"])).code).toBe(0);
+});
+
 describe("in the foreground", () => {
   test("the log goes to stderr, SIGTERM drains, and the exit code is 0", async () => {
     await using server = await startForeground({ home });

@@ -21,7 +21,7 @@ import {
   type PidRecord,
 } from "../daemon.ts";
 import type { Shell } from "../shell.ts";
-import { connect } from "../target.ts";
+import { connect, requireMachineKey } from "../target.ts";
 import { asking } from "./key-flags.ts";
 
 const json = Type.Optional(Type.Boolean({ description: "Print JSON." }));
@@ -117,6 +117,7 @@ export const status = command({
     }
     if (target === null) {
       const { pid } = found.record;
+      await requireMachineKey(config, found.record);
       throw failedPrecondition(`dbx (pid ${pid}) does not answer: it is stopping, or it hangs`, {
         pid,
       });
