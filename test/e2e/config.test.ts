@@ -109,6 +109,15 @@ describe("the first configuration", () => {
     expect(existsSync(path())).toBe(false);
   });
 
+  test("says that each secret takes a line of its own", async () => {
+    const stdin = `${masterKey}\n`;
+    const ran = await run(["config", "--master-key", "-", "--dek", "-"], { stdin });
+    expect(ran).toMatchObject({ stdout: "", code: 2 });
+    expect(ran.stderr).toContain("take a line of stdin each, the master key first; there is one");
+    const none = await run(["config", "--master-key", masterKey, "--dek", "-"], { stdin: "\n" });
+    expect(none.stderr).toStartWith("error: --dek cannot be empty");
+  });
+
   test.each([
     "short",
     Buffer.alloc(31).toString("base64"),

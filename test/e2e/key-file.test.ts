@@ -141,6 +141,32 @@ describe.each(["down", "up"])("with the server %s", (server) => {
   });
 });
 
+test("another key is no key of what is stored, which is told with the way to exchange it", async () => {
+  await first();
+  await apply("p-1");
+  writeFileSync(join(home, "another"), other, { mode: 0o600 });
+  for (const flags of [
+    ["--dek", other],
+    ["--dek-file", "another"],
+  ]) {
+    const { stderr, code } = await run(["config", ...flags]);
+    expect({ flags, code }).toEqual({ flags, code: 4 });
+    expect(stderr).toStartWith(`error: ${flags[0]} is not the key of what is stored in `);
+    expect(stderr).toContain("in place of the present one: dbx config --rotate-dek");
+    expect(stderr).not.toContain(other);
+  }
+});
+
+test("a key file that is named again is no reason for a warning", async () => {
+  await first();
+  await apply("p-1");
+  const config = join(home, ".eventdbx/config.toml");
+  writeFileSync(config, configText().replace(/^dek_file = .*\n/m, ""));
+  const { stderr, code } = await run(["config", "--dek-file", "key"]);
+  expect({ code, warns: stderr.includes("warning") }).toEqual({ code: 0, warns: false });
+  await verify();
+});
+
 test("a key moves from the configuration file into one of its own, and back", async () => {
   await ok("config", "--master-key", "correct horse battery", "--dek", dek);
   await apply("p-1");
@@ -157,7 +183,7 @@ test("a key moves from the configuration file into one of its own, and back", as
   writeFileSync(keyPath(), other);
   const before = configText();
   const wrong = await run(["config", "--dek-file", "key"]);
-  expect(wrong.stderr).toContain("is not the one of this store");
+  expect(wrong.stderr).toContain("--dek-file is not the key of what is stored in");
   expect(configText()).toBe(before);
 });
 

@@ -166,7 +166,8 @@ async function keep({ shell, flags, given }: Keeping): Promise<void> {
   const fitting =
     key ?? (flags.dek_file === undefined ? undefined : after.config.data_encryption_key);
   if (fitting !== undefined) {
-    await requireFits({ config: before.config, data_encryption_key: fitting }, shell);
+    const flag = key === undefined ? "--dek-file" : "--dek";
+    await requireFits({ config: before.config, data_encryption_key: fitting, flag }, shell);
   }
   const kept: Given = {
     ...given,
@@ -178,7 +179,8 @@ async function keep({ shell, flags, given }: Keeping): Promise<void> {
       ? {}
       : { "admin.master_key_hash": await hashOf(checkedMasterKey(secrets.master_key)) }),
   };
-  await tellHere({ before: before.config, next: await configAfter(kept, before, shell) }, shell);
+  const next = await configAfter(kept, before, shell);
+  await tellHere({ before: before.config, next, fitting }, shell);
   await keepInFile(after.path, kept);
   shell.output.words(`configuration saved to ${after.path}`);
   for (const warning of after.warnings) shell.output.words(`warning: ${warning}`);
@@ -247,7 +249,11 @@ interface Secrets {
 
 async function readSecrets(flags: ConfigFlags): Promise<Secrets> {
   const wanted = [flags.master_key, flags.dek].filter((word) => word === "-").length;
-  const lines = wanted === 0 ? [] : (await Bun.stdin.text()).split(/\r?\n/);
+  const lines = wanted === 0 ? [] : (await Bun.stdin.text()).trimEnd().split(/\r?\n/);
+  if (wanted > lines.length) {
+    const order = "--master-key - and --dek - take a line of stdin each, the master key first";
+    throw invalidArgument(`${order}; there is one line`, { flag: "--dek" });
+  }
   const take = (word: string | undefined, name: string): string | undefined => {
     const value = (word === "-" ? lines.shift() : word)?.trim();
     if (word === undefined || (value !== undefined && value !== "")) return value;

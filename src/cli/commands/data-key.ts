@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { silentLog } from "../../log.ts";
 import type { Config } from "../../model/config.ts";
-import { DbxError } from "../../model/error.ts";
+import { DbxError, failedPrecondition } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
 import { open, type OpenOptions, type Opened } from "../../open.ts";
 import { realSystem } from "../../system.ts";
@@ -38,12 +38,20 @@ const hasData = ({ data_dir }: Config): boolean => existsSync(join(data_dir, "db
  * repairing its configuration: the next start of a server notices and tells what is different.
  */
 export async function tellHere(
-  { before, next }: { before: Config; next: Config },
+  { before, next, fitting }: { before: Config; next: Config; fitting: string | undefined },
   shell: Shell,
 ): Promise<void> {
   if (!hasData(before) || (await findServer(before.data_dir)).state === "running") return;
   try {
-    const opened = await openHere({ config: before, access: "write" }, shell);
+    const opened = await openHere({ config: before, access: "write" }, shell).catch(
+      (error: unknown) => {
+        const lacksKey = error instanceof DbxError && error.details["reason"] === "key_missing";
+        if (!lacksKey || fitting === undefined) throw error;
+        // The key is being told right now. Not used where it would encrypt what is in clear.
+        const config = { ...before, data_encryption_key: fitting };
+        return openHere({ config, access: "write" }, shell);
+      },
+    );
     try {
       const { token } = opened.openSession(shell.user);
       await opened.tellSettings(opened.authenticate(token), next);
@@ -61,15 +69,29 @@ export async function tellHere(
  * open nothing.
  */
 export async function requireFits(
-  { config, data_encryption_key }: { config: Config; data_encryption_key: string },
+  {
+    config,
+    data_encryption_key,
+    flag,
+  }: { config: Config; data_encryption_key: string; flag: string },
   shell: Shell,
 ): Promise<void> {
   if (!hasData(config)) return;
-  const opened = await openHere(
-    { config: { ...config, data_encryption_key }, access: "read" },
-    shell,
-  );
-  await opened.close();
+  try {
+    const opened = await openHere(
+      { config: { ...config, data_encryption_key }, access: "read" },
+      shell,
+    );
+    await opened.close();
+  } catch (error) {
+    if (!(error instanceof DbxError) || error.details["reason"] !== "key_wrong") throw error;
+    throw failedPrecondition(
+      `${flag} is not the key of what is stored in ${config.data_dir}; nothing was changed; to put ` +
+        "another key in place of the present one: dbx config --rotate-dek",
+      { flag },
+      { cause: error },
+    );
+  }
 }
 
 /** Encrypts what is there, now where no server runs; a server does it itself. */

@@ -280,11 +280,13 @@ const keyMissing = () =>
   failedPrecondition(
     "this store is encrypted, but no data encryption key is set; set data_encryption_key or " +
       "dek_file in the configuration file, or EVENTDBX_DEK or EVENTDBX_DEK_FILE",
+    { reason: "key_missing" },
   );
 
 const keyWrong = () =>
   failedPrecondition(
     "the data encryption key that is set is not the one of this store; nothing was changed",
+    { reason: "key_wrong" },
   );
 
 /** Two generations: when the younger is full, the older goes. Cheaper than an order of use. */
