@@ -41,7 +41,7 @@ type Origin = "file" | "environment" | "flag" | "key file";
 interface Value {
   readonly value: unknown;
   readonly origin: Origin;
-  /** How the value is named in a complaint about it: `config.toml, line 3: page_limit`. */
+  /** How the value is named in a complaint about it: `/…/config.toml, line 3: page_limit`. */
   readonly place: string;
   readonly details: Readonly<Record<string, unknown>>;
 }
@@ -167,8 +167,6 @@ function takeKeyFrom(
 const isAbsent = (key: ConfigKey, value: unknown): boolean =>
   (key.secret || key.name === "dek_file") && typeof value === "string" && value.trim() === "";
 
-const shortPath = (path: string): string => path.split(/[\\/]/).at(-1) ?? path;
-
 function fromFile(options: {
   text: string;
   path: string;
@@ -179,7 +177,7 @@ function fromFile(options: {
   const table = readToml(text, path);
   const put = (key: ConfigKey, value: unknown, spelling: string) => {
     const line = lineOf(text, spelling);
-    const place = `${shortPath(path)}${line === undefined ? "" : `, line ${line}`}: ${spelling}`;
+    const place = `${path}${line === undefined ? "" : `, line ${line}`}: ${spelling}`;
     const details = { file: path, key: spelling, ...(line === undefined ? {} : { line }) };
     values.set(key.name, { value, origin: "file", place, details });
   };
@@ -222,7 +220,7 @@ function surfacesFrom(
   if (chosen !== undefined) return chosen;
   const line = lineOf(text, spelling);
   throw invalidArgument(
-    `${shortPath(path)}${line === undefined ? "" : `, line ${line}`}: invalid api value '${word}'`,
+    `${path}${line === undefined ? "" : `, line ${line}`}: invalid api value '${word}'`,
     { file: path, key: spelling, ...(line === undefined ? {} : { line }) },
   );
 }

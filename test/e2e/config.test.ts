@@ -182,8 +182,7 @@ describe("a file that is there", () => {
     for (const args of [["start"], ["restart"], ["aggregate", "list"], ["config", "--port", "1"]]) {
       expect(await run(args)).toEqual({
         stdout: "",
-        stderr:
-          "error: config.toml, line 2: page_limit must be an integer from 1 to 100000 (invalid_argument)\n",
+        stderr: `error: ${path()}, line 2: page_limit must be an integer from 1 to 100000 (invalid_argument)\n`,
         code: 2,
       });
     }

@@ -153,23 +153,29 @@ describe("complaints name the place", () => {
   const rows: readonly (readonly [Sources, string])[] = [
     [
       { file: "a = 1\nport = 'x'\n" },
-      "config.toml, line 2: port must be an integer from 0 to 65535",
+      "DIR/config.toml, line 2: port must be an integer from 0 to 65535",
     ],
-    [{ file: "port = 70000\n" }, "config.toml, line 1: port must be an integer from 0 to 65535"],
-    [{ file: "[api]\n\nrest = 1\n" }, "config.toml, line 3: api.rest must be a boolean"],
+    [
+      { file: "port = 70000\n" },
+      "DIR/config.toml, line 1: port must be an integer from 0 to 65535",
+    ],
+    [{ file: "[api]\n\nrest = 1\n" }, "DIR/config.toml, line 3: api.rest must be a boolean"],
     [
       { file: 'restrict = "hard"\n' },
-      "config.toml, line 1: restrict must be one of: off, default, strict",
+      "DIR/config.toml, line 1: restrict must be one of: off, default, strict",
     ],
     [{ env: { EVENTDBX_RESTRICT: "hard" } }, "EVENTDBX_RESTRICT must be one of: off, default, st"],
     [{ flags: { restrict: "hard" } }, "--restrict must be one of: off, default, strict"],
-    [{ file: 'api = "soap"\n' }, "config.toml, line 1: invalid api value 'soap'"],
+    [{ file: 'api = "soap"\n' }, "DIR/config.toml, line 1: invalid api value 'soap'"],
     [{ file: "page_limit = 9007199254740993\n" }, "DIR/config.toml, line 1, column 14: "],
     [{ file: "port 1\n" }, "DIR/config.toml, line 1, column 6: "],
     [{ env: { EVENTDBX_PORT: "x" } }, "EVENTDBX_PORT must be an integer from 0 to 65535"],
     [{ env: { EVENTDBX_API: "x" } }, "EVENTDBX_API: invalid api value 'x'"],
     [{ env: { EVENTDBX_API_REST: "maybe" } }, "EVENTDBX_API_REST must be a boolean"],
-    [{ file: 'dek = "c2VjcmV0"\n' }, "config.toml, line 1: dek must be base64 of exactly 32 bytes"],
+    [
+      { file: 'dek = "c2VjcmV0"\n' },
+      "DIR/config.toml, line 1: dek must be base64 of exactly 32 bytes",
+    ],
     ...[
       ...["correct horse battery", "$2b$10$abcdefghijklmnopqrstuv", argon2.replace("id$", "i$")],
       ...[argon2.replace("v=19", "v=16"), argon2.replace("19456", "1000000")],
@@ -178,7 +184,7 @@ describe("complaints name the place", () => {
       (hash) =>
         [
           { file: `[admin]\nmaster_key_hash = "${hash}"\n` },
-          "config.toml, line 2: admin.master_key_hash must be an Argon2id hash, as",
+          "DIR/config.toml, line 2: admin.master_key_hash must be an Argon2id hash, as",
         ] as const,
     ),
     ...["007", "00", "07071", "65536"].map(

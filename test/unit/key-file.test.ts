@@ -87,8 +87,8 @@ describe("it is refused", () => {
     put("etc/dek", dek);
     const file = `page_limit = 5\ndata_encryption_key = "${other}"\ndek_file = "dek"`;
     expect(await complaint({ file })).toContain(
-      "config.toml, line 3: dek_file and config.toml, line 2: data_encryption_key both give the " +
-        "data encryption key; keep one of them",
+      "DIR/etc/config.toml, line 3: dek_file and DIR/etc/config.toml, line 2: data_encryption_key both give " +
+        "the data encryption key; keep one of them",
     );
     const env = { EVENTDBX_DEK: other, EVENTDBX_DEK_FILE: at("etc/dek") };
     expect(await complaint({ file: "", env })).toContain("EVENTDBX_DEK_FILE and EVENTDBX_DEK both");
