@@ -123,9 +123,13 @@ function readFlags({ flags, words, args }: Arguments): Record<string, unknown> {
     if (token.kind !== "option") continue;
     const name = names.get(token.name);
     if (name === undefined || !token.rawName.startsWith("--")) {
-      const guess = nearest(token.name, [...names.keys(), ...globalFlags]);
-      const meant = guess === undefined ? "" : `; did you mean --${guess}?`;
-      throw invalidArgument(`unknown flag ${token.rawName}${meant}`, { flag: token.rawName });
+      const { rawName } = token;
+      // Of short ones only the first letter is known here, which is like many a flag.
+      const known = rawName.startsWith("--") ? [...names.keys(), ...globalFlags] : [];
+      const guess = nearest(token.name, known);
+      const asName = words.length === 0 ? "" : "; write -- before a name that begins with a dash";
+      const meant = guess === undefined ? asName : `; did you mean --${guess}?`;
+      throw invalidArgument(`unknown flag ${rawName}${meant}`, { flag: rawName });
     }
     setFlag(flags, values, { ...token, name });
   }

@@ -80,14 +80,15 @@ const accepted: readonly (readonly [string[], object])[] = [
   [["--aggregate", "-long", "--field", "-a=b"], { aggregate: "-long", field: ["-a=b"] }],
   [["--rest", "--aggregate-id=-long"], { rest: true, aggregate_id: "-long" }],
 ];
+const asName = "; write -- before a name that begins with a dash";
 const refused: readonly (readonly [string[], string])[] = [
   [["--tak", "3"], "unknown flag --tak; did you mean --take?"],
   [["--aggregate_id", "x"], "unknown flag --aggregate_id; did you mean --aggregate-id?"],
-  [["--no-json"], "unknown flag --no-json"],
-  [["-j"], "unknown flag -j"],
-  [["-jx"], "unknown flag -j"],
-  [["--json", "-jx"], "unknown flag -j"],
-  [["--aggregate", "--", "-jx"], "unknown flag -j"],
+  [["--no-json"], `unknown flag --no-json${asName}`],
+  [["-j"], `unknown flag -j${asName}`],
+  [["-jx"], `unknown flag -j${asName}`],
+  [["--json", "-jx"], `unknown flag -j${asName}`],
+  [["--aggregate", "--", "-jx"], `unknown flag -j${asName}`],
   [["--take"], "--take needs a value"],
   [["--take", "--json"], "--take needs a value; write --take=--json if that is it"],
   [["--take", ""], "--take must be an integer of at least 0"],
@@ -99,7 +100,7 @@ const refused: readonly (readonly [string[], string])[] = [
   [["--no-rest", "--rest"], "--rest contradicts --no-rest"],
   [["a", "b", "c"], 'unexpected argument "c"'],
   [["--aggregate", "a", "b", "c"], 'unexpected argument "c"'],
-  [["__proto__", "b", "--__proto__", "c"], "unknown flag --__proto__"],
+  [["__proto__", "b", "--__proto__", "c"], `unknown flag --__proto__${asName}`],
 ];
 
 describe("flags", () => {
