@@ -54,8 +54,9 @@ describe("a payload", () => {
   const refused: readonly (readonly [readonly string[], string, number])[] = [
     [["--field", "a=1", "--field", "a=2"], '--field "a" is given twice (invalid_argument)', 2],
     [[], "neither --payload nor --field is given; an empty payload is --payload '{}'", 2],
-    [["--payload", "@missing.json"], "cannot read missing.json: ENOENT (invalid_argument)", 2],
-    [["--payload", "@directory"], "cannot read directory: EISDIR (invalid_argument)", 2],
+    [["--payload", "@missing.json"], "cannot read missing.json: there is no such file (ENOENT)", 2],
+    [["--payload", "@directory"], "cannot read directory: it is a directory (EISDIR)", 2],
+    [["--payload", "@"], "--payload @ needs the name of a file after it", 2],
     [["--payload", "@latin1.json"], "", 2],
     [["--payload", "@/dev/zero"], "--payload is larger than 100663296 bytes (too_large)", 6],
   ];

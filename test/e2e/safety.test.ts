@@ -122,6 +122,12 @@ describe("output that cannot be written", () => {
     expect((await full(["aggregate", "create", "a", "2"])).stderr).toBe(
       `error: the aggregate is made, but ${lost} (internal)\n`,
     );
+    const issued = await full(["token", "generate", "--group=app", "--user=jane"]);
+    const [, id = ""] = /^id=([0-9a-f]{16}) /.exec((await run(["token", "list"])).stdout) ?? [];
+    const remedy = `to take it back: dbx token revoke ${id}`;
+    expect(issued.stderr).toBe(`error: token ${id} is issued (${remedy}), but ${lost} (internal)
+`);
+    expect((await run(["token", "revoke", id])).code).toBe(0);
     expect(await full(["aggregate", "list"])).toEqual({
       stderr: `error: ${lost}; what the command did is done (internal)\n`,
       code: 1,

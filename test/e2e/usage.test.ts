@@ -51,6 +51,13 @@ const wrong: readonly (readonly [readonly string[], string])[] = [
   [["token", "generate", "--group", "", "--user", "u"], "--group must not be empty"],
   [["token", "revoke"], "--token is missing"],
   [["aggregate", "apply", "person"], "--aggregate-id is missing"],
+  [["aggregate", "get", "p", "-1"], "unknown flag -1; write -- before a name that begins with a"],
+  [["aggregate", "get", "p", "--odd"], "unknown flag --odd; write -- before a name that begins"],
+  [["audit", "--aggregate-id", "x"], "--aggregate-id names an aggregate only together with --agg"],
+  [
+    ["aggregate", "export", "p", "--output", "-"],
+    "--output names a file or a directory; an export",
+  ],
   [["aggregate", "get", ...key, "extra"], 'unexpected argument "extra"'],
   [[...apply, "--field", "novalue"], '--field must be KEY=VALUE; it is "novalue"'],
   [[...apply, "--field", " =1"], "field key cannot be empty"],

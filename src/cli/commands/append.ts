@@ -164,8 +164,16 @@ export async function textOf(
   requireFiles(shell, `${flag} ${word}`);
   if (word === "-") return boundedText(Bun.stdin.stream(), "stdin");
   const path = word.slice(1);
+  if (path === "") throw invalidArgument(`${flag} @ needs the name of a file after it`, { flag });
   return boundedText(createReadStream(path), path);
 }
+
+const readFaults: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file",
+  EISDIR: "it is a directory",
+  EACCES: "its mode does not let you",
+  ENOTDIR: "a part of its path is no directory",
+};
 
 /** The largest payload with every byte written as an escape of six characters. */
 const text_bytes_max = limits.payload_bytes_max * 6;
@@ -182,7 +190,8 @@ async function boundedText(source: AsyncIterable<Uint8Array>, name: string): Pro
     }
   } catch (cause) {
     const reason = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
-    throw invalidArgument(`cannot read ${name}: ${reason}`, { path: name, reason }, { cause });
+    const why = Object.hasOwn(readFaults, reason) ? `${readFaults[reason]} (${reason})` : reason;
+    throw invalidArgument(`cannot read ${name}: ${why}`, { path: name, reason }, { cause });
   }
   if (length > text_bytes_max) {
     throw tooLarge(`--payload is larger than ${text_bytes_max} bytes`, {

@@ -4,6 +4,7 @@ import { Type } from "@sinclair/typebox";
 import { toJson } from "../../api/json.ts";
 import { operations } from "../../api/operations.ts";
 import type { AuditEntry } from "../../model/audit.ts";
+import { invalidArgument } from "../../model/error.ts";
 import { command } from "../command.ts";
 import { pairs } from "../output.ts";
 import { tellMore } from "../pages.ts";
@@ -48,8 +49,13 @@ export const audit = command({
     "dbx audit --reverse --take 20",
     "dbx audit --action token --user jane --since 2026-11-01T00:00:00Z --json",
   ],
-  run: ({ token, json: _json, aggregate, reverse = false, ...rest }, shell) =>
-    asking({ shell, access: "read", token }, async ({ ask }) => {
+  run: async ({ token, json: _json, aggregate, reverse = false, ...rest }, shell) => {
+    if (rest.aggregate_id !== undefined && aggregate === undefined) {
+      throw invalidArgument("--aggregate-id names an aggregate only together with --aggregate", {
+        flag: "--aggregate-id",
+      });
+    }
+    return asking({ shell, access: "read", token }, async ({ ask }) => {
       const asked = {
         ...rest,
         ...(aggregate === undefined ? {} : { aggregate_type: aggregate }),
@@ -64,7 +70,8 @@ export const audit = command({
       const flag = reverse ? "before" : "after";
       const [following] = await ask("listAudit", { ...asked, [flag]: last, take: 1 });
       if (following !== undefined) tellMore(output, { flag, value: last });
-    }),
+    });
+  },
 });
 
 /** Each names what it is about, and nothing else. */

@@ -6,7 +6,7 @@ import type { Token as ShownToken } from "../../api/operations/tokens.ts";
 import { Grant, grantsOf } from "../../model/actor.ts";
 import { invalidArgument } from "../../model/error.ts";
 import { command, type Group } from "../command.ts";
-import { pairs } from "../output.ts";
+import { afterDoing, pairs } from "../output.ts";
 import { scopeEntryOf, scopeWordsOf } from "../scope-word.ts";
 import { requireFiles, type Shell } from "../shell.ts";
 import type { Target } from "../target.ts";
@@ -102,13 +102,14 @@ const generate = command({
         ...(grant === undefined ? {} : { grants: [...new Set(grant)] }),
         ...(aggregate === undefined ? {} : { aggregates: scopeOf(aggregate) }),
       });
-      if (shell.output.json) return shell.output.jsonValue(fresh);
-      return shell.output.data(
-        pairs({
-          ...{ token: fresh.token, id: fresh.id, group, user },
-          ...allowance(fresh),
-          ...reachOf(fresh),
-        }),
+      const { id } = fresh;
+      const shown = { token: fresh.token, id, group, user, ...allowance(fresh), ...reachOf(fresh) };
+      const { output } = shell;
+      // Its value is lost then, but it holds.
+      const words = `token ${id} is issued (to take it back: dbx token revoke ${id})`;
+      await afterDoing(
+        { words, details: { id } },
+        output.json ? output.jsonValue(fresh) : output.data(pairs(shown)),
       );
     }),
 });

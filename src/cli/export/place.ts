@@ -33,6 +33,11 @@ export function placeOf(options: PlaceOptions): Place {
   if (options.output === "") {
     throw invalidArgument("--output must not be empty", { flag: "--output" });
   }
+  if (options.output === "-") {
+    throw invalidArgument("--output names a file or a directory; an export has no way to stdout", {
+      flag: "--output",
+    });
+  }
   const { archive, data_dir } = options;
   const spot = archive === null ? plainSpot(options) : archiveSpot({ ...options, archive });
   refuseInside(data_dir, { folder: spot.workplace, path: options.output });
