@@ -248,6 +248,18 @@ export const limits = {
   key_file_bytes_max: 1_024,
   /** Data keys kept unwrapped in memory: 32 bytes and what a map takes, each. */
   data_keys_max: 65_536,
+  /** A plugin's label: it stands in tables and log lines. */
+  plugin_name_chars_max: 128,
+  /** One word of a plugin's configuration: a URL, a header, an argument. */
+  plugin_text_chars_max: 8_192,
+  /** Headers, arguments or variables of one plugin. */
+  plugin_entries_max: 100,
+  /** Plugins: each has a loop of its own, and maybe a process. */
+  plugins_max: 100,
+  /** Events that a plugin is handed in one step; after a failure it begins with one again. */
+  plugin_page_events: 256,
+  /** Payload characters of such a step, beyond which it ends early. */
+  plugin_page_chars_max: 4_194_304,
   /** Faults that `verify` lists before it stops counting. */
   verify_faults_max: 100,
   /** Rows that long work reads before it lets others run. */

@@ -1,0 +1,48 @@
+// What a kind of plugin has to do: take events in order and say how many of them arrived. When,
+// what is tried again and what is remembered is the dispatcher's business.
+
+import type { EventRecord } from "../model/event.ts";
+import type { State } from "../model/aggregate.ts";
+
+/** One event on its way to a plugin. */
+export interface Emission {
+  readonly record: EventRecord;
+  /** The record as canonical JSON on one line: what TCP and HTTP send. */
+  readonly json: string;
+  /** 16 bytes, and the digest that proves payload and note with it; null for erased events. */
+  readonly body: { readonly salt: Uint8Array; readonly content_digest: Uint8Array } | null;
+  /** Which delivery of the plugin this is, since it was made: grows by one with each event. */
+  readonly sequence: number;
+  /** The aggregate's state at this very version, archived flag as it is now. */
+  readonly state: () => Promise<{ readonly state: State; readonly archived: boolean }>;
+  /** The schema that is declared now, as JSON; null without one. */
+  readonly schema: () => string | null;
+}
+
+/** Why an event did not arrive. */
+export interface Fault {
+  /** What happened, to what: one line without payload or secret, at most 500 characters. */
+  readonly message: string;
+  /** Whether somebody was there at all: nobody there means that the next event will fail, too. */
+  readonly reached: boolean;
+}
+
+export interface Emitter {
+  /** Events of one call, at most. */
+  readonly events_max: number;
+  /** Calls at a time, each with events of other aggregates. */
+  readonly lanes: number;
+  /**
+   * Delivers in the given order. Resolves with how many arrived, from the first one on, and why the
+   * next one did not; never rejects. MUST resolve within its own time limit, and soon after the
+   * signal.
+   */
+  readonly deliver: (
+    emissions: readonly Emission[],
+    signal: AbortSignal,
+  ) => Promise<{ readonly delivered: number; readonly fault: Fault | null }>;
+  /** Whether deliveries can be expected to arrive. Rejects with a DbxError that says why not. */
+  readonly check: (signal: AbortSignal) => Promise<void>;
+  /** Lets go of connections and processes, within a time limit. Never rejects. */
+  readonly close: () => Promise<void>;
+}

@@ -1,0 +1,92 @@
+// The port beside the log: who gets committed events, how far each of them is, and what failed. The
+// log holds the events; here are positions alone. Every implementation MUST pass
+// test/conformance/deliveries.ts.
+
+import type { Delivery, Plugin } from "../model/plugin.ts";
+import type { EventId } from "../model/event.ts";
+import type { Position, StreamKey } from "../model/stream.ts";
+
+/** A plugin, and how far it is. */
+export interface PluginEntry {
+  readonly plugin: Plugin;
+  /** Everything up to it is delivered, failed and in the outbox, or dropped. */
+  readonly checkpoint: Position;
+  /** Events delivered since the plugin was made: its next number. Never goes back. */
+  readonly sequence: number;
+  /** Events that were dropped instead, because nobody may read them any more. */
+  readonly dropped: number;
+  readonly pending: number;
+  readonly dead: number;
+}
+
+/** What came of a delivery that failed. */
+export type Failure = Omit<Delivery, "plugin">;
+
+/** One step of a plugin, as one transaction, so that no delivery is lost or forgotten. */
+export interface Settlement {
+  /** Null: where it is. Never below where it is. */
+  readonly checkpoint: Position | null;
+  /** Put into the outbox, or in the place of what is there of the same position. */
+  readonly failed: readonly Failure[];
+  /** Taken out of the outbox, where they are in it. */
+  readonly delivered: readonly Position[];
+  /** The same, but counted as dropped. */
+  readonly dropped: readonly Position[];
+  /** How many events were delivered in this step, those of the outbox included. */
+  readonly count: number;
+}
+
+export interface OutboxSelection {
+  readonly plugin?: string;
+  readonly event_id?: EventId;
+  readonly dead?: boolean;
+}
+
+/**
+ * After a crash of the process everything that was resolved is there; after a power cut the last
+ * settlements may be missing (their events are delivered once more), plugins never.
+ */
+export interface Deliveries {
+  /** By name. */
+  readPlugins(): Promise<PluginEntry[]>;
+
+  /**
+   * Keeps the plugin in the place of the one of its name. A new one begins at `checkpoint`; null
+   * leaves one that is there where it is, and is an error for a new one. Durable when resolved.
+   */
+  putPlugin(plugin: Plugin, checkpoint: Position | null): Promise<void>;
+
+  /** With all that is in the outbox for it: resolves with how many that were. Durable. */
+  removePlugin(name: string): Promise<number>;
+
+  settle(name: string, settlement: Settlement): Promise<void>;
+
+  /**
+   * Pending deliveries whose time has come by `now`, and that do not wait behind an earlier pending
+   * one of the same aggregate: by time, then position.
+   */
+  readDue(name: string, options: { now: string; limit: number }): Promise<Delivery[]>;
+
+  /** When the next of these comes; null where none waits. */
+  nextDue(name: string): Promise<string | null>;
+
+  /** Those of the keys that have a pending delivery: what comes after it has to wait. */
+  waiting(name: string, keys: readonly StreamKey[]): Promise<StreamKey[]>;
+
+  /** By plugin, then position: those after `after`, at most `limit`. */
+  readOutbox(
+    selection: OutboxSelection,
+    options: { after: { plugin: string; position: Position } | null; limit: number },
+  ): Promise<Delivery[]>;
+
+  /** Takes dead deliveries out: resolves with how many. Durable. */
+  clearDead(selection: Pick<OutboxSelection, "plugin">): Promise<number>;
+
+  /** Takes everything of an aggregate out, because nobody may read it any more: counted as dropped. */
+  dropStream(key: StreamKey): Promise<number>;
+
+  /** Faults of what is kept, as sentences; at most `limit`. */
+  check(options: { limit: number }): Promise<string[]>;
+
+  close(): Promise<void>;
+}
