@@ -6,6 +6,7 @@ import dbxText from "../../proto/dbx.proto" with { type: "text" };
 import descriptorText from "../../proto/descriptor.proto" with { type: "text" };
 import healthText from "../../proto/health.proto" with { type: "text" };
 import reflectionText from "../../proto/reflection.proto" with { type: "text" };
+import replicationText from "../../proto/replication.proto" with { type: "text" };
 import statusText from "../../proto/status.proto" with { type: "text" };
 import { createCodec, type Codec } from "./codec.ts";
 
@@ -42,6 +43,9 @@ export const loadContracts = () => ({
   reflection: parse(reflectionText),
   reflectionAlpha: parse(renamed(reflectionText, "grpc.reflection.v1alpha")),
 });
+
+/** How events are handed to another node: what plugins of the kind grpc send. */
+export const loadReplicationContract = (): Contract => parse(replicationText);
 
 /** The messages in which a refusal is told in detail. */
 export function loadStatusCodecs() {
