@@ -22,7 +22,8 @@ const mayImport: graph.ImportTable = {
   storage: ["model", ...everywhere],
   engine: ["model", "api", "storage/storage.ts", "storage/documents.ts", ...everywhere],
   plugins: [
-    ...["model", "wire", "storage/storage.ts", "storage/documents.ts", "engine/head.ts"],
+    ...["model", "api", "wire", "storage/storage.ts", "storage/deliveries.ts"],
+    ...["storage/documents.ts"],
     ...everywhere,
   ],
   client: ["model", "api", "wire", ...everywhere],
@@ -67,6 +68,8 @@ const homeOf: Readonly<Record<string, readonly string[]>> = {
   "graphql-yoga": ["server/graphql"],
   "smol-toml": ["cli"],
   yazl: ["cli/export"],
+  // Zip archives of strangers: bundles of plugins.
+  yauzl: ["plugins/install-zip.ts"],
   "bun:sqlite": ["storage/sqlite"],
   bun: ["storage", "engine", "plugins", "client", "replication", "server", "cli", "open.ts"],
   // Whether bytes are text, without making it.
@@ -85,6 +88,7 @@ const homeOf: Readonly<Record<string, readonly string[]>> = {
   "node:readline": ["cli"],
   "node:util": ["cli"],
   "node:worker_threads": ["storage", "engine"],
+  "node:zlib": ["plugins/install-bundle.ts"],
 };
 
 const sqlHomes = ["src/storage/sqlite", "src/storage/postgres"];

@@ -260,6 +260,36 @@ export const limits = {
   plugin_page_events: 256,
   /** Payload characters of such a step, beyond which it ends early. */
   plugin_page_chars_max: 4_194_304,
+  /** A bundle of a process plugin, as it is fetched: a large program with its files. */
+  plugin_bundle_bytes_max: 268_435_456,
+  /** The same unpacked. */
+  plugin_unpacked_bytes_max: 1_073_741_824,
+  /** Bytes unpacked from one packed byte: programs shrink to a third, bombs to a thousandth. */
+  plugin_unpacked_ratio_max: 100,
+  /** What is unpacked before that ratio is looked at: a page of zeros is no bomb. */
+  plugin_unpacked_bytes_free: 16_777_216,
+  /** Files and directories of one bundle. */
+  plugin_bundle_entries_max: 10_000,
+  /** A name within a bundle, in bytes: with the directory before it below every system's limit. */
+  plugin_bundle_path_bytes_max: 1_024,
+  /** One part of such a name, as file systems have it. */
+  plugin_bundle_part_bytes_max: 255,
+  /** Directories within each other. */
+  plugin_bundle_depth_max: 32,
+  /** A header of a tar archive that extends the next one: a long name, some times. */
+  plugin_tar_header_bytes_max: 65_536,
+  /** Names of a bundle that an error lists. */
+  plugin_bundle_names_shown: 20,
+  /** How long the download of a bundle may take: 256 MiB at 450 KB/s. */
+  plugin_download_ms_max: 600_000,
+  /** How long nothing may arrive meanwhile. */
+  plugin_download_idle_ms_max: 30_000,
+  /** Redirects of a download: release pages need one or two. */
+  plugin_redirects_max: 5,
+  /** How old what an install left unfinished must be, before the next one removes it. */
+  plugin_staging_ms_max: 3_600_000,
+  /** Installed bundles: all of them are read whenever one is looked up. */
+  plugin_bundles_max: 1_000,
   /** Faults that `verify` lists before it stops counting. */
   verify_faults_max: 100,
   /** Rows that long work reads before it lets others run. */
