@@ -174,14 +174,16 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
     system,
     writable: options.access === "write",
   });
+  const snapshotThresholdOf = (type: string): number | null =>
+    schemas.view().snapshotThresholdOf(type) ?? settings.current().snapshot_threshold ?? null;
   const context = (): PlanContext => {
     const view = schemas.view();
-    const { restrict, snapshot_threshold } = settings.current();
+    const { restrict } = settings.current();
     return {
       now: now(),
       allowanceOf: allowancesNow(),
       checkSchema: (event, budget) => view.checkEvent(restrict, event, budget),
-      snapshotThresholdOf: (type) => view.snapshotThresholdOf(type) ?? snapshot_threshold ?? null,
+      snapshotThresholdOf,
       hidesSomething: (type) => hidesSomething(view.visibilityOf(type)),
     };
   };
@@ -221,7 +223,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
   return {
     dbx: createEngine({
       ...{ storage, committer, tokens, schemas, staging, system, now, settings, status },
-      ...{ noteOf, tellKey, keepKey: options.keepKey },
+      ...{ noteOf, tellKey, keepKey: options.keepKey, snapshotThresholdOf },
     }),
     live,
     authenticate: tokens.authenticate,

@@ -120,6 +120,13 @@ export const routes: readonly Route[] = [
     status: 200,
     surface: "rest",
   },
+  {
+    method: "POST",
+    path: "/v1/events/import",
+    operation: "importEvents",
+    status: 200,
+    surface: "rest",
+  },
   { method: "GET", path: "/v1/events", operation: "readLog", status: 200, surface: "rest" },
   {
     method: "GET",

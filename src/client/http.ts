@@ -49,6 +49,7 @@ export function createClient(options: ClientOptions): Client {
     health: on("health"),
     appendEvent: on("appendEvent"),
     appendEvents: on("appendEvents"),
+    importEvents: on("importEvents"),
     createAggregate: on("createAggregate"),
     listAggregates: on("listAggregates"),
     getAggregate: on("getAggregate"),

@@ -6,6 +6,8 @@ import type { CommittedEvent } from "../model/event.ts";
 import { limits } from "../model/limits.ts";
 import {
   planAppends,
+  type Known,
+  type Plan,
   type PlanContext,
   type PlannedEvent,
   type Transaction,
@@ -19,6 +21,14 @@ export interface Committer {
    * refusal.
    */
   readonly submit: (transaction: Transaction) => Promise<readonly CommittedEvent[]>;
+  /**
+   * A commit with a plan of its own, in turn with the others. Resolves with what its one outcome
+   * has appended; rejects with its refusal.
+   */
+  readonly commitAlone: (
+    ask: Ask,
+    plan: (known: Known) => Plan,
+  ) => Promise<readonly CommittedEvent[]>;
   readonly figures: () => Record<string, number>;
   /** Commits what waits, then refuses everything. */
   readonly close: () => Promise<void>;
@@ -46,6 +56,7 @@ export function createCommitter(options: {
   let queuedEvents = 0;
   /** Commits that have been planned and are not durable yet. */
   const running = new Set<Promise<void>>();
+  const alone = new Set<Promise<unknown>>();
   let starting: Promise<void> | null = null;
   let closed = false;
 
@@ -150,12 +161,37 @@ export function createCommitter(options: {
     });
   }
 
+  async function takeAlone(
+    ask: Ask,
+    plan: (known: Known) => Plan,
+  ): Promise<readonly CommittedEvent[]> {
+    const { outcomes } = await options.storage.commit(ask, plan);
+    const [outcome] = outcomes;
+    assert(outcome !== undefined && outcomes.length === 1, "the plan has one outcome");
+    counts.commits++;
+    if (outcome.kind === "refused") {
+      counts.refused++;
+      throw outcome.error;
+    }
+    counts.events += outcome.events.length;
+    options.advance(outcome.events);
+    return outcome.events;
+  }
+
   return {
     submit,
+    commitAlone: (ask, plan) => {
+      if (closed) return Promise.reject(unavailable("dbx is stopping"));
+      const work = takeAlone(ask, plan);
+      const ended = work.catch(() => undefined).then(() => void alone.delete(ended));
+      alone.add(ended);
+      return work;
+    },
     figures: () => ({ ...counts, queued: queue.length, queued_bytes: queuedBytes }),
     close: async () => {
       closed = true;
       while (starting !== null || running.size > 0) await Promise.all([starting, ...running]);
+      await Promise.all(alone);
     },
   };
 }

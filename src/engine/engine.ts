@@ -14,6 +14,7 @@ import type { System } from "../system.ts";
 import { createAuditReads } from "./audit-reads.ts";
 import type { Committer } from "./committer.ts";
 import { createErasure } from "./erasure.ts";
+import { createImporting, type ImportingDeps } from "./importing.ts";
 import { createLifecycle } from "./lifecycle.ts";
 import type { NoteOf } from "./noting.ts";
 import { prepareEvent, prepareEvents } from "./prepare.ts";
@@ -25,7 +26,8 @@ import type { Staging } from "./staging.ts";
 import type { Tokens } from "./tokens.ts";
 import { faultsError, verifyStore } from "./verify.ts";
 
-export interface EngineDeps extends Pick<RotationDeps, "keepKey" | "tellKey"> {
+export interface EngineDeps
+  extends Pick<RotationDeps, "keepKey" | "tellKey">, Pick<ImportingDeps, "snapshotThresholdOf"> {
   readonly storage: Storage;
   readonly committer: Committer;
   readonly tokens: Tokens;
@@ -48,6 +50,7 @@ export function createEngine(deps: EngineDeps): Dbx {
     ...createLifecycle(deps),
     ...createAuditReads(deps),
     ...createErasure(deps),
+    ...createImporting(deps),
     ...createRotation(deps),
     ...schemas.operations,
     ...staging.operations,

@@ -11,6 +11,7 @@ const aggregateActions = ["create", "snapshot", "archive", "restore", "remove", 
 
 /** What can be done to something else; `subject` names which one, where there are several. */
 const otherActions = [
+  "events.import",
   "token.issue",
   "token.revoke",
   "token.refresh",

@@ -95,12 +95,12 @@ export interface UnpositionedEvent {
   readonly content_digest: Digest;
   readonly hash: Digest;
   readonly merkle_root: Digest;
+  /** The body is gone: the payload reads `null`, there is no note, and the salt says nothing. */
+  readonly erased?: true;
 }
 
 export interface CommittedEvent extends UnpositionedEvent {
   readonly position: Position;
-  /** The body is gone: the payload reads `null`, there is no note, and the salt is empty. */
-  readonly erased?: true;
 }
 
 /** What is left of an event once its body is erased. */

@@ -314,7 +314,7 @@ function append(
   };
 }
 
-const stateTooLarge = ({ aggregate_type, aggregate_id }: StreamKey, characters: number) =>
+export const stateTooLarge = ({ aggregate_type, aggregate_id }: StreamKey, characters: number) =>
   tooLarge(
     `the state of ${aggregate_type}/${aggregate_id} would have ${characters} characters, ` +
       `the limit is ${limits.state_chars_max}`,

@@ -71,7 +71,8 @@ export function inputOf(
  * ours to refuse, once it is larger than a payload within the limit has any reason to be.
  */
 function bytesMaxOf(operation: OperationName, payload_limit: () => number): () => number {
-  if (operation === "appendEvents") return () => limits.batch_bytes_max;
+  if (operation === "appendEvents" || operation === "importEvents")
+    return () => limits.batch_bytes_max;
   if (carriesPayload.includes(operation))
     return () => payload_limit() * spelling + limits.envelope_bytes_max;
   if (carriesSchema.includes(operation)) return () => limits.schema_body_bytes_max;

@@ -59,6 +59,16 @@ interface Row {
 const row = (asks: Row["asks"], about: string, cells: string, input: () => object): Row => ({
   ...{ asks, about, cells, input },
 });
+/** Of another history, so that it is refused wherever it may be asked for. */
+const foreign = (aggregate_type: string) => ({
+  ...{ aggregate_type, aggregate_id: "none", event_type: "noted", payload: json("{}"), version: 9 },
+  metadata: {
+    ...{ event_id: "45c3013e-9b95-4ed0-9af9-1a465f81d3cf", issued_by: null },
+    created_at: "2024-12-01T17:22:43.512345Z",
+  },
+  ...{ hash: "0".repeat(64), merkle_root: "0".repeat(64), content_digest: "0".repeat(64) },
+  salt: "0".repeat(32),
+});
 const mine = () => eventOf("mine");
 const theirs = () => eventOf("theirs");
 
@@ -70,6 +80,8 @@ const table: readonly Row[] = [
   row("appendEvents", "partly outside", "U U U U P P + P + U", () => ({
     events: [mine(), theirs()],
   })),
+  row("importEvents", "inside", "U U U U F P F F F U", () => ({ events: [foreign("mine")] })),
+  row("importEvents", "outside", "U U U U F P F P F U", () => ({ events: [foreign("theirs")] })),
   row("createAggregate", "inside", "U U U U + P + + + U", () => ({
     ...{ aggregate_type: "mine", aggregate_id: fresh() },
   })),

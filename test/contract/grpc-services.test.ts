@@ -88,7 +88,8 @@ function alphaOf(client: Client & Record<string, Loose>): Loose {
 
 describe("reflection", () => {
   const names = [
-    ...["dbx.api.EventService", "eventdbx.api.EventService", "grpc.health.v1.Health"],
+    ...["dbx.api.EventService", "eventdbx.api.EventService", "eventdbx.replication.Replication"],
+    "grpc.health.v1.Health",
     ...["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"],
   ];
 

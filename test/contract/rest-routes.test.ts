@@ -4,6 +4,9 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readDocument } from "../../src/storage/documents.ts";
 import { join } from "node:path";
 import { routes } from "../../src/api/routes.ts";
+import { foreignEventOf } from "../../src/model/imported.ts";
+import { createMemoryStorage } from "../../src/storage/memory.ts";
+import { append, event as foreign, transaction } from "../support/storage.ts";
 import { testConfig } from "../support/store.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 
@@ -99,6 +102,18 @@ describe("the examples of the owner's page", () => {
     expect(status).toBe(200);
     expect(json.merkle_root).toBe(aggregate.json.merkle_root);
   });
+});
+
+test("events of another node are taken over once", async () => {
+  const origin = createMemoryStorage({ sealing: "none" });
+  await append(origin, [transaction([foreign({ aggregate_type: "abroad", aggregate_id: "1" })])]);
+  const events = (await origin.readLog({ after: 0, limit: 1 }))
+    .map(foreignEventOf)
+    .map((one) => ({ ...one, payload: JSON.parse(one.payload) }));
+  const first = await ask("POST", "/v1/events/import", { body: { events } });
+  expect(first).toMatchObject({ status: 200, json: { imported: 1, known: 0 } });
+  const again = await ask("POST", "/v1/events/import", { body: { events } });
+  expect(again.json).toMatchObject({ imported: 0, known: 1 });
 });
 
 test("a batch is appended whole or not at all", async () => {

@@ -153,6 +153,7 @@ test("every command is an append, in the audit trail, or says here why not", () 
       "removeAggregate",
     ],
     ...["eraseAggregate", "createSchema", "changeSchema", "removeSchemaEvent"],
+    "importEvents",
     ...["issueToken", "revokeToken", "refreshToken", "rotateKey", "reloadConfig"],
   ];
   const why: Readonly<Record<string, string>> = {

@@ -3,6 +3,7 @@
 import { Type } from "@sinclair/typebox";
 import { Aggregate } from "../../model/aggregate.ts";
 import { Event, EventRecord } from "../../model/event.ts";
+import { ForeignEvent } from "../../model/imported.ts";
 import { limits } from "../../model/limits.ts";
 import { Page } from "../../model/page.ts";
 import { AggregateId, AggregateType, EventType, StreamKey } from "../../model/stream.ts";
@@ -41,6 +42,31 @@ export const eventOperations = {
       { $id: "AppendEventsInput", ...strict },
     ),
     output: Type.Array(EventRecord),
+  }),
+  importEvents: operation({
+    summary: "Take over events of another node, all or nothing; known ones are passed over.",
+    kind: "command",
+    grant: "append",
+    reach: "events",
+    input: Type.Object(
+      {
+        events: Type.Array(ForeignEvent, {
+          minItems: 1,
+          maxItems: limits.transaction_events_max,
+        }),
+        allow_future: Type.Optional(
+          Type.Boolean({ description: "Take events more than a day ahead of this node's clock." }),
+        ),
+      },
+      { $id: "ImportEventsInput", ...strict },
+    ),
+    output: Type.Object({
+      imported: Type.Integer({ description: "Events that were new here." }),
+      known: Type.Integer({ description: "Events that were here already." }),
+      position: Type.Integer({
+        description: "Where this node's log has the last of them, or ends.",
+      }),
+    }),
   }),
   createAggregate: operation({
     summary: "Make an aggregate without events.",

@@ -4,6 +4,7 @@
 import {
   status,
   type handleBidiStreamingCall,
+  type handleClientStreamingCall,
   type handleServerStreamingCall,
   type handleUnaryCall,
 } from "@grpc/grpc-js";
@@ -36,6 +37,10 @@ export interface Calls {
     run: (call: ServerStream, asked: Asked) => Promise<void>,
     access?: Access,
   ) => handleServerStreamingCall<Buffer, Buffer>;
+  readonly clientStream: (
+    name: string,
+    run: (call: ClientStream, asked: Asked) => Promise<Buffer>,
+  ) => handleClientStreamingCall<Buffer, Buffer>;
   readonly duplex: (
     name: string,
     run: (call: Duplex, asked: Asked) => Promise<void>,
@@ -44,6 +49,7 @@ export interface Calls {
 }
 
 export type ServerStream = Parameters<handleServerStreamingCall<Buffer, Buffer>>[0];
+export type ClientStream = Parameters<handleClientStreamingCall<Buffer, Buffer>>[0];
 export type Duplex = Parameters<handleBidiStreamingCall<Buffer, Buffer>>[0];
 type AnyCall = Pick<Duplex, "metadata" | "cancelled" | "getDeadline" | "sendMetadata"> & {
   readonly once: (event: "cancelled", listener: () => void) => unknown;
@@ -143,6 +149,11 @@ export function createCalls(options: SurfaceOptions, admission: Admission): Call
       (name, run, access = "token") =>
       (call) =>
         void stream(name, { call, access }, run),
+    clientStream: (name, run) => (call, respond) =>
+      void guard(name, { call, access: "token" }, (asked) => run(call, asked)).then((result) => {
+        if ("refusal" in result) respond(result.refusal);
+        else respond(null, result.value);
+      }),
     duplex:
       (name, run, access = "token") =>
       (call) =>

@@ -11,7 +11,12 @@ import {
 } from "@grpc/grpc-js";
 import { invalidArgument, unavailable, type DbxError } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
-import { loadContracts, loadStatusPackage, type Contract } from "../../wire/contract.ts";
+import {
+  loadContracts,
+  loadReplicationContract,
+  loadStatusPackage,
+  type Contract,
+} from "../../wire/contract.ts";
 import { createReflection } from "../../wire/reflection.ts";
 import type { SurfaceOptions } from "../surface.ts";
 import { createAdmission } from "./admission.ts";
@@ -20,6 +25,7 @@ import { eventService } from "./events.ts";
 import { healthService } from "./health.ts";
 import type { IntakeBounds } from "./intake.ts";
 import { reflectionService } from "./reflection.ts";
+import { replicationService } from "./replication.ts";
 
 export interface GrpcListener {
   readonly port: number;
@@ -47,7 +53,7 @@ export async function listenGrpc(
   for (const { service, methods, handlers, isOpen } of servicesOf(options, calls)) {
     for (const { name } of methods) {
       if (isOpen || name === "Health") open.add(`/${service}/${name}`);
-      if (name.startsWith("Append")) large.add(`/${service}/${name}`);
+      if (name.startsWith("Append") || name === "ApplyEvents") large.add(`/${service}/${name}`);
     }
     server.addService(definitionOf(service, methods), handlers);
   }
@@ -71,15 +77,21 @@ const channelOptions = {
 function servicesOf(options: SurfaceOptions, calls: Calls) {
   const { dbx, eventdbx, health, reflection, reflectionAlpha } = loadContracts();
   const events = eventService(options, { calls, contract: dbx });
-  const services = [dbx.service, eventdbx.service];
+  const replication = loadReplicationContract();
+  const services = [dbx.service, eventdbx.service, replication.service];
   const reflect = createReflection(
-    [dbx, eventdbx, health, reflection, reflectionAlpha],
+    [dbx, eventdbx, replication, health, reflection, reflectionAlpha],
     [loadStatusPackage()],
   );
   return [
     { ...dbx, handlers: events, isOpen: false },
     // The messages of both are the same on the wire.
     { ...eventdbx, handlers: events, isOpen: false },
+    {
+      ...replication,
+      handlers: replicationService(options, { calls, contract: replication }),
+      isOpen: false,
+    },
     {
       ...health,
       handlers: healthService(options, { calls, contract: health, services }),
