@@ -30,7 +30,7 @@ export interface Settlement {
   readonly failed: readonly Failure[];
   /** Taken out of the outbox, where they are in it. */
   readonly delivered: readonly Position[];
-  /** The same, but counted as dropped. */
+  /** The same, and each of them counted as dropped, also where it was not in the outbox. */
   readonly dropped: readonly Position[];
   /** How many events were delivered in this step, those of the outbox included. */
   readonly count: number;
@@ -51,23 +51,29 @@ export interface Deliveries {
   readPlugins(): Promise<PluginEntry[]>;
 
   /**
-   * Keeps the plugin in the place of the one of its name. A new one begins at `checkpoint`; null
-   * leaves one that is there where it is, and is an error for a new one. Durable when resolved.
+   * Keeps the plugin in the place of the one of its name, beginning at `checkpoint`: what is in the
+   * outbox beyond it goes. Null leaves one that is there where it is, and is an error for a new
+   * one. Durable when resolved.
    */
   putPlugin(plugin: Plugin, checkpoint: Position | null): Promise<void>;
 
   /** With all that is in the outbox for it: resolves with how many that were. Durable. */
   removePlugin(name: string): Promise<number>;
 
+  /** Rejects with `not_found` for a plugin that is not there; then nothing is changed. */
   settle(name: string, settlement: Settlement): Promise<void>;
 
   /**
-   * Pending deliveries whose time has come by `now`, and that do not wait behind an earlier pending
-   * one of the same aggregate: by time, then position.
+   * Pending deliveries whose time has come by `now`: of an aggregate the earliest, and behind it
+   * those that only wait for it, at most `lane_limit` of one aggregate. Aggregates by the time of
+   * their earliest, then its position; at most `limit` in all.
    */
-  readDue(name: string, options: { now: string; limit: number }): Promise<Delivery[]>;
+  readDue(
+    name: string,
+    options: { now: string; limit: number; lane_limit: number },
+  ): Promise<Delivery[]>;
 
-  /** When the next of these comes; null where none waits. */
+  /** When the next of these comes, empty where one may go at once; null where none waits. */
   nextDue(name: string): Promise<string | null>;
 
   /** Those of the keys that have a pending delivery: what comes after it has to wait. */
@@ -82,8 +88,14 @@ export interface Deliveries {
   /** Takes dead deliveries out: resolves with how many. Durable. */
   clearDead(selection: Pick<OutboxSelection, "plugin">): Promise<number>;
 
-  /** Takes everything of an aggregate out, because nobody may read it any more: counted as dropped. */
-  dropStream(key: StreamKey): Promise<number>;
+  /**
+   * Takes out what an aggregate has before a position, for every plugin, because nobody may read it
+   * any more: counted as dropped, and resolves with how many that were.
+   */
+  dropStream(key: StreamKey, options: { before: Position }): Promise<number>;
+
+  /** Seals definitions and errors that are there in clear, where the store has a key. */
+  sealPlain(): Promise<void>;
 
   /** Faults of what is kept, as sentences; at most `limit`. */
   check(options: { limit: number }): Promise<string[]>;
