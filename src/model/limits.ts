@@ -290,6 +290,42 @@ export const limits = {
   plugin_staging_ms_max: 3_600_000,
   /** Installed bundles: all of them are read whenever one is looked up. */
   plugin_bundles_max: 1_000,
+  /** Why a delivery failed, in characters: it is kept with the delivery and shown in tables. */
+  plugin_fault_chars_max: 500,
+  /** How long a plugin's target may take to be connected to. */
+  plugin_connect_ms: 5_000,
+  /** How long one request to a plugin's target may take, its answer included. */
+  plugin_request_ms: 5_000,
+  /** How long a connection to a plugin's target may take to end when it is let go. */
+  plugin_farewell_ms: 500,
+  /** How long a TCP receiver may take nothing of what waits for it. */
+  plugin_stall_ms: 10_000,
+  /** How long a connection must stand after the last byte has left: a reset takes a round trip. */
+  plugin_tcp_settle_ms: 250,
+  /** Least of this time after a receiver has closed: a round trip is known then. */
+  plugin_tcp_settle_ms_min: 20,
+  /** Events that wait for that together: one after the other they would be four a second. */
+  plugin_tcp_events_max: 4_096,
+  /** The same of a receiver that ends its connection after each: a second or two of its time. */
+  plugin_tcp_events_alone: 32,
+  /** Bytes that are handed to a connection at a time. */
+  plugin_tcp_write_bytes: 65_536,
+  /** How long one delivery may take, of a receiver that takes something now and then. */
+  plugin_tcp_ms: 60_000,
+  /** Events of one aggregate that are posted one after the other before their result is kept. */
+  plugin_http_events_max: 16,
+  /** Requests to one receiver at a time. */
+  plugin_http_lanes: 16,
+  /** What is read of an answer, and dropped, to use its connection again. */
+  plugin_http_answer_bytes_max: 65_536,
+  /** Events of one call to a gRPC receiver. */
+  plugin_grpc_events_max: 256,
+  /** Bytes of one message to it: receivers refuse 4 MiB by default. */
+  plugin_grpc_message_bytes_max: 3_000_000,
+  /** How long all calls of one delivery may take together. */
+  plugin_grpc_ms: 30_000,
+  /** Characters of one line that a log plugin writes. */
+  plugin_log_chars_max: 65_536,
   /** Faults that `verify` lists before it stops counting. */
   verify_faults_max: 100,
   /** Rows that long work reads before it lets others run. */
@@ -319,3 +355,6 @@ export const limits = {
   /** The write-ahead log stays below this; what it takes to keep it there is in storage/DESIGN.md. */
   wal_bytes_max: 268_435_456,
 } as const;
+
+/** Bounds of plugins, as they are or as a test has them. */
+export type PluginLimits = Readonly<Record<keyof typeof limits & `plugin_${string}`, number>>;

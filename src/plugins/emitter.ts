@@ -23,12 +23,15 @@ export interface Emission {
 export interface Fault {
   /** What happened, to what: one line without payload or secret, at most 500 characters. */
   readonly message: string;
-  /** Whether somebody was there at all: nobody there means that the next event will fail, too. */
+  /**
+   * Whether somebody was there who may take the next event all the same. False: nobody was there,
+   * or somebody who takes nothing from anybody for now, so the next event would fail, too.
+   */
   readonly reached: boolean;
 }
 
 export interface Emitter {
-  /** Events of one call, at most. */
+  /** Events of one call, at most. May change between calls: less while a receiver is slow. */
   readonly events_max: number;
   /** Calls at a time, each with events of other aggregates. */
   readonly lanes: number;
