@@ -57,7 +57,7 @@ const homeOf: Readonly<Record<string, readonly string[]>> = {
   // Patterns of schemas, matched in linear time.
   re2js: ["model/schema"],
   elysia: ["server"],
-  "@grpc/grpc-js": ["server/grpc"],
+  "@grpc/grpc-js": ["server/grpc", "plugins/emitters/grpc.ts"],
   // Messages of gRPC; who carries them is somebody else's business.
   protobufjs: ["wire"],
   // Messages of Cap'n Proto, once wire/pointers.ts has looked at them.

@@ -243,7 +243,7 @@ test("a check connects, and says why it cannot", async () => {
   const receiver = await receive();
   await emit(receiver.port).check(never);
   const port = await freePort();
-  expect(emit(port).check(never)).rejects.toMatchObject({
+  await expect(emit(port).check(never)).rejects.toMatchObject({
     code: "unavailable",
     message: refused(port),
   });
