@@ -3,10 +3,14 @@
 // fault.
 
 import { createHmac } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, describe, expect, test } from "bun:test";
 import type { Socket } from "bun";
+import { root } from "../../scripts/root.ts";
 import type { HttpConfig } from "../../src/model/plugin.ts";
 import { createHttpEmitter } from "../../src/plugins/emitters/http.ts";
+import { realSystem } from "../../src/system.ts";
 import {
   deliverAll,
   emission,
@@ -15,6 +19,7 @@ import {
   never,
   payloadMark,
 } from "../support/emissions.ts";
+import { tempDir } from "../support/temp.ts";
 
 const open: { close: () => unknown }[] = [];
 afterEach(async () => {
@@ -104,6 +109,30 @@ test("a secret signs time and body, and is not sent", async () => {
   const code = createHmac("sha256", "s3cret").update(`1733073763.${seen[0]?.body}`).digest("hex");
   expect(seen[0]?.headers.get("x-dbx-signature")).toBe(`t=1733073763,v1=${code}`);
   expect(JSON.stringify([...(seen[0]?.headers ?? [])])).not.toContain("s3cret");
+});
+
+test("the signature is checked as the README says", async () => {
+  const readme = readFileSync(join(root, "README.md"), "utf8");
+  const [, code = ""] = /```js\n([^`]*`[^`]*`[^`]*timingSafeEqual[^`]*)```/.exec(readme) ?? [];
+  using dir = tempDir();
+  const path = join(dir.path, "check.mjs");
+  const parts = ['import { createHmac } from "node:crypto";'];
+  parts.push("export const isGood = (signature, secret, body) => {", code, "return good; };");
+  await Bun.write(path, parts.join("\n"));
+  const { isGood } = await import(path);
+
+  const { address, seen } = receive();
+  const config = { type: "http", endpoint: address, headers: {}, https: false } as const;
+  const emitter = createHttpEmitter({ ...config, secret: "s3cret" }, { now: realSystem.now });
+  open.push(emitter);
+  await emitter.deliver(emissions(1), never);
+  const { body = "", headers = new Headers() } = seen[0] ?? {};
+  const signature = headers.get("x-dbx-signature") ?? "";
+  expect(isGood(signature, "s3cret", body)).toBe(true);
+  expect(isGood(signature, "other", body)).toBe(false);
+  expect(isGood(signature, "s3cret", `${body} `)).toBe(false);
+  expect(isGood(signature.replace(/t=\d/, "t=9"), "s3cret", body)).toBe(false);
+  expect(isGood(signature.slice(0, -2), "s3cret", body)).toBe(false);
 });
 
 describe("the endpoint is completed", () => {
