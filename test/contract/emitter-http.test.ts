@@ -116,7 +116,7 @@ test("the signature is checked as the README says", async () => {
   const [, code = ""] = /```js\n([^`]*`[^`]*`[^`]*timingSafeEqual[^`]*)```/.exec(readme) ?? [];
   using dir = tempDir();
   const path = join(dir.path, "check.mjs");
-  const parts = ['import { createHmac } from "node:crypto";'];
+  const parts = ['import { createHmac, timingSafeEqual } from "node:crypto";'];
   parts.push("export const isGood = (signature, secret, body) => {", code, "return good; };");
   await Bun.write(path, parts.join("\n"));
   const { isGood } = await import(path);
