@@ -51,3 +51,10 @@ function notAnInstant(text: string, path: string) {
     { path },
   );
 }
+
+/** So much later than `at`, which is text of the form of `created_at`, as the answer is. */
+export const laterBy = (at: string, ms: number): string =>
+  `${new Date(Date.parse(at) + ms).toISOString().slice(0, 23)}${at.slice(23, 26)}Z`;
+
+/** From one such instant to another, in whole milliseconds; negative where it is before. */
+export const msBetween = (from: string, to: string): number => Date.parse(to) - Date.parse(from);

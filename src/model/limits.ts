@@ -326,6 +326,16 @@ export const limits = {
   plugin_grpc_ms: 30_000,
   /** Characters of one line that a log plugin writes. */
   plugin_log_chars_max: 65_536,
+  /** Aggregates whose latest state a plugin's loop keeps, to make the next one of it. */
+  plugin_states_max: 256,
+  /** Characters of these states: as much for each plugin. */
+  plugin_states_chars_max: 4_194_304,
+  /** How long a plugin's loop waits at most before it looks again whether a delivery is due. */
+  plugin_idle_ms_max: 60_000,
+  /** What is kept of a receiver's words, in characters. */
+  plugin_error_chars_max: 500,
+  /** Aggregates, deliveries or faults in one answer about plugins. */
+  plugin_rows_max: 1_000,
   /** Faults that `verify` lists before it stops counting. */
   verify_faults_max: 100,
   /** Rows that long work reads before it lets others run. */

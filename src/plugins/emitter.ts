@@ -11,7 +11,10 @@ export interface Emission {
   readonly json: string;
   /** 16 bytes, and the digest that proves payload and note with it; null for erased events. */
   readonly body: { readonly salt: Uint8Array; readonly content_digest: Uint8Array } | null;
-  /** Which delivery of the plugin this is, since it was made: grows by one with each event. */
+  /**
+   * Which delivery of the plugin this is, since it was made. Grows by one with each event that was
+   * delivered, where there is one call at a time; what is tried again may have its number again.
+   */
   readonly sequence: number;
   /** The aggregate's state at this very version, archived flag as it is now. */
   readonly state: () => Promise<{ readonly state: State; readonly archived: boolean }>;

@@ -11,7 +11,7 @@ export interface PluginEntry {
   readonly plugin: Plugin;
   /** Everything up to it is delivered, failed and in the outbox, or dropped. */
   readonly checkpoint: Position;
-  /** Events delivered since the plugin was made: its next number. Never goes back. */
+  /** The last number given to a delivery since the plugin was made. Never goes back. */
   readonly sequence: number;
   /** Events that were dropped instead, because nobody may read them any more. */
   readonly dropped: number;
@@ -32,7 +32,10 @@ export interface Settlement {
   readonly delivered: readonly Position[];
   /** The same, and each of them counted as dropped, also where it was not in the outbox. */
   readonly dropped: readonly Position[];
-  /** How many events were delivered in this step, those of the outbox included. */
+  /**
+   * How many numbers the step has used: those of what was delivered, and maybe of what failed
+   * between others that were under way.
+   */
   readonly count: number;
 }
 
