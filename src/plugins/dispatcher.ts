@@ -51,6 +51,8 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   let away = 0;
   let interrupted = 0;
   let events = 1;
+  /** A step may be as large as a call, where one call takes long whatever is in it. */
+  const most = (): number => Math.max(limits.plugin_page_events, deps.emitter.events_max);
   let tail: Promise<unknown> = Promise.resolve();
 
   /** One after the other, in the order in which they came. */
@@ -82,7 +84,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
     } else if (delivered + failed > 0 || !moved) {
       if (away > 0 && delivered > 0) deps.log.info("plugin reached again", { plugin: deps.name });
       if (delivered + failed > 0) away = 0;
-      if (delivered > 0) events = Math.min(2 * events, limits.plugin_page_events);
+      if (delivered > 0) events = Math.min(2 * events, most());
     }
     if (moved) deps.changed();
   }
