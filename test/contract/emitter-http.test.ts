@@ -69,9 +69,9 @@ function receiveBytes(answer: (socket: Socket<undefined>, connection: number) =>
   return { address: `127.0.0.1:${server.port}`, connections: () => connections };
 }
 
-function emit(endpoint: string, over: Partial<HttpConfig> = {}) {
+function emit(endpoint: string, over: Partial<HttpConfig> = {}, bounds = hasty) {
   const config: HttpConfig = { type: "http", endpoint, headers: {}, https: false, ...over };
-  const emitter = createHttpEmitter(config, { now: () => "2024-12-01T17:22:43.512345Z" }, hasty);
+  const emitter = createHttpEmitter(config, { now: () => "2024-12-01T17:22:43.512345Z" }, bounds);
   open.push(emitter);
   return emitter;
 }
@@ -260,6 +260,15 @@ describe("an answer that is none", () => {
       expect(result).toEqual({ delivered: 0, fault: { message, reached: false } });
     });
   }
+});
+
+test("an endless answer is cut off long before its time is up", async () => {
+  const head = "HTTP/1.1 200 OK\r\ncontent-length: 9e9\r\n\r\n";
+  const { address } = receiveBytes((socket) => flood(socket, head));
+  const bounds = { ...hasty, plugin_request_ms: 600_000 };
+  expect(await emit(address, {}, bounds).deliver(emissions(1), never)).toMatchObject({
+    delivered: 1,
+  });
 });
 
 /** Writes what a slow receiver would. */
