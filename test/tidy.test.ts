@@ -96,6 +96,8 @@ const sqlHomes = ["src/storage/sqlite", "src/storage/postgres"];
 /** Places where a value of unknown shape becomes a typed one: only these may say `as`. */
 const decoders = [
   ...["src/api/decode.ts", "src/api/json.ts", "src/storage/sqlite"],
+  // Made by a compiler, which narrows numbers to those of a union.
+  "src/wire/generated",
   // Canonical text is a branded string; these two make it.
   ...["src/model/canonical.ts", "src/model/aggregate.ts"],
 ];
@@ -260,7 +262,9 @@ describe("the tree", () => {
 
 describe("every file", () => {
   test("is at most 400 lines", () => {
-    expect(text.checkFileLengths(written, { lines_max: 400, ratchet: {} })).toEqual([]);
+    // Nobody reads or changes what a compiler wrote.
+    const byHand = written.filter(({ path }) => !path.startsWith("src/wire/generated/"));
+    expect(text.checkFileLengths(byHand, { lines_max: 400, ratchet: {} })).toEqual([]);
   });
   test("has functions of at most 70 lines", () => {
     expect(text.checkFunctionLengths(written, 70)).toEqual([]);

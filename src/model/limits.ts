@@ -260,6 +260,38 @@ export const limits = {
   plugin_page_events: 256,
   /** Payload characters of such a step, beyond which it ends early. */
   plugin_page_chars_max: 4_194_304,
+  /** A message to a process plugin: readers of Cap'n Proto refuse larger ones. */
+  plugin_message_bytes_max: 67_108_864,
+  /** Events that a process is handed before it is looked at whether it lives on. */
+  plugin_process_events_max: 256,
+  /** How long a process must have lived before it is handed anything: most that fail do it at once. */
+  plugin_process_start_ms: 250,
+  /** How long it must live on after it took events, so that they count as delivered. */
+  plugin_process_stand_ms: 25,
+  /** Bytes written at a time: a process that takes these is alive, however large the event. */
+  plugin_process_piece_bytes: 65_536,
+  /** How long a process may take none of them, before it counts as stuck and is replaced. */
+  plugin_process_stall_ms: 10_000,
+  /** What a process may have been handed without reading it: more than fits into its socket. */
+  plugin_process_unread_bytes: 524_288,
+  /** How often the same events are sent again because a process ended soon after it took them. */
+  plugin_process_resends_max: 10,
+  /** How long a delivery waits for a process that is about to be started. */
+  plugin_process_wait_ms: 2_500,
+  /** Between the end of a process and its next start; twice as long each time. */
+  plugin_process_restart_ms: 1_000,
+  /** The longest such time. */
+  plugin_process_restart_ms_max: 64_000,
+  /** A process that lived for so long has not failed to start. */
+  plugin_process_life_ms: 60_000,
+  /** How long a process may take to end once its input does: some finish what they have begun. */
+  plugin_process_farewell_ms: 2_000,
+  /** How long it may take after it was told to. */
+  plugin_process_term_ms: 1_000,
+  /** One line of what a process prints. */
+  plugin_output_bytes_max: 2_000,
+  /** Lines of one process that go into the log, a second. */
+  plugin_output_lines_max: 50,
   /** A bundle of a process plugin, as it is fetched: a large program with its files. */
   plugin_bundle_bytes_max: 268_435_456,
   /** The same unpacked. */

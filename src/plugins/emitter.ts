@@ -47,6 +47,8 @@ export interface Emitter {
     emissions: readonly Emission[],
     signal: AbortSignal,
   ) => Promise<{ readonly delivered: number; readonly fault: Fault | null }>;
+  /** Begins what has to run between deliveries, too: a process. Called once, before the first one. */
+  readonly start?: () => void;
   /** Whether deliveries can be expected to arrive. Rejects with a DbxError that says why not. */
   readonly check: (signal: AbortSignal) => Promise<void>;
   /** Lets go of connections and processes, within a time limit. Never rejects. */

@@ -28,8 +28,8 @@ export const replicatedMessage = (record: EventRecord, proof: Proof | null): obj
   content_digest: proof?.content_digest ?? null,
 });
 
-/** Members in the order in which EventDBX writes them. */
-function metadataText({ metadata }: EventRecord): string {
+/** The metadata as JSON, its members in the order in which EventDBX writes them. */
+export function metadataText({ metadata }: EventRecord): string {
   const { event_id, created_at, issued_by, note, erased } = metadata;
   const issuer = issued_by === null ? null : { group: issued_by.group, user: issued_by.user };
   return JSON.stringify({ event_id, created_at, issued_by: issuer, note, erased });

@@ -1,0 +1,56 @@
+// Messages that a process was handed and may not have read: as much as its input can hold. Nobody
+// tells dbx what a process has read, so when it ends the next one gets all of this again.
+
+export interface Sent {
+  readonly bytes: Uint8Array;
+  readonly sequence: number;
+}
+
+export interface Backlog {
+  readonly add: (messages: readonly Sent[]) => void;
+  /** In order. */
+  readonly all: () => readonly Sent[];
+  /** A process lived on after it got this one, and none behind it. */
+  readonly survived: (message: Sent) => void;
+  /** A process ended with it. Out: whether so many did that it is left out from now on. */
+  readonly failed: (message: Sent) => boolean;
+}
+
+export function createBacklog(bounds: {
+  readonly unread_bytes: number;
+  readonly resends_max: number;
+}): Backlog {
+  let kept: Sent[] = [];
+  let bytes = 0;
+  const failures = new WeakMap<Sent, number>();
+  const remove = (message: Sent) => {
+    if (!kept.includes(message)) return;
+    kept = kept.filter((other) => other !== message);
+    bytes -= message.bytes.length;
+  };
+  return {
+    add: (messages) => {
+      for (const message of messages) {
+        kept.push(message);
+        bytes += message.bytes.length;
+      }
+      // What so much came after has been read.
+      let read = 0;
+      for (const message of kept) {
+        if (bytes - message.bytes.length < bounds.unread_bytes) break;
+        bytes -= message.bytes.length;
+        read += 1;
+      }
+      kept = kept.slice(read);
+    },
+    all: () => kept,
+    survived: remove,
+    failed: (message) => {
+      const count = (failures.get(message) ?? 0) + 1;
+      failures.set(message, count);
+      if (count < bounds.resends_max) return false;
+      remove(message);
+      return true;
+    },
+  };
+}
