@@ -147,6 +147,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
     }
   }
 
+  deps.emitter.start?.();
   const loop = run();
   const finish = async (): Promise<void> => {
     await loop;
