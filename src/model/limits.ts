@@ -274,6 +274,8 @@ export const limits = {
   plugin_process_stall_ms: 10_000,
   /** What a process may have been handed without reading it: more than fits into its socket. */
   plugin_process_unread_bytes: 524_288,
+  /** The same where the system's sockets hold more: it is kept in memory for each process. */
+  plugin_process_unread_bytes_max: 16_777_216,
   /** How often the same events are sent again because a process ended soon after it took them. */
   plugin_process_resends_max: 10,
   /** How long a delivery waits for a process that is about to be started. */

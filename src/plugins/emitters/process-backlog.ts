@@ -1,6 +1,24 @@
 // Messages that a process was handed and may not have read: as much as its input can hold. Nobody
 // tells dbx what a process has read, so when it ends the next one gets all of this again.
 
+import { readFileSync } from "node:fs";
+import type { PluginLimits } from "../../model/limits.ts";
+
+/**
+ * How much may lie unread: at least what the limit says, and twice what the system lets a socket
+ * hold where somebody has made that larger. The last piece may be half of it besides.
+ */
+export function unreadBytes(bounds: PluginLimits): number {
+  const { plugin_process_unread_bytes: least, plugin_process_unread_bytes_max: most } = bounds;
+  try {
+    const held = Number(readFileSync("/proc/sys/net/core/wmem_default", "utf8"));
+    return Math.min(Math.max(least, 2 * held || 0), most);
+  } catch {
+    // Not Linux; others hold some kilobytes.
+    return least;
+  }
+}
+
 export interface Sent {
   readonly bytes: Uint8Array;
   readonly sequence: number;

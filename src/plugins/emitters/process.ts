@@ -8,7 +8,7 @@ import type { ProcessConfig } from "../../model/plugin.ts";
 import { encodePluginEvent } from "../../wire/plugin.ts";
 import type { Emission, Emitter, Fault } from "../emitter.ts";
 import { faultOf } from "./fault.ts";
-import { createBacklog, type Sent } from "./process-backlog.ts";
+import { createBacklog, unreadBytes, type Backlog } from "./process-backlog.ts";
 import type { Child, Outcome } from "./process-child.ts";
 import { findProgram, type ProgramDeps } from "./process-program.ts";
 import { createSupervisor } from "./process-supervisor.ts";
@@ -25,10 +25,11 @@ export function createProcessEmitter(
   bounds: PluginLimits = limits,
 ): Emitter {
   const { label } = deps;
-  const backlog = createBacklog({
-    unread_bytes: bounds.plugin_process_unread_bytes,
+  const keep = {
+    unread_bytes: unreadBytes(bounds),
     resends_max: bounds.plugin_process_resends_max,
-  });
+  };
+  const backlog = createBacklog(keep);
   const supervisor = createSupervisor(config, { ...deps, backlog }, bounds);
 
   const say = (what: string, options: { reached: boolean }): Fault =>
@@ -38,13 +39,15 @@ export function createProcessEmitter(
     const ready = await supervisor.ready(signal);
     if ("missing" in ready) return { delivered: 0, fault: say(ready.missing, { reached: false }) };
     const { child } = ready;
-    const { sent, outcome, fault } = await send(emissions, { child, signal, label });
+    // Of many large messages the last ones are enough here, too.
+    const sent = createBacklog(keep);
+    const { count, outcome, fault } = await send(emissions, { child, signal, label, sent });
     if (outcome === "stalled" || outcome === "stopped") supervisor.replace(child, outcome);
     const stood =
       outcome === "done" ? await child.stand(bounds.plugin_process_stand_ms, signal) : outcome;
     if (stood === "done") {
-      backlog.add(sent);
-      return { delivered: sent.length, fault };
+      backlog.add(sent.all());
+      return { delivered: count, fault };
     }
     // Of several nobody knows which one it was; the next step takes one alone.
     const reached = stood === "ended" && emissions.length === 1;
@@ -78,40 +81,49 @@ function wordsFor(
 }
 
 interface Sending {
-  readonly sent: readonly Sent[];
+  /** Handed over, whole. */
+  readonly count: number;
   readonly outcome: Outcome;
   /** Why the next one could not be written down; those before it may arrive. */
   readonly fault: Fault | null;
 }
 
+interface Pen {
+  readonly child: Child;
+  readonly signal: AbortSignal;
+  readonly sent: Backlog;
+}
+
 async function send(
   emissions: readonly Emission[],
-  { child, signal, label }: { child: Child; signal: AbortSignal; label: string },
+  { child, signal, label, sent }: Pen & { readonly label: string },
 ): Promise<Sending> {
-  const sent: Sent[] = [];
-  for (const emission of emissions) {
+  for (const [count, emission] of emissions.entries()) {
     const encoded = await encode(emission, label);
-    if ("message" in encoded) return { sent, outcome: "done", fault: encoded };
-    const outcome = await child.write(encoded.bytes, signal);
-    if (outcome !== "done") return { sent, outcome, fault: null };
-    sent.push({ bytes: encoded.bytes, sequence: emission.sequence });
+    if ("message" in encoded) return { count, outcome: "done", fault: encoded };
+    const { bytes } = encoded;
+    const outcome = await child.write(bytes, signal);
+    if (outcome !== "done") return { count, outcome, fault: null };
+    sent.add([{ bytes, sequence: emission.sequence }]);
   }
-  return { sent, outcome: "done", fault: null };
+  return { count: emissions.length, outcome: "done", fault: null };
 }
 
 async function encode(
   { record, sequence, state: read, schema }: Emission,
   label: string,
 ): Promise<{ readonly bytes: Uint8Array } | Fault> {
-  const say = (what: string): Fault =>
-    faultOf(`plugin ${label}: event ${record.metadata.event_id} ${what}`, { reached: true });
+  const say = (what: string, options: { reached: boolean }): Fault =>
+    faultOf(`plugin ${label}: event ${record.metadata.event_id} ${what}`, options);
+  const most = limits.plugin_message_bytes_max;
   try {
     const { state, archived } = await read();
     const bytes = encodePluginEvent({ record, sequence, state, archived, schema: schema() });
-    if (bytes.length <= limits.plugin_message_bytes_max) return { bytes };
-    return say(`is larger than ${limits.plugin_message_bytes_max} bytes with its state`);
+    if (bytes.length <= most) return { bytes };
+    return say(`is larger than ${most} bytes with its state`, { reached: true });
   } catch (cause) {
+    // The storage, which will not know the next state either.
     const why = cause instanceof Error ? cause.name : "unknown";
-    return say(`could not be written down (${why})`);
+    return say(`has a state that could not be read (${why})`, { reached: false });
   }
 }
