@@ -3,26 +3,40 @@
 import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Dbx } from "./api/dbx.ts";
+import { toJson } from "./api/json.ts";
 import type { Live } from "./api/live.ts";
 import { createCommitter } from "./engine/committer.ts";
 import { createEngine } from "./engine/engine.ts";
 import { createClock } from "./engine/clock.ts";
-import { createLive, liveBounds } from "./engine/live.ts";
+import { createLive, liveBounds, type LiveLog } from "./engine/live.ts";
 import { ensureMachineKey, readMachineKey } from "./engine/machine-key.ts";
-import { createNoting } from "./engine/noting.ts";
-import { openSchemas } from "./engine/schemas.ts";
+import { createNoting, type NoteOf } from "./engine/noting.ts";
+import { aggregateOf } from "./engine/past.ts";
+import { openSchemas, type Schemas } from "./engine/schemas.ts";
 import type { KeepKey } from "./engine/rotation.ts";
-import { createSettings, type Settings } from "./engine/settings.ts";
+import { createSettings, type LiveSettings, type Settings } from "./engine/settings.ts";
 import { createStaging } from "./engine/staging.ts";
 import { createTelling, type Telling } from "./engine/told-settings.ts";
-import { cliActor, openTokens } from "./engine/tokens.ts";
+import { cliActor, cliGroup, openTokens } from "./engine/tokens.ts";
+import { nextTurn } from "./engine/turns.ts";
 import type { Log } from "./log.ts";
 import type { Actor, TokenId } from "./model/actor.ts";
 import type { Change } from "./model/audit.ts";
 import type { Config } from "./model/config.ts";
-import { dataCorrupted, notFound, type DbxError } from "./model/error.ts";
+import {
+  aggregateNotFound,
+  dataCorrupted,
+  failedPrecondition,
+  notFound,
+  type DbxError,
+} from "./model/error.ts";
+import { EventRecord } from "./model/event.ts";
 import type { PlanContext } from "./model/plan.ts";
+import type { Position, StreamKey, Version } from "./model/stream.ts";
 import { hidesSomething } from "./model/visibility.ts";
+import { openPlugins, type Plugins } from "./plugins/plugins.ts";
+import { createMirror } from "./plugins/plugins-mirror.ts";
+import { openSqliteDeliveries } from "./storage/sqlite/deliveries.ts";
 import { databaseName, openSqliteStorage } from "./storage/sqlite/open.ts";
 import type { SqliteStorage } from "./storage/sqlite/storage.ts";
 import type { System } from "./system.ts";
@@ -45,6 +59,8 @@ export interface OpenOptions {
    * itself changes something. Null: nobody is known.
    */
   readonly opener: string | null;
+  /** Whether events are delivered to plugins as they come: in a server. */
+  readonly plugins: boolean;
   /** Reads the configuration again, for `reloadConfig`; null where nobody may ask. */
   readonly reload: (() => Promise<Config>) | null;
   /** Keeps another data encryption key in the configuration; null where nobody may rotate it. */
@@ -195,6 +211,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
     ...{ storage, committer, schemas, settings, system, log, context, noteOf },
     writable: options.access === "write",
   });
+  const plugins = await openDelivering(options, { storage, schemas, live, settings, noteOf });
   const status = async () => ({
     version,
     restrict: settings.current().restrict,
@@ -205,11 +222,14 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
       ...live.figures(),
       ...(await storage.figures()),
       ...schemas.figures(),
+      ...(await plugins.figures()),
       sealing: storage.sealing(),
     },
   });
   const closeAll = async (): Promise<void> => {
     try {
+      // While everything is there that it reads and settles.
+      await plugins.close();
       live.close();
       await schemas.close();
       await staging.close();
@@ -224,14 +244,12 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
     dbx: createEngine({
       ...{ storage, committer, tokens, schemas, staging, system, now, settings, status },
       ...{ noteOf, tellKey, keepKey: options.keepKey, snapshotThresholdOf },
+      plugins: plugins.operations,
     }),
     live,
     authenticate: tokens.authenticate,
     openSession: tokens.openSession,
-    machineKey:
-      options.access === "write"
-        ? await ensureMachineKey(data_dir, system.random)
-        : await readMachineKey(data_dir),
+    machineKey: await machineKeyOf(options),
     settings: settings.current,
     tellSettings,
     tellSchemas: schemas.tellFile,
@@ -240,3 +258,86 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
     close: () => (closing ??= closeAll()),
   };
 }
+
+const machineKeyOf = ({ access, config: { data_dir }, system }: OpenOptions) =>
+  access === "write" ? ensureMachineKey(data_dir, system.random) : readMachineKey(data_dir);
+
+/** Plugins stand beside the engine: they read the log, and nothing waits for them. */
+async function openDelivering(
+  { config, log, system, access, plugins: runs }: OpenOptions,
+  engine: {
+    readonly storage: SqliteStorage;
+    readonly schemas: Schemas;
+    readonly live: LiveLog;
+    readonly settings: LiveSettings;
+    readonly noteOf: NoteOf;
+  },
+): Promise<Plugins> {
+  const { storage, schemas, live, settings, noteOf } = engine;
+  const { data_dir: directory } = config;
+  const { vault } = storage;
+  const deliveries = await openSqliteDeliveries({ directory, access, vault });
+  try {
+    const sealed = vault !== null;
+    return await openPlugins({
+      ...{ deliveries, log, runs, noteOf, wait, giveWay: nextTurn },
+      mirror: createMirror({ directory, sealed, deliveries, wait, log }),
+      ...{ head: live.head, reached: live.reached, readLog: live.readLog },
+      ...createPast(storage, live.head),
+      schemaOf: (type) => schemas.view().textOf(type),
+      jsonOf: (record) => toJson(EventRecord, record),
+      now: system.now,
+      jitter: () => new DataView(system.random(4).buffer).getUint32(0) / 2 ** 32,
+      attempts_max: () => settings.current().plugin_max_attempts,
+      isMachine: ({ group }) => group === cliGroup,
+      // Not before there is a plugin: what one kind or the other needs takes 80 ms to load.
+      emitterFor: async (plugin) => {
+        const { emitterFor } = await import("./plugins/emitters/emitters.ts");
+        return emitterFor(plugin, { log, system, process: noProcess });
+      },
+    });
+  } catch (error) {
+    await deliveries.close();
+    throw error;
+  }
+}
+
+/** What plugins read of the storage besides the log. */
+const createPast = (storage: SqliteStorage, head: () => Position) => ({
+  readStream: storage.readStream,
+  readEvent: async (position: Position) => {
+    if (position > head()) return undefined;
+    const [event] = await storage.readLog({ after: position - 1, limit: 1 });
+    return event?.position === position ? event : undefined;
+  },
+  readIds: async (asked: { aggregate_type: string; after: string | null; limit: number }) => {
+    const { aggregate_type, after, limit } = asked;
+    const from = after === null ? null : { aggregate_type, aggregate_id: after };
+    const heads = await storage.readHeads({ aggregate_type, after: from, skip: 0, limit });
+    return heads.map(({ aggregate_id }) => aggregate_id);
+  },
+  isArchived: async (key: StreamKey) => (await storage.readHead(key))?.archived ?? false,
+  stateAt: async (key: StreamKey, version: Version) => {
+    const stream = await storage.readHead(key);
+    if (stream === undefined) throw aggregateNotFound(key);
+    const { state, archived } = await aggregateOf(storage, stream, { kind: "version", version });
+    return { state, archived };
+  },
+});
+
+const noProcess = (): never => {
+  throw failedPrecondition("this dbx cannot run process plugins");
+};
+
+/** Resolves after so long, or after the signal. */
+const wait = (ms: number, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const end = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end);
+  });

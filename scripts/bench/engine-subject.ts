@@ -73,6 +73,7 @@ export async function openForBench(
     opener: null,
     lock_wait_ms: 0,
     threads,
+    plugins: false,
     reload: null,
     keepKey: null,
   });

@@ -131,6 +131,7 @@ async function scan(what: "verify" | "read", directory: string): Promise<GrowthR
     opener: null,
     lock_wait_ms: 0,
     threads: false,
+    plugins: false,
     reload: null,
     keepKey: null,
   });

@@ -36,6 +36,7 @@ async function serveDbx(
     opener: null,
     lock_wait_ms: 0,
     threads: true,
+    plugins: false,
     reload: null,
     keepKey: null,
   });

@@ -4,6 +4,7 @@
 import type { Static } from "@sinclair/typebox";
 import { aggregateOperations } from "./operations/aggregates.ts";
 import { eventOperations } from "./operations/events.ts";
+import { pluginOperations } from "./operations/plugins.ts";
 import { schemaOperations } from "./operations/schemas.ts";
 import { serverOperations } from "./operations/server.ts";
 import { stagedOperations } from "./operations/staged.ts";
@@ -15,6 +16,7 @@ export const operations = {
   ...aggregateOperations,
   ...stagedOperations,
   ...schemaOperations,
+  ...pluginOperations,
   ...tokenOperations,
 };
 

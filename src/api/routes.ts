@@ -5,10 +5,10 @@
 import type { OperationName } from "./operations.ts";
 
 export interface Route {
-  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   readonly path: string;
   readonly operation: OperationName;
-  /** HTTP status of success. */
+  /** HTTP status of success; of a PUT that made something new, 201. */
   readonly status: 200 | 201 | 204;
   /**
    * Public routes belong to the REST surface; the others serve administration, whatever surfaces
@@ -167,6 +167,70 @@ export const routes: readonly Route[] = [
     method: "POST",
     path: "/admin/schemas/{aggregate}/validate",
     operation: "validateEvent",
+    status: 200,
+    surface: "admin",
+  },
+  {
+    method: "GET",
+    path: "/admin/plugins",
+    operation: "listPlugins",
+    status: 200,
+    surface: "admin",
+  },
+  {
+    method: "PUT",
+    path: "/admin/plugins/{name}",
+    operation: "putPlugin",
+    status: 200,
+    surface: "admin",
+  },
+  {
+    method: "DELETE",
+    path: "/admin/plugins/{name}",
+    operation: "removePlugin",
+    status: 204,
+    surface: "admin",
+  },
+  {
+    method: "POST",
+    path: "/admin/plugins/{name}/enable",
+    operation: "enablePlugin",
+    status: 200,
+    surface: "admin",
+  },
+  {
+    method: "POST",
+    path: "/admin/plugins/{name}/disable",
+    operation: "disablePlugin",
+    status: 200,
+    surface: "admin",
+  },
+  {
+    method: "POST",
+    path: "/admin/plugins/{name}/replay",
+    operation: "replayPlugin",
+    status: 200,
+    surface: "admin",
+  },
+  {
+    method: "POST",
+    path: "/admin/plugins/test",
+    operation: "testPlugins",
+    status: 200,
+    surface: "admin",
+  },
+  { method: "GET", path: "/admin/queue", operation: "listQueue", status: 200, surface: "admin" },
+  {
+    method: "POST",
+    path: "/admin/queue/clear",
+    operation: "clearQueue",
+    status: 200,
+    surface: "admin",
+  },
+  {
+    method: "POST",
+    path: "/admin/queue/retry",
+    operation: "retryQueue",
     status: 200,
     surface: "admin",
   },

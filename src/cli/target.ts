@@ -189,6 +189,7 @@ async function openHere(options: LocalOptions): Promise<Target> {
     opener: shell.user,
     lock_wait_ms: limits.lock_wait_ms,
     threads: false,
+    plugins: false,
     reload: null,
     keepKey: () => keeperOf(configuration),
   });

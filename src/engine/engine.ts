@@ -38,10 +38,26 @@ export interface EngineDeps
   readonly now: () => string;
   readonly noteOf: NoteOf;
   readonly settings: LiveSettings;
+  /** Whom events are delivered to is not the engine's business. */
+  readonly plugins: PluginOperations;
   readonly status: () => Promise<
     Pick<Output<"serverStatus">, "version" | "restrict" | "durability" | "encrypted" | "figures">
   >;
 }
+
+type PluginOperations = Pick<
+  Dbx,
+  | "listPlugins"
+  | "putPlugin"
+  | "enablePlugin"
+  | "disablePlugin"
+  | "removePlugin"
+  | "testPlugins"
+  | "replayPlugin"
+  | "listQueue"
+  | "clearQueue"
+  | "retryQueue"
+>;
 
 export function createEngine(deps: EngineDeps): Dbx {
   const { storage, tokens, settings, schemas, staging, noteOf } = deps;
@@ -54,6 +70,7 @@ export function createEngine(deps: EngineDeps): Dbx {
     ...createRotation(deps),
     ...schemas.operations,
     ...staging.operations,
+    ...deps.plugins,
     health: async () => ({ status: "ok" }),
     appendEvent: async (actor, event) => {
       const events = [prepareEvent(deps, event)];

@@ -21,6 +21,12 @@ import { nextTurn } from "./turns.ts";
 export interface LiveLog extends Live {
   /** To be told what a commit has made durable, in the order of positions. Never throws. */
   readonly advance: (events: readonly CommittedEvent[]) => void;
+  /** The last position that is known to be durable. */
+  readonly head: () => Position;
+  /** Resolves when the log goes beyond a position, after the signal, or when dbx stops. */
+  readonly reached: (position: Position, signal: AbortSignal) => Promise<void>;
+  /** What is durable behind a position; where there is nothing, `end` is how far that is known. */
+  readonly readLog: ReadPage;
   readonly figures: () => Record<string, number>;
   /** Ends everybody with `unavailable`. */
   readonly close: () => void;
@@ -57,6 +63,8 @@ export function createLive(deps: {
   const pagesOf = createPages({ storage, tail });
   /** How to wake each follower. */
   const followers = new Set<() => void>();
+  /** And those within dbx who wait for the log to grow. */
+  const sleepers = new Set<() => void>();
   let closed = false;
 
   /** False once the follower has gone. */
@@ -129,17 +137,33 @@ export function createLive(deps: {
     }
   }
 
+  async function reached(position: Position, signal: AbortSignal): Promise<void> {
+    while (tail.head() <= position && !closed && !signal.aborted) {
+      const { woken, release } = waiting.wait(everyEvent);
+      sleepers.add(release);
+      signal.addEventListener("abort", release);
+      await woken;
+      signal.removeEventListener("abort", release);
+      sleepers.delete(release);
+    }
+  }
+
   return {
+    head: tail.head,
+    reached,
+    readLog: pagesOf(everyEvent),
     followLog: (actorOf, asked, signal) =>
       batches({ ...asked, after: asked.after ?? tail.head() }, { actorOf, signal }),
     advance: (events) => waiting.wake(tail.add(events)),
     figures: () => ({ followers: followers.size, ...tail.figures() }),
     close: () => {
       closed = true;
-      for (const wakeUp of followers) wakeUp();
+      for (const wakeUp of [...followers, ...sleepers]) wakeUp();
     },
   };
 }
+
+const everyEvent: Selection = {};
 
 type Asked = Parameters<Live["followLog"]>[1];
 

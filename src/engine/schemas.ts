@@ -45,6 +45,8 @@ export interface SchemaView {
   /** The schema's own threshold, 0 for never; null where it has none or there is no schema. */
   readonly snapshotThresholdOf: (aggregate_type: string) => number | null;
   readonly visibilityOf: (aggregate_type: string) => Visibility;
+  /** The schema as JSON; null where there is none. */
+  readonly textOf: (aggregate_type: string) => string | null;
 }
 
 export interface Schemas {
@@ -266,6 +268,7 @@ function inForce(compiled: Compiled): InForce {
       checkEvent(restriction, compiled.get(event.aggregate_type), event, budget),
     snapshotThresholdOf: (type) => compiled.get(type)?.schema.snapshot_threshold ?? null,
     visibilityOf: (type) => compiled.get(type)?.schema ?? visible,
+    textOf: (type) => compiled.get(type)?.text ?? null,
   };
   return { compiled, view };
 }

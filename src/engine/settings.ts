@@ -12,6 +12,7 @@ export type Settings = Pick<
   | "list_page_size"
   | "page_limit"
   | "payload_limit"
+  | "plugin_max_attempts"
   | "rate_limit"
   | "snapshot_threshold"
   | "restrict"

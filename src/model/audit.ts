@@ -20,6 +20,13 @@ const otherActions = [
   "staged.discard",
   "config.change",
   "key.encrypt",
+  "plugin.config",
+  "plugin.enable",
+  "plugin.disable",
+  "plugin.remove",
+  "queue.clear",
+  "queue.retry",
+  "queue.drop",
   "key.rotate",
 ] as const;
 

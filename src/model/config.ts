@@ -94,10 +94,10 @@ export const Config = Type.Object(
       }),
     ),
     plugin_max_attempts: Type.Integer({
-      ...reserved,
       default: 10,
       minimum: 1,
       maximum: 4_294_967_295,
+      live: true,
       description: "Deliveries of an event to a plugin before it is dead.",
     }),
     data_encryption_key: Type.Optional(

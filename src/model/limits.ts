@@ -366,8 +366,10 @@ export const limits = {
   plugin_states_chars_max: 4_194_304,
   /** How long a plugin's loop waits at most before it looks again whether a delivery is due. */
   plugin_idle_ms_max: 60_000,
-  /** What is kept of a receiver's words, in characters. */
-  plugin_error_chars_max: 500,
+  /** How long it may take to find out whether a plugin can be reached. */
+  plugin_check_ms: 15_000,
+  /** How often the copy of the queue is written at most. */
+  plugin_mirror_ms: 1_000,
   /** Aggregates, deliveries or faults in one answer about plugins. */
   plugin_rows_max: 1_000,
   /** Faults that `verify` lists before it stops counting. */

@@ -32,6 +32,8 @@ export interface StepDeps {
   /** From 0 to 1. */
   readonly jitter: () => number;
   readonly attempts_max: () => number;
+  /** An erasure took so many deliveries out of the outbox. */
+  readonly dropped: (event: CommittedEvent, deliveries: number) => Promise<void>;
 }
 
 interface LogPage {
@@ -89,9 +91,10 @@ export async function takeStep(
   const holdsLog = size.retries_first && (await deliveries.nextDue(name)) !== null;
   const page = holdsLog ? nothingOf(place) : await readPage(deps, place, size.events);
   // Before anything of it is delivered: nobody may read any more what an erasure leaves behind.
-  for (const event of page.events)
-    if (event.event_type === erasedType)
-      await deliveries.dropStream(event, { before: event.position });
+  for (const event of page.events.filter(({ event_type }) => event_type === erasedType)) {
+    const dropped = await deliveries.dropStream(event, { before: event.position });
+    if (dropped > 0) await deps.dropped(event, dropped);
+  }
   const bounds = { now: deps.now(), limit: size.events, lane_limit: size.events };
   const retries = await loadEvents(deps, await deliveries.readDue(name, bounds));
   const keys = [...new Map(page.events.map((event) => [keyText(event), event])).values()];
@@ -255,7 +258,7 @@ export function failureOf(
   const attempts = before.attempts + 1;
   const dead = before.dead || attempts >= attempts_max();
   const next_attempt_at = dead ? null : laterBy(now(), retryDelay_ms(attempts, jitter()));
-  const last_error = message.slice(0, limits.plugin_error_chars_max);
+  const last_error = message.slice(0, limits.plugin_fault_chars_max);
   return { ...before, attempts, dead, next_attempt_at, last_error };
 }
 

@@ -47,6 +47,8 @@ export function inputOf(
   const bytesMax = bytesMaxOf(operation, options.payload_limit);
   // The depth of a payload is its own, not that of the body it comes in.
   const envelope = levelsAround(schema);
+  // A PUT names what it puts, and its body may say the same.
+  const repeats = method === "PUT";
   const conditional = operation === "appendEvent";
   const optional = names.length > 0 || schema.required === undefined;
   return {
@@ -60,7 +62,7 @@ export function inputOf(
     input(request, path, bytes) {
       const empty = bytes.length === 0 && optional;
       const body = empty ? {} : fromJson(schema, canonicalize(decodeUtf8(bytes), { envelope }));
-      if (names.length > 0) return withPath(body, pathOf(request.url, path, names));
+      if (names.length > 0) return withPath(body, pathOf(request.url, path, names), repeats);
       return conditional ? withCondition(body, request.headers) : body;
     },
   };
@@ -154,12 +156,17 @@ function holdsReplacement(url: string): boolean {
 }
 
 /** The members of a body or query, and those of the path, none of which may be given twice. */
-function withPath(given: unknown, path: PathValues): unknown {
+function withPath(given: unknown, path: PathValues, repeats = false): unknown {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
     throw invalidArgument("the input must be an object", { path: "" });
   }
-  for (const name of Object.keys(path)) {
-    if (Object.hasOwn(given, name)) {
+  const members: Readonly<Record<string, unknown>> = { ...given };
+  for (const [name, value] of Object.entries(path)) {
+    if (repeats && members[name] === value) continue;
+    if (repeats && Object.hasOwn(members, name)) {
+      throw invalidArgument(`${name} must be the one in the path`, { path: `/${name}` });
+    }
+    if (Object.hasOwn(members, name)) {
       throw invalidArgument(`unknown member ${name}: the path names it`, { path: `/${name}` });
     }
   }

@@ -223,6 +223,7 @@ function writerOf(route: Route): (output: Output<OperationName>, request: Reques
         : { text, status, headers: { "X-Next-Cursor": next_cursor } };
     }
     const text = toJson(schema, output);
+    if (isNew(output)) return { text, status: 201, headers: uncached };
     if (tagged && isAggregate(output)) {
       const ETag = etagOf(output.version, text);
       if (method !== "GET") return { text, status, headers: { ETag } };
@@ -236,6 +237,10 @@ function writerOf(route: Route): (output: Output<OperationName>, request: Reques
 
 const isAggregate = (output: Output<OperationName>): output is Output<"getAggregate"> =>
   typeof output === "object" && output !== null && "state" in output;
+
+/** What a PUT has made, and not replaced. */
+const isNew = (output: Output<OperationName>): boolean =>
+  typeof output === "object" && output !== null && "created" in output && output.created === true;
 
 const isPage = (output: Output<OperationName>): output is Output<"listAggregates"> =>
   typeof output === "object" && output !== null && "next_cursor" in output;

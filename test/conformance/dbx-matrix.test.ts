@@ -126,6 +126,27 @@ const table: readonly Row[] = [
   row("validateEvent", "", "U U U U + + P P + +", () => ({
     ...{ aggregate: "known", event: "noted", payload: json("{}") },
   })),
+  row("listPlugins", "", "U U U U P P P P + +", () => ({})),
+  row("putPlugin", "", "U U U U P P P P + +", () => ({
+    ...{ name: "known", config: { type: "tcp", host: "127.0.0.1", port: 9 } },
+  })),
+  // A token is never this machine's command line.
+  row("putPlugin", "of a process", "U U U U P P P P P P", () => ({
+    name: fresh(),
+    config: {
+      ...{ type: "process", name: "x", version: "1.0.0", args: [], env: {}, working_dir: null },
+    },
+  })),
+  row("enablePlugin", "unknown", "U U U U P P P P N N", () => ({ name: fresh() })),
+  row("disablePlugin", "unknown", "U U U U P P P P N N", () => ({ name: fresh() })),
+  row("removePlugin", "unknown", "U U U U P P P P N N", () => ({ name: fresh() })),
+  row("testPlugins", "", "U U U U P P P P + +", () => ({})),
+  row("replayPlugin", "unknown", "U U U U P P P P N N", () => ({
+    ...{ name: fresh(), aggregate_type: "mine" },
+  })),
+  row("listQueue", "", "U U U U P P P P + +", () => ({})),
+  row("clearQueue", "", "U U U U P P P P + +", () => ({})),
+  row("retryQueue", "", "U U U U P P P P + +", () => ({})),
   row("verifyLog", "", "U U U U P P P P + +", () => ({})),
   row("serverStatus", "", "U U U U P P P P + +", () => ({})),
   // No configuration stands behind this store.
@@ -177,7 +198,7 @@ async function overHttp(
     return encodeURIComponent(value);
   });
   const url = new URL(`http://127.0.0.1:${port}${path}`);
-  const inBody = route.method === "POST" || route.method === "PATCH";
+  const inBody = ["POST", "PATCH", "PUT"].includes(route.method);
   if (!inBody)
     for (const [name, value] of Object.entries(rest)) url.searchParams.set(name, String(value));
   const isEmpty = Object.keys(rest).length === 0;

@@ -66,6 +66,11 @@ test("every request succeeds, and every record is what comes back", async () => 
   const empty = { aggregate_type: "patient", aggregate_id: "p-002" };
   await ask("createAggregate");
   await ask("removeAggregate", empty);
+  const audit = { name: "audit" };
+  await ask("putPlugin", audit);
+  await ask("replayPlugin", audit);
+  await ask("retryQueue");
+  await ask("clearQueue");
   const trail = await ask("listAudit");
   const issued = await ask("issueToken");
   const tokens = await ask("listTokens");

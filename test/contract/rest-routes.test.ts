@@ -306,6 +306,28 @@ test("schemas are declared, changed, tried and shown", async () => {
   expect((await ask("GET", "/admin/schemas")).json).toEqual([shown.json]);
 });
 
+test("plugins are made, tried, replayed to and removed; their queue is shown", async () => {
+  const at = "/admin/plugins/audit";
+  const config = { type: "log", level: "info", template: null };
+  expect((await server.ask("PUT", at, { body: { config } })).status).toBe(201);
+  const again = await ask("PUT", at, { body: { name: "audit", enabled: true, config } });
+  expect([again.status, again.json.created, again.json.enabled]).toEqual([200, false, true]);
+  expect((await ask("PUT", at, { body: { name: "other", config } })).status).toBe(400);
+  expect((await ask("GET", "/admin/plugins")).json).toMatchObject([{ name: "audit", config }]);
+  const tested = await ask("POST", "/admin/plugins/test");
+  expect(tested.json).toEqual([{ name: "audit", type: "log", ok: true, error: null }]);
+  await server.append("plugged", "p-1");
+  const replayed = await ask("POST", `${at}/replay`, { body: { aggregate_type: "plugged" } });
+  expect(replayed.json).toMatchObject({ delivered: 1, aggregates: 1, next: null, error: null });
+  expect((await ask("GET", "/admin/queue")).json).toMatchObject({ pending: 0, deliveries: [] });
+  expect((await ask("POST", "/admin/queue/clear")).json).toEqual({ cleared: 0 });
+  expect((await ask("POST", "/admin/queue/retry")).json).toMatchObject({ succeeded: 0 });
+  expect((await ask("DELETE", at)).status).toBe(409);
+  expect((await ask("POST", `${at}/enable`)).json.enabled).toBe(true);
+  expect((await ask("POST", `${at}/disable`)).json.state).toBe("disabled");
+  expect([(await ask("DELETE", at)).status, (await ask("DELETE", at)).status]).toEqual([204, 404]);
+});
+
 test("aggregates are kept, archived, restored, removed and exported, and the trail says so", async () => {
   const at = "/v1/aggregates/life/l-1";
   const event = { aggregate_type: "life", aggregate_id: "l-1", event_type: "made", payload: {} };

@@ -48,6 +48,7 @@ export function openLiveLog(bounds: Partial<LiveBounds> = {}): TestLog {
   const view = () => ({
     checkEvent: () => {},
     snapshotThresholdOf: () => null,
+    textOf: () => null,
     visibilityOf: (type: string) => hidden.get(type) ?? { hidden: false, hidden_fields: [] },
   });
   const live = createLive({

@@ -134,6 +134,7 @@ export async function createWorld(options: WorldOptions) {
       jsonOf: ({ position }) => String(position),
       ...{ now: time.now, jitter: dice, attempts_max: () => options.attempts_max },
       ...{ wait: time.wait, giveWay: time.giveWay, log: silentLog, changed: () => undefined },
+      dropped: async () => undefined,
     });
     life = { dispatcher, die: mortal.die };
   }

@@ -52,6 +52,7 @@ export async function startTestServer(
   const dir = tempDir();
   const { reload } = over;
   const opened = await openStore(dir.path, {
+    plugins: true,
     ...(over.config === undefined ? {} : { config: over.config }),
     reload: reload === undefined ? null : () => reload(dir.path),
   });

@@ -37,7 +37,7 @@ export interface TestStore extends Opened, AsyncDisposable {}
 export async function openStore(
   data_dir: string,
   over: { config?: Partial<Config>; system?: Partial<System> } & Partial<
-    Pick<OpenOptions, "access" | "reload" | "threads">
+    Pick<OpenOptions, "access" | "reload" | "threads" | "plugins">
   > = {},
 ): Promise<TestStore> {
   const { config, system, ...options } = over;
@@ -49,6 +49,7 @@ export async function openStore(
     opener: "test",
     lock_wait_ms: 0,
     threads: false,
+    plugins: false,
     reload: null,
     keepKey: async () => async () => {},
     ...options,

@@ -111,6 +111,8 @@ const tags = {
   aggregates: { name: "Aggregates", description: "What the events amount to, now and before." },
   staged: { name: "Staging", description: "Events that wait for one commit." },
   schemas: { name: "Schemas", description: "What events of a type must look like." },
+  plugins: { name: "Plugins", description: "Whom events are delivered to." },
+  queue: { name: "Queue", description: "Deliveries that failed." },
   tokens: { name: "Tokens", description: "Who may ask." },
   server: { name: "Server", description: "The running server and its records." },
 } as const;
@@ -241,7 +243,8 @@ function successOf(route: Route, schemas: Schemas): Record<string, JsonSchema> {
   const description = status === 201 ? "Made." : "Done.";
   const success = { description, headers: named, content: { "application/json": { schema } } };
   const unchanged = { description: "What you have is still right.", headers: named };
-  return { [status]: success, ...(isCached ? { 304: unchanged } : {}) };
+  const made = method === "PUT" ? { 201: { ...success, description: "Made." } } : {};
+  return { [status]: success, ...made, ...(isCached ? { 304: unchanged } : {}) };
 }
 
 /** The one operation that answers again and again. */

@@ -54,6 +54,10 @@ export const bodyExamples: Readonly<Partial<Record<OperationName, unknown>>> = {
   validateEvent: { event: "patient-updated", payload: { ward: 9 } },
   issueToken: { group: "app", user: "web-1", expiration_secs: 86_400, limit: 1_000 },
   refreshToken: { limit: 5_000 },
+  putPlugin: { config: { type: "log", level: "info", template: "{aggregate} {id} {event}" } },
+  replayPlugin: { aggregate_type: "patient", aggregate_id: "p-001" },
+  retryQueue: { plugin: "audit" },
+  clearQueue: { plugin: "audit" },
   rotateKey: { data_encryption_key: "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=" },
 };
 

@@ -26,6 +26,7 @@ const openHere = (
       log: silentLog,
       system: realSystem,
       threads: false,
+      plugins: false,
     },
     ...{ lock_wait_ms: limits.lock_wait_ms, reload: null, keepKey: null },
   });
