@@ -23,13 +23,7 @@ import type { Log } from "./log.ts";
 import type { Actor, TokenId } from "./model/actor.ts";
 import type { Change } from "./model/audit.ts";
 import type { Config } from "./model/config.ts";
-import {
-  aggregateNotFound,
-  dataCorrupted,
-  failedPrecondition,
-  notFound,
-  type DbxError,
-} from "./model/error.ts";
+import { aggregateNotFound, dataCorrupted, notFound, type DbxError } from "./model/error.ts";
 import { EventRecord } from "./model/event.ts";
 import type { PlanContext } from "./model/plan.ts";
 import type { Position, StreamKey, Version } from "./model/stream.ts";
@@ -61,6 +55,8 @@ export interface OpenOptions {
   readonly opener: string | null;
   /** Whether events are delivered to plugins as they come: in a server. */
   readonly plugins: boolean;
+  /** Of this process: what processes of plugins may be given of it is theirs to choose. */
+  readonly env: Readonly<Record<string, string | undefined>>;
   /** Reads the configuration again, for `reloadConfig`; null where nobody may ask. */
   readonly reload: (() => Promise<Config>) | null;
   /** Keeps another data encryption key in the configuration; null where nobody may rotate it. */
@@ -264,7 +260,7 @@ const machineKeyOf = ({ access, config: { data_dir }, system }: OpenOptions) =>
 
 /** Plugins stand beside the engine: they read the log, and nothing waits for them. */
 async function openDelivering(
-  { config, log, system, access, plugins: runs }: OpenOptions,
+  { config, log, system, access, env, plugins: runs }: OpenOptions,
   engine: {
     readonly storage: SqliteStorage;
     readonly schemas: Schemas;
@@ -293,7 +289,12 @@ async function openDelivering(
       // Not before there is a plugin: what one kind or the other needs takes 80 ms to load.
       emitterFor: async (plugin) => {
         const { emitterFor } = await import("./plugins/emitters/emitters.ts");
-        return emitterFor(plugin, { log, system, process: noProcess });
+        const { createProcessEmitter } = await import("./plugins/emitters/process.ts");
+        const process = { label: plugin.name, log, data_dir: directory, env };
+        return emitterFor(plugin.config, {
+          ...{ log, system },
+          process: (definition) => createProcessEmitter(definition, process),
+        });
       },
     });
   } catch (error) {
@@ -324,10 +325,6 @@ const createPast = (storage: SqliteStorage, head: () => Position) => ({
     return { state, archived };
   },
 });
-
-const noProcess = (): never => {
-  throw failedPrecondition("this dbx cannot run process plugins");
-};
 
 /** Resolves after so long, or after the signal. */
 const wait = (ms: number, signal: AbortSignal): Promise<void> =>

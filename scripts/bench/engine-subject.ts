@@ -74,6 +74,7 @@ export async function openForBench(
     lock_wait_ms: 0,
     threads,
     plugins: false,
+    env: {},
     reload: null,
     keepKey: null,
   });

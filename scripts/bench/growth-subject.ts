@@ -132,6 +132,7 @@ async function scan(what: "verify" | "read", directory: string): Promise<GrowthR
     lock_wait_ms: 0,
     threads: false,
     plugins: false,
+    env: {},
     reload: null,
     keepKey: null,
   });

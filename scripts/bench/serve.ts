@@ -37,6 +37,7 @@ async function serveDbx(
     lock_wait_ms: 0,
     threads: true,
     plugins: false,
+    env: {},
     reload: null,
     keepKey: null,
   });

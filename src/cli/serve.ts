@@ -93,6 +93,7 @@ async function begin(options: ServeOptions, log: Log): Promise<Running> {
     // With a single processor a thread of its own only adds switching.
     threads: availableParallelism() > 1,
     plugins: true,
+    env: shell.env,
     reload: () => reloaded(shell, given),
     // As it is by then: somebody may have named another place for the key meanwhile.
     keepKey: async () => keeperOf(await loadConfiguration(shell, {})),

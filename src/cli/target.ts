@@ -190,6 +190,7 @@ async function openHere(options: LocalOptions): Promise<Target> {
     lock_wait_ms: limits.lock_wait_ms,
     threads: false,
     plugins: false,
+    env: shell.env,
     reload: null,
     keepKey: () => keeperOf(configuration),
   });

@@ -19,7 +19,7 @@ export interface RunnersDeps
     Pick<StepDeps, "schemaOf" | "jsonOf" | "now" | "jitter" | "attempts_max"> {
   readonly deliveries: Deliveries;
   /** Rejects for what is no definition. Kinds are loaded when the first plugin needs one. */
-  readonly emitterFor: (config: Plugin["config"]) => Promise<Emitter>;
+  readonly emitterFor: (plugin: Pick<Plugin, "name" | "config">) => Promise<Emitter>;
   readonly log: Log;
   /** Told after each step that changed something. */
   readonly changed: () => void;
@@ -52,10 +52,10 @@ export function createRunners(deps: RunnersDeps): Runners {
   const runners = new Map<string, Runner>();
   const closing = new AbortController();
 
-  async function stepOf({ name, config }: Plugin): Promise<StepDeps> {
+  async function stepOf(plugin: Plugin): Promise<StepDeps> {
     return {
-      name,
-      emitter: await emitterOf(config, deps),
+      name: plugin.name,
+      emitter: await emitterOf(plugin, deps),
       deliveries: deps.deliveries,
       ...{ readLog: deps.readLog, readEvent: deps.readEvent },
       stateOf: createStates({
@@ -79,6 +79,7 @@ export function createRunners(deps: RunnersDeps): Runners {
       const { reached, wait, giveWay, log, changed } = deps;
       const place: Place = { checkpoint, sequence };
       const loop = { place, reached, wait, giveWay, log, changed };
+      step.emitter.start?.();
       const dispatcher = startDispatcher({ ...step, ...loop });
       runners.set(plugin.name, { dispatcher, step });
     },
@@ -106,11 +107,11 @@ export function createRunners(deps: RunnersDeps): Runners {
  * and it may come back.
  */
 async function emitterOf(
-  config: Plugin["config"],
+  plugin: Plugin,
   { emitterFor }: Pick<RunnersDeps, "emitterFor">,
 ): Promise<Emitter> {
   try {
-    return await emitterFor(config);
+    return await emitterFor(plugin);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     return {

@@ -210,7 +210,7 @@ async function tryOut(
   { emitterFor }: Pick<PluginsDeps, "emitterFor">,
   { name, config, checks }: Pick<Plugin, "name" | "config"> & { readonly checks: boolean },
 ): Promise<void> {
-  const emitter = await emitterFor(config).catch((cause: unknown): never => {
+  const emitter = await emitterFor({ name, config }).catch((cause: unknown): never => {
     // Whatever of it is wrong, it is no member of the definition alone: hosts stand in URLs.
     if (!(cause instanceof DbxError) || cause.code !== "invalid_argument") throw cause;
     throw invalidArgument(cause.message, { plugin: name }, { cause });

@@ -76,7 +76,7 @@ async function main(asked: Asked): Promise<void> {
   const configPath = join(directory, "config.toml");
   const opened = await open({
     ...{ config, log, system: realSystem, access: "write", opener: null },
-    ...{ lock_wait_ms: 0, threads: true, plugins: true },
+    ...{ lock_wait_ms: 0, threads: true, plugins: true, env: {} },
     reload: async () => (await loadConfiguration({ ...shell, configPath }, given)).config,
     keepKey: async () => async () => {},
   });

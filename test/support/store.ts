@@ -50,6 +50,7 @@ export async function openStore(
     lock_wait_ms: 0,
     threads: false,
     plugins: false,
+    env: {},
     reload: null,
     keepKey: async () => async () => {},
     ...options,

@@ -27,6 +27,7 @@ const openHere = (
       system: realSystem,
       threads: false,
       plugins: false,
+      env: {},
     },
     ...{ lock_wait_ms: limits.lock_wait_ms, reload: null, keepKey: null },
   });
