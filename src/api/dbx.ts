@@ -7,3 +7,9 @@ import type { Input, OperationName, Output } from "./operations.ts";
 export type Dbx = {
   readonly [Name in OperationName]: (actor: Actor, input: Input<Name>) => Promise<Output<Name>>;
 };
+
+/** The same where it is known already who asks. */
+export type Ask = <Name extends OperationName>(
+  operation: Name,
+  input: Input<Name>,
+) => Promise<Output<Name>>;

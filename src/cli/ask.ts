@@ -4,11 +4,6 @@ import type { Dbx } from "../api/dbx.ts";
 import type { Input, OperationName, Output } from "../api/operations.ts";
 import type { Actor } from "../model/actor.ts";
 
-export type Ask = <Name extends OperationName>(
-  operation: Name,
-  input: Input<Name>,
-) => Promise<Output<Name>>;
-
 /** The client has a token of its own; the actor of the interface means nothing to it. */
 const nobody: Actor = { group: "cli", user: "cli", grants: [], scope: null, token_id: null };
 

@@ -22,6 +22,8 @@ export const commands: Group = {
     token: async () => (await import("./commands/token.ts")).token,
     schema: async () => (await import("./commands/schema.ts")).schema,
     aggregate: async () => (await import("./commands/aggregate.ts")).aggregate,
+    plugin: async () => (await import("./commands/plugin.ts")).plugin,
+    queue: async () => (await import("./commands/queue.ts")).queue,
     audit: async () => (await import("./commands/audit.ts")).audit,
   },
 };
@@ -126,7 +128,10 @@ async function dispatch(options: {
       at++;
       continue;
     }
-    if (name === undefined || name.startsWith("-") || asksVersion(name, path)) break;
+    if (name === undefined || name.startsWith("-") || asksVersion(name, path)) {
+      if (node.bare !== undefined && !help) node = await node.bare();
+      break;
+    }
     const known = Object.hasOwn(node.commands, name);
     const alone = rest.slice(at + 1).every((arg) => arg === "--json");
     if (!known && alone && !help && node.lookUp !== undefined) {

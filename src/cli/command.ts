@@ -38,6 +38,8 @@ export interface Group {
   readonly summary: string;
   /** Loaded when asked for, so that one command does not pay for all. */
   readonly commands: Readonly<Record<string, () => Promise<Command | Group>>>;
+  /** What is done where no command follows: `dbx queue`. */
+  readonly bare?: () => Promise<Command>;
   /** What a word that is no command names when nothing else is said: `dbx schema person`. */
   readonly lookUp?: () => Promise<Command>;
 }

@@ -2,12 +2,13 @@
 // token, because nothing there can be proved by this machine's secret file.
 
 import { readFile } from "node:fs/promises";
+import type { Ask } from "../api/dbx.ts";
 import { decode } from "../api/decode.ts";
 import { operations } from "../api/operations.ts";
 import { createClient, send, type Endpoint } from "../client/http.ts";
 import { DbxError, failedPrecondition, invalidArgument, unauthenticated } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
-import { askThrough, type Ask } from "./ask.ts";
+import { askThrough } from "./ask.ts";
 import type { Named, Shell } from "./shell.ts";
 
 /**

@@ -4,6 +4,7 @@
 
 import { join } from "node:path";
 import { call } from "../api/call.ts";
+import type { Ask } from "../api/dbx.ts";
 import { decode } from "../api/decode.ts";
 import { operations } from "../api/operations.ts";
 import { createClient, type Client } from "../client/http.ts";
@@ -15,7 +16,7 @@ import type { Config } from "../model/config.ts";
 import { assert, DbxError, failedPrecondition, unauthenticated } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { realSystem } from "../system.ts";
-import { askThrough, type Ask } from "./ask.ts";
+import { askThrough } from "./ask.ts";
 import type { Configuration } from "./configuration.ts";
 import { findServer, type PidRecord } from "./daemon.ts";
 import { keeperOf } from "./key-place.ts";

@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { csvCell } from "../../src/cli/export/csv.ts";
 import { createFileNames, fileName } from "../../src/cli/export/names.ts";
 import { pathsOf, placeOf, type Format } from "../../src/cli/export/place.ts";
-import { progressLine } from "../../src/cli/export/progress.ts";
+import { progressLine } from "../../src/cli/progress.ts";
 import { pagesOf } from "../../src/cli/export/tables.ts";
 import type { Aggregate } from "../../src/model/aggregate.ts";
 import { DbxError, tooLarge, unavailable } from "../../src/model/error.ts";
@@ -364,14 +364,14 @@ test.each([
   [half, 3, " 50"],
   [{ ...half, total: null }, 20, "500,000 aggregates"],
 ])("the bar for %o in %d columns", (progress, columns, line) => {
-  expect(progressLine({ ...progress, columns })).toBe(line);
+  expect(progressLine({ ...progress, unit: "aggregates", columns })).toBe(line);
 });
 
 test("the bar never has more columns than the terminal", () => {
   for (let columns = 1; columns <= 120; columns++)
     for (const total of [null, 0, 10, 999_999_999])
       for (const done of [0, 1, 1e6]) {
-        const line = progressLine({ done, total, seconds: 3, columns });
+        const line = progressLine({ done, total, unit: "aggregates", seconds: 3, columns });
         expect(line.length).toBeLessThanOrEqual(columns);
       }
 });

@@ -7,9 +7,9 @@ import { loadConfiguration } from "../configuration.ts";
 import { exportTables, type ExportedTable } from "../export/export.ts";
 import { fileName } from "../export/names.ts";
 import { placeOf, type Place } from "../export/place.ts";
-import { createMeter } from "../export/progress.ts";
 import { pagesOf } from "../export/tables.ts";
 import type { Output } from "../output.ts";
+import { createMeter } from "../progress.ts";
 import { withTarget, type Target } from "../target.ts";
 import { callFlags, strict } from "./key-flags.ts";
 
@@ -90,7 +90,7 @@ export const exportCommand = command({
     const target = { shell, configuration, access: "read", token: flags.token } as const;
     const tables = await withTarget(target, async ({ ask }) => {
       const total = all && at === undefined ? await countAggregates(ask) : null;
-      using meter = createMeter(output, { total });
+      using meter = createMeter(output, { total, unit: "aggregates" });
       const { advance } = meter;
       const pages = pagesOf((request) => ask("exportAggregates", request), selection);
       return await exportTables({ pages, place, format, pretty, zip, advance });
