@@ -41,8 +41,11 @@ export interface Dispatcher {
 }
 
 export function startDispatcher(deps: DispatcherDeps): Dispatcher {
-  const stop = new AbortController();
-  const { signal } = stop;
+  /** No more steps. */
+  const ending = new AbortController();
+  const { signal } = ending;
+  /** And what is under way is cut off. */
+  const cut = new AbortController();
   let place = deps.place;
   let state: DispatcherFigures["state"] = "idle";
   const counts = { delivered: 0, failed: 0 };
@@ -60,7 +63,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
     const run = async (): Promise<T> => {
       if (signal.aborted)
         throw unavailable("dbx is stopping, or the plugin is", { plugin: deps.name });
-      const turn: Turn = { place, signal };
+      const turn: Turn = { place, signal: cut.signal };
       try {
         return await work(turn);
       } finally {
@@ -93,7 +96,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
     state = "delivering";
     const stepped = await inTurn(async (turn) => {
       const size = { events, retries_first: away > 0 };
-      const taken = await takeStep(deps, turn.place, { size, signal });
+      const taken = await takeStep(deps, turn.place, { size, signal: cut.signal });
       turn.place = taken.place;
       return taken;
     });
@@ -156,10 +159,14 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   };
   let closing: Promise<void> | null = null;
   const close = async (): Promise<void> => {
-    stop.abort();
+    ending.abort();
     const until = new AbortController();
-    const late = deps.wait(limits.drain_ms, until.signal);
-    await Promise.race([finish().catch(() => undefined), late]);
+    const late = (ms: number) => deps.wait(ms, until.signal);
+    // What is being taken at this moment would come once more.
+    await Promise.race([loop.then(() => tail), late(limits.farewell_ms)]);
+    cut.abort();
+    const left_ms = limits.drain_ms - limits.farewell_ms;
+    await Promise.race([finish().catch(() => undefined), late(left_ms)]);
     until.abort();
   };
   return {

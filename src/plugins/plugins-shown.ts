@@ -18,10 +18,13 @@ export function withoutSecrets(config: PluginConfig): PluginConfig {
   switch (config.type) {
     case "http": {
       const secret = config.secret === undefined ? {} : { secret: set };
-      return { ...config, headers: hidden(config.headers), ...secret };
+      const endpoint = withoutUser(config.endpoint);
+      return { ...config, endpoint, headers: hidden(config.headers), ...secret };
     }
-    case "grpc":
-      return config.token === undefined ? config : { ...config, token: set };
+    case "grpc": {
+      const token = config.token === undefined ? {} : { token: set };
+      return { ...config, endpoint: withoutUser(config.endpoint), ...token };
+    }
     case "process":
       return { ...config, env: hidden(config.env) };
     case "tcp":
@@ -29,6 +32,10 @@ export function withoutSecrets(config: PluginConfig): PluginConfig {
       return config;
   }
 }
+
+/** A URL may name a user and a password before the host. */
+const withoutUser = (endpoint: string): string =>
+  endpoint.replace(/^(\s*(?:[a-z][a-z0-9+.-]*:\/\/)?)[^/?#]*@/i, `$1${set}@`);
 
 /** `figures` null: no loop runs for it. `head`: where the log ends. */
 export function statusOf(
