@@ -31,6 +31,8 @@ export async function deliverInLanes(
 ): Promise<Delivered> {
   const results = new Map<Position, "delivered" | Fault>();
   let last = sequence;
+  /** The last number of what was delivered. */
+  let used = sequence;
   let away = false;
 
   async function deliver(batch: readonly CommittedEvent[]) {
@@ -43,6 +45,7 @@ export async function deliverInLanes(
     });
     // What was not delivered gives its numbers back, unless others have gone on from there.
     if (last === reserved) last = first - 1 + outcome.delivered;
+    if (outcome.delivered > 0) used = Math.max(used, first - 1 + outcome.delivered);
     return outcome;
   }
 
@@ -65,7 +68,7 @@ export async function deliverInLanes(
   }
 
   await Promise.all(lanesOf(events, emitter.lanes).map(run));
-  return { results, away, count: last - sequence };
+  return { results, away, count: used - sequence };
 }
 
 /** Each aggregate is in one lane, in order. */

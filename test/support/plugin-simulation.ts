@@ -186,7 +186,7 @@ function mortalOf(kept: Deliveries) {
   return { deliveries, isDead: () => dead, die: () => void (dead = true) };
 }
 
-function createSimulatedLog(now: () => string) {
+export function createSimulatedLog(now: () => string) {
   const events: CommittedEvent[] = [];
   /** Positions of each aggregate, by `keyText`. */
   const lanes = new Map<string, Position[]>();
