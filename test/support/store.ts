@@ -37,7 +37,7 @@ export interface TestStore extends Opened, AsyncDisposable {}
 export async function openStore(
   data_dir: string,
   over: { config?: Partial<Config>; system?: Partial<System> } & Partial<
-    Pick<OpenOptions, "access" | "reload" | "threads" | "plugins">
+    Pick<OpenOptions, "access" | "reload" | "threads" | "plugins" | "env">
   > = {},
 ): Promise<TestStore> {
   const { config, system, ...options } = over;
