@@ -239,6 +239,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
       ...{ storage, committer, tokens, schemas, staging, system, now, settings, status },
       ...{ noteOf, tellKey, keepKey: options.keepKey, snapshotThresholdOf },
       plugins: plugins.operations,
+      checkBeside: plugins.check,
     }),
     live,
     authenticate: tokens.authenticate,

@@ -40,6 +40,8 @@ export interface EngineDeps
   readonly settings: LiveSettings;
   /** Whom events are delivered to is not the engine's business. */
   readonly plugins: PluginOperations;
+  /** Faults of files beside the storage's, as sentences. */
+  readonly checkBeside: Storage["check"];
   readonly status: () => Promise<
     Pick<Output<"serverStatus">, "version" | "restrict" | "durability" | "encrypted" | "figures">
   >;
@@ -86,7 +88,7 @@ export function createEngine(deps: EngineDeps): Dbx {
       throw alreadyExists(`aggregate ${showKey(key)} already exists`, { ...key });
     },
     verifyLog: async () => {
-      const { faults, ...report } = await verifyStore(storage);
+      const { faults, ...report } = await verifyStore(storage, { beside: deps.checkBeside });
       if (faults.length > 0) throw faultsError(faults);
       return report;
     },

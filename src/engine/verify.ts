@@ -29,9 +29,13 @@ export interface StoreReport {
 
 /**
  * Every stream, the tree over the whole log, and the database underneath. Appends may go on
- * meanwhile. What cannot be read is a fault, too; only a log without end is thrown.
+ * meanwhile. `beside` looks at files beside the storage. What cannot be read is a fault, too; only a
+ * log without end is thrown.
  */
-export async function verifyStore(storage: Storage): Promise<StoreReport> {
+export async function verifyStore(
+  storage: Storage,
+  { beside }: { readonly beside: Storage["check"] },
+): Promise<StoreReport> {
   const faults: Fault[] = [];
   const full = () => faults.length >= limits.verify_faults_max;
   // The log first: what is appended after this line is not part of the question.
@@ -43,9 +47,10 @@ export async function verifyStore(storage: Storage): Promise<StoreReport> {
     await nextTurn();
   });
   if (!full()) await verifyKeys(storage, { log, counted }, faults);
-  if (!full()) {
+  for (const check of [storage.check, beside]) {
+    if (full()) break;
     const limit = limits.verify_faults_max;
-    const told = await readable(faults, {}, () => storage.check({ limit }));
+    const told = await readable(faults, {}, () => check({ limit }));
     for (const fault of told ?? []) faults.push({ fault });
   }
   return {

@@ -114,6 +114,7 @@ async function retryPage(
     const settlement: Settlement = { checkpoint: null, failed, delivered, dropped: gone, count };
     await deps.deliveries.settle(deps.name, settlement);
     turn.place = { ...place, sequence: place.sequence + count };
+    if (delivered.length > 0) turn.arrived = true;
     const untried = loaded.length - results.size;
     summary = added(summary, {
       ...{ succeeded: delivered.length, failed: failed.length, dropped: gone.length },
@@ -243,6 +244,7 @@ const deliverOnce = (deps: ReplayDeps, turn: Turn, events: readonly CommittedEve
 /** Numbers are used up by a replay, too: no two deliveries have the same. */
 async function spend(deps: ReplayDeps, turn: Turn, count: number): Promise<void> {
   if (count === 0) return;
+  turn.arrived = true;
   const settlement = { checkpoint: null, failed: [], delivered: [], dropped: [], count };
   await deps.deliveries.settle(deps.name, settlement);
   turn.place = { ...turn.place, sequence: turn.place.sequence + count };

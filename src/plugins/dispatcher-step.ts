@@ -52,6 +52,8 @@ export interface Turn {
   /** Moves on with each settlement. */
   place: Place;
   readonly signal: AbortSignal;
+  /** Set by whoever has delivered something: there is no reason to wait any more. */
+  arrived: boolean;
 }
 
 interface StepCounts {

@@ -58,16 +58,20 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   const most = (): number => Math.max(limits.plugin_page_events, deps.emitter.events_max);
   let tail: Promise<unknown> = Promise.resolve();
 
+  /** Ends a wait for a receiver that is there again. */
+  let goOn = (): void => {};
+
   /** One after the other, in the order in which they came. */
   function inTurn<T>(work: (turn: Turn) => Promise<T>): Promise<T> {
     const run = async (): Promise<T> => {
       if (signal.aborted)
         throw unavailable("dbx is stopping, or the plugin is", { plugin: deps.name });
-      const turn: Turn = { place, signal: cut.signal };
+      const turn: Turn = { place, signal: cut.signal, arrived: false };
       try {
         return await work(turn);
       } finally {
         ({ place } = turn);
+        if (turn.arrived) goOn();
       }
     };
     const result = tail.then(run, run);
@@ -109,24 +113,34 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   async function rest(stepped: Stepped): Promise<void> {
     if (stepped.away) {
       state = "away";
-      return deps.wait(retryDelay_ms(away, deps.jitter()), signal);
+      return waitFor(retryDelay_ms(away, deps.jitter()), null);
     }
     if (stepped.moved) return deps.giveWay();
     state = away > 0 ? "away" : "idle";
     const due = await deps.deliveries.nextDue(deps.name);
+    const left = due === null ? Infinity : due === "" ? 0 : msBetween(deps.now(), due);
+    // A millisecond more than what was rounded off, so that it is due by then.
+    const ms = Math.min(Math.max(left + 1, 1), limits.plugin_idle_ms_max);
+    // While nobody is reached, new events are no reason to try.
+    return waitFor(ms, due !== null && away > 0 ? null : place.checkpoint);
+  }
+
+  /** So long, or until the log goes beyond a position, or somebody says that it goes on. */
+  async function waitFor(ms: number, position: Position | null): Promise<void> {
     // From here to the race nothing else runs, so that no end is missed.
     if (signal.aborted) return;
     const until = new AbortController();
     const end = (): void => until.abort();
     signal.addEventListener("abort", end);
+    goOn = (): void => {
+      away = 0;
+      end();
+    };
     try {
-      const left = due === null ? Infinity : due === "" ? 0 : msBetween(deps.now(), due);
-      // A millisecond more than what was rounded off, so that it is due by then.
-      const ms = Math.min(Math.max(left + 1, 1), limits.plugin_idle_ms_max);
-      // While nobody is reached, new events are no reason to try.
-      const more = due !== null && away > 0 ? [] : [deps.reached(place.checkpoint, until.signal)];
+      const more = position === null ? [] : [deps.reached(position, until.signal)];
       await Promise.race([deps.wait(ms, until.signal), ...more]);
     } finally {
+      goOn = () => {};
       signal.removeEventListener("abort", end);
       end();
     }

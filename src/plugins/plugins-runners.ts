@@ -90,7 +90,11 @@ export function createRunners(deps: RunnersDeps): Runners {
       if (runner !== undefined) return runner.dispatcher.inTurn((turn) => work(runner.step, turn));
       const step = await stepOf(plugin);
       try {
-        return await work(step, { place: { checkpoint, sequence }, signal: closing.signal });
+        return await work(step, {
+          place: { checkpoint, sequence },
+          signal: closing.signal,
+          arrived: false,
+        });
       } finally {
         await step.emitter.close();
       }

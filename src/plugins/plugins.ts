@@ -24,6 +24,8 @@ import { statusOf } from "./plugins-shown.ts";
 
 export interface Plugins {
   readonly operations: PluginOperations;
+  /** Faults of what is kept of plugins, as sentences. */
+  readonly check: (options: { limit: number }) => Promise<string[]>;
   /** For `dbx status`. */
   readonly figures: () => Promise<Record<string, number>>;
   /** Ends all loops, within the time that a server drains. */
@@ -49,6 +51,7 @@ export async function openPlugins(deps: PluginsDeps): Promise<Plugins> {
       ...createChanges(deps, runners),
       ...createDeliveryOperations(deps, runners),
     },
+    check: deliveries.check,
     figures: () => figuresOf(deps, runners),
     close: async () => {
       await runners.close();

@@ -1,6 +1,7 @@
 // Plugins of a real store with a real receiver: what arrives, in which order, across restarts,
 // outages and refusals; and what can be done about what did not arrive.
 
+import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -298,6 +299,21 @@ test("a plugin that is ahead of the log begins at its end", async () => {
   await receiver.until(1);
 
   expect(versionsOf(receiver, "b")).toEqual([2]);
+});
+
+test("verify looks at plugins.db, too", async () => {
+  using dir = tempDir();
+  await using receiver = startReceiver();
+  await using store = await openStore(dir.path);
+  await put(store, receiver);
+  expect(await store.dbx.verifyLog(root, {})).toMatchObject({ position: 0 });
+  using database = new Database(join(dir.path, "plugins.db"));
+  database.run("UPDATE plugin SET pending = 3");
+
+  const error = await store.dbx.verifyLog(root, {}).catch((thrown: unknown) => thrown);
+
+  expect(error).toMatchObject({ code: "data_corrupted" });
+  expect(String(error)).toContain("plugins.db: the outbox of web is not counted right");
 });
 
 test("a store without plugins has no file of theirs", async () => {

@@ -201,6 +201,7 @@ test("a retry of what waits behind another is refused, and names the other", asy
   const turn: Turn = {
     place: { checkpoint: 2, sequence: 0 },
     signal: new AbortController().signal,
+    arrived: false,
   };
 
   const waiting = retryDeliveries(loop.step, turn, { event_id: second.event_id });
@@ -231,7 +232,7 @@ test("a retry of all goes through every dead one, and stops where nobody is reac
   await loop.run(10_000);
   await closing;
   const signal = new AbortController().signal;
-  const turn: Turn = { place: { checkpoint: 600, sequence: 0 }, signal };
+  const turn: Turn = { place: { checkpoint: 600, sequence: 0 }, signal, arrived: false };
 
   answer = { delivered: 0, fault: { message: "nobody", reached: false } };
   const away = await retryDeliveries(loop.step, turn, {});
@@ -243,4 +244,30 @@ test("a retry of all goes through every dead one, and stops where nobody is reac
   expect(back).toMatchObject({ succeeded: 600, failed: 0, remaining: 0, dropped: 0 });
   expect(turn.place.sequence).toBe(600);
   expect(await loop.entry()).toMatchObject({ dead: 0, sequence: 600 });
+});
+
+test("a retry that arrives ends the wait for a receiver that was away", async () => {
+  let away = true;
+  const loop = await openLoop(async (emissions, signal) =>
+    away
+      ? { delivered: 0, fault: { message: "nobody", reached: false } }
+      : allTaken(emissions, signal),
+  );
+  for (let id = 0; id < 20; id++) loop.log.append(keyOf(String(id)));
+  const dispatcher = loop.start();
+  await loop.run(40_000);
+  const dead = (await loop.entry())?.dead ?? 0;
+  expect(dead).toBeGreaterThan(0);
+  expect(dispatcher.figures().state).toBe("away");
+  away = false;
+
+  const retried = dispatcher.inTurn((turn) => retryDeliveries(loop.step, turn, {}));
+  await loop.run(1);
+
+  expect(await retried).toMatchObject({ succeeded: dead });
+  await loop.run(1);
+  expect(await loop.entry()).toMatchObject({ checkpoint: 20, dead: 0, sequence: 20 });
+  const closing = dispatcher.close();
+  await loop.run(10_000);
+  await closing;
 });

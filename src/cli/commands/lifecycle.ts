@@ -310,7 +310,7 @@ async function confirmed(
 
 /** What dbx, in any version, puts into a data directory as files; `logs` is looked into. */
 const ownFiles: readonly RegExp[] = [
-  /^(?:dbx|lock|archive)\.db(?:-wal|-shm|-journal)?$/,
+  /^(?:dbx|lock|archive|plugins)\.db(?:-wal|-shm|-journal)?$/,
   /^(?:tokens|schemas|plugins|staged_events|plugin_queue|remotes)\.json$/,
   /^(?:eventdbx\.pid|machine\.key|config\.toml)$/,
   /^replication\.(?:key|pub)$/,
