@@ -247,7 +247,9 @@ describe("the tree", () => {
     expect(graph.findDeadFiles(source, "src/main.ts")).toEqual([]);
   });
   test("every export is imported somewhere", () => {
-    expect(graph.findUnusedExports(source, [...tests, ...scripts])).toEqual([]);
+    const byHand = source.filter(({ path }) => !path.startsWith("src/wire/generated/"));
+    const others = source.filter((file) => !byHand.includes(file));
+    expect(graph.findUnusedExports(byHand, [...others, ...tests, ...scripts])).toEqual([]);
   });
   test("names say what a file owns", () => {
     expect(text.checkNames(written.map(({ path }) => path))).toEqual([]);

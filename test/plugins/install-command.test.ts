@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { dbxCommand } from "../support/cli.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
 import { zipOf } from "./archives.ts";
 import { siteIn, target, type Site } from "./installing.ts";
@@ -12,23 +13,15 @@ let site: Site;
 beforeEach(async () => {
   dir = tempDir();
   site = siteIn(dir.path);
-  await Bun.write(join(dir.path, "config.toml"), `data_dir = ${JSON.stringify(site.data_dir)}\n`);
+  const path = join(dir.path, ".eventdbx/config.toml");
+  await Bun.write(path, `data_dir = ${JSON.stringify(site.data_dir)}\n`);
 });
 afterEach(() => dir[Symbol.dispose]());
 
 function start(args: readonly string[]) {
-  const child = Bun.spawn(
-    [
-      ...[process.execPath, "--no-env-file", join(import.meta.dir, "install-command-child.ts")],
-      ...[join(dir.path, "config.toml"), ...args],
-    ],
-    {
-      env: { HOME: dir.path, PATH: process.env["PATH"] ?? "" },
-      cwd: dir.path,
-      stdout: "pipe",
-      stderr: "pipe",
-    },
-  );
+  const words = ["plugin", "install", ...args];
+  const { command, options } = dbxCommand(words, { home: dir.path });
+  const child = Bun.spawn(command, { ...options, stdout: "pipe", stderr: "pipe" });
   const result = (async () => {
     const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
     return { code: await child.exited, signal: child.signalCode, stdout, stderr };
@@ -47,7 +40,7 @@ test("it says what it installed, and where, by a path relative to the caller", a
     stdout: `installed plugin 'search' v1.0.0 for ${target} at ${path}\n`,
   });
   const again = await run(["search", "1.0.0", "--source", "search"]);
-  expect(again.stderr).toStartWith("already_exists: plugin 'search' v1.0.0 for target");
+  expect(again.stderr).toStartWith("error: plugin 'search' v1.0.0 for target");
   const forced = await run(["search", "1.0.0", "--source", "search", "--force", "--json"]);
   expect([JSON.parse(forced.stdout)]).toEqual(site.registry() as object[]);
 });

@@ -1,9 +1,11 @@
 // `dbx plugin config …`: makes a plugin, or replaces it as a whole. It is enabled at once.
 
+import { resolve } from "node:path";
 import { Type, type TObject, type Static } from "@sinclair/typebox";
 import { invalidArgument } from "../../model/error.ts";
 import { logLevels, type PluginConfig, type PluginKind } from "../../model/plugin.ts";
 import { command, type Command, type Group } from "../command.ts";
+import { loadConfiguration } from "../configuration.ts";
 import { afterDoing } from "../output.ts";
 import { requireFiles, type Shell } from "../shell.ts";
 import { textOf } from "./append.ts";
@@ -200,10 +202,17 @@ const process = configuring({
   examples: [
     'dbx plugin config process --name search --plugin dbx_search --version 1.0.0 --arg "--listen=:8081"',
   ],
-  configOf: async ({ plugin, version, arg = [], env, env_file, working_dir = null }, shell) => ({
-    ...{ type: "process", name: plugin, version, args: arg, working_dir },
-    env: await pairsOf(env, env_file, { shell, flag: "--env" }),
-  }),
+  configOf: async ({ plugin, version, arg = [], env, env_file, working_dir }, shell) => {
+    const { bundlesIn, findBundle } = await import("../../plugins/install-registry.ts");
+    const { config } = await loadConfiguration(shell, {});
+    await findBundle(bundlesIn(config.data_dir), { name: plugin, version });
+    return {
+      ...{ type: "process", name: plugin, version, args: arg },
+      env: await pairsOf(env, env_file, { shell, flag: "--env" }),
+      // The server may have been started anywhere.
+      working_dir: working_dir === undefined ? null : resolve(shell.cwd, working_dir),
+    };
+  },
 });
 
 /** The value, or the first line of stdin. */
