@@ -54,9 +54,17 @@ export async function recordBundle(directory: string, record: InstalledBundle): 
   const others = (await readRegistry(directory)).filter((other) => !isOf(other, record));
   const sortKey = ({ name, version, target }: BundleKey) => [name, version, target].join("\0");
   const all = [...others, record].sort((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1));
-  await replaceDocument(registryIn(directory), `${JSON.stringify(all, null, 2)}\n`, {
+  await replaceDocument(registryIn(directory), `${JSON.stringify(all.map(inOrder), null, 2)}\n`, {
     mode: 0o600,
   });
+}
+
+/** Members as EventDBX writes them; what was read is in another order. */
+function inOrder({ name, version, target, install_dir, binary_path, ...rest }: InstalledBundle) {
+  const { source, checksum, installed_at } = rest;
+  const from = source === undefined || source === null ? source : { type: source.type, ...source };
+  const paths = { install_dir, binary_path };
+  return { name, version, target, ...paths, source: from, checksum, installed_at };
 }
 
 /** The bundle for this machine, by either name of its target. */

@@ -235,6 +235,12 @@ describe("a version that is installed", () => {
     expect(records.map(({ name, version }) => `${name} ${version}`)).toEqual([
       ...["alpha 1.0.0", "alpha 2.0.0", "zeta 1.0.0"],
     ]);
+    for (const record of records) {
+      expect(Object.keys(record)).toEqual([
+        ...["name", "version", "target", "install_dir", "binary_path", "source", "checksum"],
+        "installed_at",
+      ]);
+    }
   });
 });
 
