@@ -62,10 +62,15 @@ export async function recordBundle(directory: string, record: InstalledBundle): 
 /** Members as EventDBX writes them; what was read is in another order. */
 function inOrder({ name, version, target, install_dir, binary_path, ...rest }: InstalledBundle) {
   const { source, checksum, installed_at } = rest;
-  const from = source === undefined || source === null ? source : { type: source.type, ...source };
+  const from = source === undefined || source === null ? source : sourceInOrder(source);
   const paths = { install_dir, binary_path };
   return { name, version, target, ...paths, source: from, checksum, installed_at };
 }
+
+const sourceInOrder = (source: NonNullable<InstalledBundle["source"]>) =>
+  source.type === "local"
+    ? { type: source.type, path: source.path }
+    : { type: source.type, registry: source.registry };
 
 /** The bundle for this machine, by either name of its target. */
 export async function findBundle(
