@@ -29,8 +29,8 @@ export interface StoreReport {
 
 /**
  * Every stream, the tree over the whole log, and the database underneath. Appends may go on
- * meanwhile. `beside` looks at files beside the storage. What cannot be read is a fault, too; only a
- * log without end is thrown.
+ * meanwhile. `beside` looks at files beside the storage. What cannot be read is a fault, too; only
+ * a log without end is thrown.
  */
 export async function verifyStore(
   storage: Storage,

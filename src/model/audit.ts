@@ -24,6 +24,7 @@ const otherActions = [
   "plugin.enable",
   "plugin.disable",
   "plugin.remove",
+  "plugin.replay",
   "queue.clear",
   "queue.retry",
   "queue.drop",

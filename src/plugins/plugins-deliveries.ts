@@ -64,7 +64,7 @@ export function createDeliveryOperations(deps: PluginsDeps, runners: Runners): D
       const enabled = (await deliveries.readPlugins()).filter(({ plugin }) => plugin.enabled);
       return Promise.all(enabled.map((entry) => test(deps, runners, entry)));
     },
-    replayPlugin: async (_actor, { name, aggregate_type, aggregate_id, after, take }) => {
+    replayPlugin: async (actor, { name, aggregate_type, aggregate_id, after, take }) => {
       const entry = await entryOf(deliveries, name);
       if (!entry.plugin.enabled) {
         throw failedPrecondition(`no enabled plugin named '${name}' is configured`, {
@@ -72,6 +72,9 @@ export function createDeliveryOperations(deps: PluginsDeps, runners: Runners): D
         });
       }
       const place = after === undefined ? null : placeOf(after);
+      // Once, and not with each page.
+      if (place === null)
+        await noteOf(actor)("plugin.replay", name, { aggregate_type, aggregate_id });
       const { next, fault, ...replayed } = await runners.inTurn(entry, (step, turn) =>
         replayEvents({ ...step, readStream: deps.readStream, readIds: deps.readIds }, turn, {
           ...{ aggregate_type, aggregate_id: aggregate_id ?? null },

@@ -154,9 +154,12 @@ test("every command is an append, in the audit trail, or says here why not", () 
     ],
     ...["eraseAggregate", "createSchema", "changeSchema", "removeSchemaEvent"],
     "importEvents",
+    ...["putPlugin", "enablePlugin", "disablePlugin", "removePlugin", "replayPlugin"],
+    ...["clearQueue", "retryQueue"],
     ...["issueToken", "revokeToken", "refreshToken", "rotateKey", "reloadConfig"],
   ];
   const why: Readonly<Record<string, string>> = {
+    testPlugins: "a sample that says nothing of the store changes nothing",
     stageEvent: "what is staged is no fact yet, and keeps who staged it",
   };
   const commands = (Object.keys(operations) as OperationName[]).filter(
