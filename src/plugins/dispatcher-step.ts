@@ -41,6 +41,10 @@ interface LogPage {
   readonly end: Position;
 }
 
+interface FittedPage extends LogPage {
+  readonly fitted: number | null;
+}
+
 /** Where a plugin is, as the loop knows it. */
 export interface Place {
   readonly checkpoint: Position;
@@ -70,6 +74,8 @@ export interface Stepped extends StepCounts {
   /** Whether somebody could not be reached. */
   readonly away: boolean;
   readonly fault: Fault | null;
+  /** How many events fitted, where the log had more of them than that; null where all did. */
+  readonly fitted: number | null;
 }
 
 interface Loaded {
@@ -108,20 +114,26 @@ export async function takeStep(
   const settlement = settlementOf(deps, { place, page, waiting, retries, delivered });
   if (isNothing(settlement, place)) return idle(place, delivered);
   await deliveries.settle(name, settlement);
-  return steppedOf(settlement, { place, delivered });
+  return { ...steppedOf(settlement, { place, delivered }), fitted: page.fitted };
 }
 
-const nothingOf = ({ checkpoint }: Place): LogPage => ({ events: [], end: checkpoint });
+const nothingOf = ({ checkpoint }: Place): FittedPage => ({
+  ...{ events: [], end: checkpoint, fitted: null },
+});
 
 /** As many events as fit into a step; the first one always does. */
 async function readPage(
   { readLog }: StepDeps,
   { checkpoint }: Place,
   limit: number,
-): Promise<LogPage> {
+): Promise<FittedPage> {
   const { events, end } = await readLog({ after: checkpoint, limit });
   const fitting = fit(events, (event) => event.payload.length);
-  return { events: fitting, end: fitting.at(-1)?.position ?? Math.max(end, checkpoint) };
+  return {
+    events: fitting,
+    end: fitting.at(-1)?.position ?? Math.max(end, checkpoint),
+    fitted: fitting.length < events.length ? fitting.length : null,
+  };
 }
 
 function fit<Row>(rows: readonly Row[], sizeOf: (row: Row) => number): Row[] {
@@ -279,13 +291,13 @@ const countsOf = ({ results }: Delivered) => {
 
 const idle = (place: Place, delivered: Delivered): Stepped => ({
   ...{ place, moved: false, away: delivered.away, fault: faultOf(delivered) },
-  ...{ ...countsOf(delivered), dropped: 0 },
+  ...{ ...countsOf(delivered), dropped: 0, fitted: null },
 });
 
 const steppedOf = (
   { checkpoint, dropped, count }: Settlement,
   { place, delivered }: Pick<Step, "place" | "delivered">,
-): Stepped => ({
+): Omit<Stepped, "fitted"> => ({
   place: {
     checkpoint: checkpoint ?? place.checkpoint,
     sequence: place.sequence + count,

@@ -79,7 +79,8 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
     return result;
   }
 
-  function note({ delivered, failed, fault, away: isAway, moved }: Stepped): void {
+  function note(stepped: Stepped): void {
+    const { delivered, failed, fault, away: isAway, moved, fitted } = stepped;
     counts.delivered += delivered;
     counts.failed += failed;
     if (fault !== null) lastError = { message: fault.message, at: deps.now() };
@@ -93,6 +94,8 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
       if (delivered + failed > 0) away = 0;
       if (delivered > 0) events = Math.min(2 * events, most());
     }
+    // What did not fit is read again, so no more is asked for than is likely to fit.
+    if (fitted !== null) events = Math.min(events, fitted);
     if (moved) deps.changed();
   }
 

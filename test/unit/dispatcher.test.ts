@@ -3,6 +3,7 @@
 
 import { expect, test } from "bun:test";
 import { silentLog } from "../../src/log.ts";
+import { canonicalOf } from "../../src/model/canonical.ts";
 import { limits } from "../../src/model/limits.ts";
 import type { StreamKey } from "../../src/model/stream.ts";
 import { startDispatcher } from "../../src/plugins/dispatcher.ts";
@@ -17,6 +18,8 @@ const keyOf = (aggregate_id: string): StreamKey => ({ aggregate_type: "a", aggre
 
 type Deliver = Emitter["deliver"];
 const allTaken: Deliver = async (emissions) => ({ delivered: emissions.length, fault: null });
+/** Four of them fill a step. */
+const large = canonicalOf({ large: "x".repeat(limits.plugin_page_chars_max / 4 - 100) });
 const refused = { message: "refused", reached: true } as const;
 
 async function openLoop(deliver: Deliver, over: Partial<Deliveries> = {}) {
@@ -38,9 +41,9 @@ async function openLoop(deliver: Deliver, over: Partial<Deliveries> = {}) {
     ...{ schemaOf: () => null, jsonOf: () => "{}", now: time.now, jitter: () => 0 },
     ...{ attempts_max: () => 3, dropped: async () => undefined },
   };
-  const start = () =>
+  const start = (changes: Partial<StepDeps> = {}) =>
     startDispatcher({
-      ...step,
+      ...{ ...step, ...changes },
       ...{ place: { checkpoint: 0, sequence: 0 }, reached: log.reached, log: silentLog },
       ...{ wait: time.wait, giveWay: time.giveWay, changed: () => undefined },
     });
@@ -267,6 +270,30 @@ test("a retry that arrives ends the wait for a receiver that was away", async ()
   expect(await retried).toMatchObject({ succeeded: dead });
   await loop.run(1);
   expect(await loop.entry()).toMatchObject({ checkpoint: 20, dead: 0, sequence: 20 });
+  const closing = dispatcher.close();
+  await loop.run(10_000);
+  await closing;
+});
+
+test("large events are not read by the page to be thrown away", async () => {
+  const loop = await openLoop(allTaken);
+  for (let id = 0; id < 60; id++) {
+    const event = loop.log.append(keyOf(String(id)));
+    loop.log.events[event.position - 1] = { ...event, payload: large };
+  }
+  let read = 0;
+  const { readLog } = loop.step;
+  const counting: StepDeps["readLog"] = async (asked) => {
+    const page = await readLog(asked);
+    read += page.events.length;
+    return page;
+  };
+  const dispatcher = loop.start({ readLog: counting });
+
+  await loop.run(1_000);
+
+  expect(await loop.entry()).toMatchObject({ checkpoint: 60, sequence: 60 });
+  expect(read).toBeLessThan(2 * 60);
   const closing = dispatcher.close();
   await loop.run(10_000);
   await closing;
