@@ -7,6 +7,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { canonicalOf } from "../../src/model/canonical.ts";
 import type { Config } from "../../src/model/config.ts";
+import { limits } from "../../src/model/limits.ts";
 import { startReceiver, type Receiver } from "../support/receiver.ts";
 import { openStore, root, type TestStore } from "../support/store.ts";
 import { tempDir } from "../support/temp.ts";
@@ -302,6 +303,34 @@ test("a plugin that is ahead of the log begins at its end", async () => {
 
   expect(versionsOf(receiver, "b")).toEqual([2]);
 });
+
+test("plugins and their queue can be read where nothing may be written", async () => {
+  using dir = tempDir();
+  await using receiver = startReceiver();
+  const writing = await openStore(dir.path);
+  await put(writing, receiver);
+  await writing.close();
+
+  await using store = await openStore(dir.path, { access: "read" });
+  expect(await plugin(store)).toMatchObject({ name, state: "stopped" });
+  expect(await store.dbx.listQueue(root, {})).toMatchObject({ pending: 0, dead: 0 });
+  const refused = await put(store, receiver).catch((error: unknown) => error);
+  expect(refused).toMatchObject({ code: "failed_precondition" });
+});
+
+test("there are as many plugins as there may be, and no more", async () => {
+  using dir = tempDir();
+  await using store = await openStore(dir.path);
+  const config = { type: "log", level: "info", template: null } as const;
+  const putOne = (n: number) =>
+    store.dbx.putPlugin(root, { name: `p${n}`, config, enabled: false });
+  for (let n = 0; n < limits.plugins_max; n++) await putOne(n);
+
+  const refused = await putOne(limits.plugins_max).catch((error: unknown) => error);
+
+  expect(refused).toMatchObject({ code: "failed_precondition", details: { limit: 100 } });
+  expect(await putOne(7)).toMatchObject({ created: false });
+}, 30_000);
 
 test("verify looks at plugins.db, too", async () => {
   using dir = tempDir();
