@@ -160,7 +160,14 @@ export interface ReplayDeps extends Pick<
   }) => Promise<readonly string[]>;
 }
 
-export interface Replayed {
+interface ReplayAsked {
+  readonly aggregate_type: string;
+  readonly aggregate_id: string | null;
+  readonly after: ReplayPlace | null;
+  readonly limit: number;
+}
+
+interface Replayed {
   readonly delivered: number;
   /** Erased, so that there is nothing to deliver. */
   readonly dropped: number;
@@ -173,50 +180,81 @@ export interface Replayed {
 
 /**
  * Delivers stored events of an aggregate, or of all of a type, once more: at most `limit`, each
- * aggregate in order and one after the other. The checkpoint stays where it is.
+ * aggregate in order, several at a time. The checkpoint stays where it is. Where one event fails,
+ * what was delivered behind it comes again when the replay goes on.
  */
 export async function replayEvents(
   deps: ReplayDeps,
   turn: Turn,
-  asked: {
-    readonly aggregate_type: string;
-    readonly aggregate_id: string | null;
-    readonly after: ReplayPlace | null;
-    readonly limit: number;
-  },
+  asked: ReplayAsked,
 ): Promise<Replayed> {
+  const { events, ends, next } = await gather(deps, asked);
+  const open = events.filter((event) => event.erased !== true);
+  const lanes = { emitter: deps.emitter, emissionOf: emissionOf(deps) };
+  const { place, signal } = turn;
+  const sequence = place.sequence;
+  const { results, count } = await deliverInLanes(lanes, open, { sequence, signal });
+  await spend(deps, turn, count);
+  const delivered = [...results.values()].filter((result) => result === "delivered").length;
+  const stop = events.findIndex(
+    (event) => event.erased !== true && results.get(event.position) !== "delivered",
+  );
+  const failed = events[stop];
+  if (failed === undefined) {
+    const dropped = events.length - open.length;
+    return { delivered, dropped, aggregates: ends.length, next, fault: null };
+  }
+  const fault = results.get(failed.position);
+  return {
+    delivered,
+    dropped: events.slice(0, stop).filter((event) => event.erased === true).length,
+    aggregates: ends.filter((end) => end <= stop).length,
+    next: { aggregate_id: failed.aggregate_id, version: failed.version - 1 },
+    fault: typeof fault === "object" ? fault.message : "interrupted",
+  };
+}
+
+interface Gathered {
+  /** One aggregate after the other. */
+  readonly events: readonly CommittedEvent[];
+  /** How many events there were when an aggregate came to its end. */
+  readonly ends: readonly number[];
+  readonly next: ReplayPlace | null;
+}
+
+/** As many events from a place on as are asked for, and as fit into memory. */
+async function gather(deps: ReplayDeps, asked: ReplayAsked): Promise<Gathered> {
   const { aggregate_type, limit } = asked;
-  const total = { delivered: 0, dropped: 0, aggregates: 0 };
+  const events: CommittedEvent[] = [];
+  const ends: number[] = [];
+  let chars = 0;
   let next = asked.after ?? (await firstOf(deps, asked));
-  if (next === null)
+  if (next === null) {
     throw notFound(`there is no aggregate of type ${aggregate_type}`, { aggregate_type });
-  while (next !== null) {
-    const place: ReplayPlace = next;
-    const rows = limit - total.delivered - total.dropped;
-    if (rows <= 0 || turn.signal.aborted) break;
-    const key = { aggregate_type, aggregate_id: place.aggregate_id };
-    const events = await deps.readStream(key, { after: place.version, limit: rows });
-    const open = events.filter((event) => event.erased !== true);
-    const { results, count } = await deliverOnce(deps, turn, open);
-    await spend(deps, turn, count);
-    const stopped = open.find((event) => results.get(event.position) !== "delivered");
-    const reached = events.filter((event) => !stopped || event.version < stopped.version);
-    total.delivered += reached.filter((event) => event.erased !== true).length;
-    total.dropped += reached.filter((event) => event.erased === true).length;
-    const version = reached.at(-1)?.version ?? place.version;
-    if (stopped !== undefined) {
-      const fault = results.get(stopped.position);
-      const message = typeof fault === "object" ? fault.message : "interrupted";
-      return { ...total, next: { ...place, version }, fault: message };
-    }
-    if (events.length > 0) next = { ...place, version };
+  }
+  const isFull = (): boolean =>
+    events.length >= limit ||
+    chars >= limits.plugin_page_chars_max ||
+    ends.length >= limits.scan_rows_max;
+  while (next !== null && !isFull()) {
+    const { aggregate_id, version }: ReplayPlace = next;
+    const key = { aggregate_type, aggregate_id };
+    const rows = Math.min(limit - events.length, replayRows);
+    const page = await deps.readStream(key, { after: version, limit: rows });
+    events.push(...page);
+    chars += page.reduce((sum, { payload }) => sum + payload.length, 0);
+    const last = page.at(-1);
+    if (last !== undefined) next = { aggregate_id, version: last.version };
     else {
-      total.aggregates++;
+      ends.push(events.length);
       next = asked.aggregate_id === null ? await nextOf(deps, key) : null;
     }
   }
-  return { ...total, next, fault: null };
+  return { events, ends, next };
 }
+
+/** Read at a time: a page of large events ends not far behind what fits. */
+const replayRows = 16;
 
 async function firstOf(
   deps: ReplayDeps,
@@ -234,12 +272,6 @@ async function nextOf(
   const [next] = await deps.readIds({ aggregate_type, after: aggregate_id, limit: 1 });
   return next === undefined ? null : { aggregate_id: next, version: 0 };
 }
-
-const deliverOnce = (deps: ReplayDeps, turn: Turn, events: readonly CommittedEvent[]) =>
-  deliverInLanes({ emitter: deps.emitter, emissionOf: emissionOf(deps) }, events, {
-    sequence: turn.place.sequence,
-    signal: turn.signal,
-  });
 
 /** Numbers are used up by a replay, too: no two deliveries have the same. */
 async function spend(deps: ReplayDeps, turn: Turn, count: number): Promise<void> {
