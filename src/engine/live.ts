@@ -139,7 +139,7 @@ export function createLive(deps: {
 
   async function reached(position: Position, signal: AbortSignal): Promise<void> {
     while (tail.head() <= position && !closed && !signal.aborted) {
-      const { woken, release } = waiting.wait(everyEvent);
+      const { woken, release } = waiting.wait(everyEvent, { scope: null });
       sleepers.add(release);
       signal.addEventListener("abort", release);
       await woken;
@@ -151,7 +151,7 @@ export function createLive(deps: {
   return {
     head: tail.head,
     reached,
-    readLog: pagesOf(everyEvent),
+    readLog: pagesOf(everyEvent, () => true),
     followLog: (actorOf, asked, signal) =>
       batches({ ...asked, after: asked.after ?? tail.head() }, { actorOf, signal }),
     advance: (events) => waiting.wake(tail.add(events)),
