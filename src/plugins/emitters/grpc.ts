@@ -9,7 +9,10 @@ import {
   status,
   type ServiceError,
 } from "@grpc/grpc-js";
-import { assert, invalidArgument } from "../../model/error.ts";
+import { fromWire } from "../../api/errors.ts";
+import { fromJson } from "../../api/json.ts";
+import { canonicalize } from "../../model/canonical.ts";
+import { assert, invalidArgument, type DbxError } from "../../model/error.ts";
 import { limits, type PluginLimits } from "../../model/limits.ts";
 import type { GrpcConfig } from "../../model/plugin.ts";
 import { loadReplicationContract } from "../../wire/contract.ts";
@@ -128,7 +131,7 @@ function* batches(events: readonly Encoded[], most: number): Generator<Encoded[]
 }
 
 /** `late`: there was no answer in time, or nobody waits for it any more. */
-type Refusal = Pick<ServiceError, "code" | "details"> | "late" | "stopped";
+type Refusal = Pick<ServiceError, "code" | "details" | "metadata"> | "late" | "stopped";
 
 /** Statuses that say nothing about a single event: whoever gets one would get it for the next, too. */
 const aboutAll = new Set([
@@ -142,10 +145,33 @@ function faultFrom(refusal: Refusal, { address }: Target): Fault {
     return faultOf(`grpc ${address} did not answer in time`, { reached: false });
   if (refusal === "stopped") return faultOf(`grpc ${address} was stopped`, { reached: false });
   const { code, details } = refusal;
+  const told = toldBy(refusal);
   // Words like ECONNREFUSED, which the library puts there when nobody was reached.
   const why = /\bE[A-Z]{4,20}\b/.exec(code === status.UNAVAILABLE ? details : "")?.[0];
-  const words = why === undefined ? status[code] : `${status[code]}, ${why}`;
-  return faultOf(`grpc request failed (${words}) at ${address}`, { reached: !aboutAll.has(code) });
+  const words = [status[code], why ?? wordsFor(told)].filter((each) => each !== undefined);
+  const reached = !aboutAll.has(code) && told?.code !== "overloaded";
+  return faultOf(`grpc request failed (${words.join(", ")}) at ${address}`, { reached });
+}
+
+/** Its own error, where the receiver is a dbx. */
+function toldBy({ metadata }: Pick<ServiceError, "metadata">): DbxError | undefined {
+  const [text] = metadata.get("dbx-error");
+  try {
+    return fromWire(fromJson(undefined, canonicalize(String(text))));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Words of this side alone. */
+function wordsFor(told: DbxError | undefined): string | undefined {
+  if (told?.code === "overloaded") return "it takes no more for now";
+  if (told?.code !== "failed_precondition") return undefined;
+  const { reason, encrypted } = told.details;
+  if (encrypted !== undefined) return "it cannot erase without a key of its own";
+  if (reason === "gap") return "events before it are missing there";
+  if (reason === "fork") return "the history there is another one";
+  return undefined;
 }
 
 function createChannel({ address, isTls }: Target, { token }: GrpcConfig) {
