@@ -11,7 +11,7 @@ import { keyText, type Position } from "../model/stream.ts";
 import type { Deliveries, Failure, Settlement } from "../storage/deliveries.ts";
 import { deliverInLanes, type Delivered } from "./dispatcher-lanes.ts";
 import type { States } from "./dispatcher-states.ts";
-import type { Emission, Emitter, Fault } from "./emitter.ts";
+import type { Emission, Emitter, Fault, GivenUp } from "./emitter.ts";
 
 export interface StepDeps {
   readonly name: string;
@@ -111,9 +111,11 @@ export async function takeStep(
   const events = [...retries.loaded.map(({ event }) => event), ...open];
   const lanes = { emitter: deps.emitter, emissionOf: emissionOf(deps) };
   const delivered = await deliverInLanes(lanes, events, { sequence: place.sequence, signal });
-  const settlement = settlementOf(deps, { place, page, waiting, retries, delivered });
+  const givenUp = deps.emitter.given_up?.all() ?? [];
+  const settlement = settlementOf(deps, { place, page, waiting, retries, delivered, givenUp });
   if (isNothing(settlement, place)) return idle(place, delivered);
   await deliveries.settle(name, settlement);
+  deps.emitter.given_up?.forget(givenUp);
   return { ...steppedOf(settlement, { place, delivered }), fitted: page.fitted };
 }
 
@@ -197,13 +199,14 @@ interface Step {
   readonly waiting: ReadonlySet<string>;
   readonly retries: Retries;
   readonly delivered: Delivered;
+  readonly givenUp: readonly GivenUp[];
 }
 
 function settlementOf(deps: StepDeps, step: Step): Settlement {
   const { place, page, retries } = step;
   const { results, count } = step.delivered;
   const probe = probeOf(results);
-  const failed: Failure[] = [];
+  const failed = step.givenUp.map((given) => deadOf(given, deps.attempts_max()));
   const arrived: Position[] = [];
   for (const { delivery, event } of retries.loaded) {
     const result = results.get(event.position);
@@ -261,6 +264,17 @@ const untriedOf = (event: CommittedEvent): Failure => ({
   event_id: event.event_id,
   event_type: event.event_type,
   ...{ attempts: 0, dead: false, next_attempt_at: null, last_error: null },
+});
+
+/** It counted as delivered until now, so it is in nobody's way. */
+const deadOf = ({ record, message }: GivenUp, attempts: number): Failure => ({
+  aggregate_type: record.aggregate_type,
+  aggregate_id: record.aggregate_id,
+  position: record.position,
+  version: record.version,
+  event_id: record.metadata.event_id,
+  event_type: record.event_type,
+  ...{ attempts, dead: true, next_attempt_at: null, last_error: message },
 });
 
 /** One more attempt; `dead` ones stay dead. */

@@ -141,7 +141,8 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
     };
     try {
       const more = position === null ? [] : [deps.reached(position, until.signal)];
-      await Promise.race([deps.wait(ms, until.signal), ...more]);
+      const lost = deps.emitter.given_up?.some(until.signal);
+      await Promise.race([deps.wait(ms, until.signal), ...more, ...(lost ? [lost] : [])]);
     } finally {
       goOn = () => {};
       signal.removeEventListener("abort", end);

@@ -33,6 +33,12 @@ export interface Fault {
   readonly reached: boolean;
 }
 
+/** An event that counted as delivered, and why it cannot be any more. */
+export interface GivenUp {
+  readonly record: Omit<EventRecord, "payload" | "hash" | "merkle_root">;
+  readonly message: string;
+}
+
 export interface Emitter {
   /** Events of one call, at most. May change between calls: less while a receiver is slow. */
   readonly events_max: number;
@@ -49,6 +55,16 @@ export interface Emitter {
   ) => Promise<{ readonly delivered: number; readonly fault: Fault | null }>;
   /** Begins what has to run between deliveries, too: a process. Called once, before the first one. */
   readonly start?: () => void;
+  /**
+   * What was given up, for kinds that count events as delivered before somebody has read them; they
+   * are dead. Kept until it is said that they are forgotten, because they are settled elsewhere.
+   */
+  readonly given_up?: {
+    readonly all: () => readonly GivenUp[];
+    /** Resolves when there is one, or after the signal. */
+    readonly some: (signal: AbortSignal) => Promise<void>;
+    readonly forget: (those: readonly GivenUp[]) => void;
+  };
   /** Whether deliveries can be expected to arrive. Rejects with a DbxError that says why not. */
   readonly check: (signal: AbortSignal) => Promise<void>;
   /** Lets go of connections and processes, within a time limit. Never rejects. */

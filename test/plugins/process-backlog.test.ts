@@ -7,8 +7,12 @@ import { limits } from "../../src/model/limits.ts";
 import { silentLog } from "../../src/log.ts";
 import { createBacklog, unreadBytes } from "../../src/plugins/emitters/process-backlog.ts";
 import { startChild } from "../../src/plugins/emitters/process-child.ts";
+import { emissionOf } from "./processes.ts";
 
-const message = (sequence: number, size: number) => ({ bytes: new Uint8Array(size), sequence });
+const { record } = emissionOf(1);
+const message = (sequence: number, size: number) => ({
+  ...{ bytes: new Uint8Array(size), sequence, record },
+});
 
 describe("the backlog", () => {
   test("holds the last messages: enough for the socket, and one more at most", () => {

@@ -129,6 +129,12 @@ describe.skipIf(withoutPython)("a process [needs python3]", () => {
     await run.until(() => run.sequences().includes(2));
     expect(firsts(run.sequences())).toEqual([0, 2]);
     expect(run.log()).toContain("error plugin event given up plugin=finder sequence=1");
+    const lost = run.emitter.given_up?.all() ?? [];
+    expect(lost.map(({ record, message }) => [record.position, message])).toEqual([
+      [2, "plugin finder: 2 of its processes ended soon after they got it"],
+    ]);
+    run.emitter.given_up?.forget(lost);
+    expect(run.emitter.given_up?.all()).toEqual([]);
   });
 
   test("that never reads is replaced, and what it took does not count as read", async () => {

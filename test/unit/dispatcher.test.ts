@@ -4,6 +4,7 @@
 import { expect, test } from "bun:test";
 import { silentLog } from "../../src/log.ts";
 import { canonicalOf } from "../../src/model/canonical.ts";
+import { toRecord } from "../../src/model/event.ts";
 import { limits } from "../../src/model/limits.ts";
 import type { StreamKey } from "../../src/model/stream.ts";
 import { startDispatcher } from "../../src/plugins/dispatcher.ts";
@@ -124,6 +125,41 @@ test("more than was given counts as all of it", async () => {
   const dispatcher = loop.start();
   await loop.run(100);
   expect(await loop.entry()).toMatchObject({ checkpoint: 1, sequence: 1 });
+  const closing = dispatcher.close();
+  await loop.run(10_000);
+  await closing;
+});
+
+test("what an emitter gives up afterwards is dead, and stays so until that is kept", async () => {
+  let broken = true;
+  const loop = await openLoop(allTaken, {
+    settle: async (name, settlement) => {
+      if (broken && settlement.failed.length > 0) throw new Error("the disk is full");
+      await loop.kept.settle(name, settlement);
+    },
+  });
+  loop.log.append(keyOf("1"));
+  const [event] = (await loop.log.readLog({ after: 0, limit: 1 })).events;
+  if (event === undefined) throw new Error("there is an event");
+  let lost = [{ record: toRecord(event), message: "ten processes ended with it" }];
+  const given_up: Emitter["given_up"] = {
+    all: () => lost,
+    some: (signal) => loop.time.wait(lost.length > 0 ? 0 : 1e9, signal),
+    forget: (those) => void (lost = lost.filter((each) => !those.includes(each))),
+  };
+  const dispatcher = loop.start({ emitter: { ...loop.step.emitter, given_up } });
+  await loop.run(10_000);
+  expect(lost).toHaveLength(1);
+  broken = false;
+  await loop.run(70_000);
+
+  expect(lost).toEqual([]);
+  expect(await loop.entry()).toMatchObject({ checkpoint: 1, pending: 0, dead: 1 });
+  const [dead] = await loop.kept.readOutbox({ plugin: "p" }, { after: null, limit: 9 });
+  expect(dead).toMatchObject({
+    ...{ event_id: event.event_id, position: 1, dead: true, next_attempt_at: null },
+    last_error: "ten processes ended with it",
+  });
   const closing = dispatcher.close();
   await loop.run(10_000);
   await closing;

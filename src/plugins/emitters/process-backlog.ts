@@ -3,6 +3,7 @@
 
 import { readFileSync } from "node:fs";
 import type { PluginLimits } from "../../model/limits.ts";
+import type { GivenUp } from "../emitter.ts";
 
 /**
  * How much may lie unread: at least what the limit says, and twice what the system lets a socket
@@ -22,6 +23,8 @@ export function unreadBytes(bounds: PluginLimits): number {
 export interface Sent {
   readonly bytes: Uint8Array;
   readonly sequence: number;
+  /** Which event it is. */
+  readonly record: GivenUp["record"];
 }
 
 export interface Backlog {

@@ -6,7 +6,7 @@ import { DbxError } from "../../model/error.ts";
 import type { PluginLimits } from "../../model/limits.ts";
 import type { ProcessConfig } from "../../model/plugin.ts";
 import { encodePluginInit } from "../../wire/plugin.ts";
-import type { Backlog } from "./process-backlog.ts";
+import type { Backlog, Sent } from "./process-backlog.ts";
 import { startChild, type Child, type Outcome } from "./process-child.ts";
 import { findProgram, type ProgramDeps } from "./process-program.ts";
 
@@ -14,6 +14,8 @@ export interface SupervisorDeps extends ProgramDeps {
   readonly label: string;
   readonly log: Log;
   readonly backlog: Backlog;
+  /** So many processes ended with it that it is left out from now on. */
+  readonly giveUp: (message: Sent) => void;
 }
 
 /** A process that takes events, or why there is none: one line. */
@@ -151,7 +153,10 @@ export function createSupervisor(
       const outcome = written === "done" ? await child.stand(ms, signal) : written;
       if (outcome === "done") backlog.survived(message);
       if (outcome === "ended" && backlog.failed(message)) {
-        log.error("plugin event given up", { plugin: label, sequence: message.sequence });
+        const { sequence, record } = message;
+        const { event_id } = record.metadata;
+        log.error("plugin event given up", { plugin: label, sequence, event_id });
+        deps.giveUp(message);
       }
       if (outcome !== "done") return outcome;
     }

@@ -6,9 +6,9 @@ import type { Log } from "../../log.ts";
 import { limits, type PluginLimits } from "../../model/limits.ts";
 import type { ProcessConfig } from "../../model/plugin.ts";
 import { encodePluginEvent } from "../../wire/plugin.ts";
-import type { Emission, Emitter, Fault } from "../emitter.ts";
+import type { Emission, Emitter, Fault, GivenUp } from "../emitter.ts";
 import { faultOf } from "./fault.ts";
-import { createBacklog, unreadBytes, type Backlog } from "./process-backlog.ts";
+import { createBacklog, unreadBytes, type Backlog, type Sent } from "./process-backlog.ts";
 import type { Child, Outcome } from "./process-child.ts";
 import { findProgram, type ProgramDeps } from "./process-program.ts";
 import { createSupervisor } from "./process-supervisor.ts";
@@ -30,7 +30,13 @@ export function createProcessEmitter(
     resends_max: bounds.plugin_process_resends_max,
   };
   const backlog = createBacklog(keep);
-  const supervisor = createSupervisor(config, { ...deps, backlog }, bounds);
+  const givenUp = createGivenUp();
+  const giveUp = ({ record }: Sent): void => {
+    const times = bounds.plugin_process_resends_max;
+    const message = `plugin ${label}: ${times} of its processes ended soon after they got it`;
+    givenUp.add({ record, message });
+  };
+  const supervisor = createSupervisor(config, { ...deps, backlog, giveUp }, bounds);
 
   const say = (what: string, options: { reached: boolean }): Fault =>
     faultOf(`plugin ${label}: ${what}`, options);
@@ -59,10 +65,34 @@ export function createProcessEmitter(
     lanes: 1,
     start: supervisor.start,
     deliver,
+    given_up: givenUp,
     check: async () => {
       await findProgram(config, deps);
     },
     close: supervisor.close,
+  };
+}
+
+function createGivenUp(): Required<Emitter>["given_up"] & { add: (given: GivenUp) => void } {
+  let kept: readonly GivenUp[] = [];
+  const waiting = new Set<() => void>();
+  return {
+    add: (given) => {
+      kept = [...kept, given];
+      for (const tell of waiting) tell();
+    },
+    all: () => kept,
+    some: async (signal) => {
+      if (kept.length > 0 || signal.aborted) return;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      waiting.add(resolve);
+      signal.addEventListener("abort", () => resolve(), { once: true });
+      await promise;
+      waiting.delete(resolve);
+    },
+    forget: (those) => {
+      kept = kept.filter((each) => !those.includes(each));
+    },
   };
 }
 
@@ -104,7 +134,8 @@ async function send(
     const { bytes } = encoded;
     const outcome = await child.write(bytes, signal);
     if (outcome !== "done") return { count, outcome, fault: null };
-    sent.add([{ bytes, sequence: emission.sequence }]);
+    const { payload: _payload, hash: _hash, merkle_root: _root, ...record } = emission.record;
+    sent.add([{ bytes, sequence: emission.sequence, record }]);
   }
   return { count: emissions.length, outcome: "done", fault: null };
 }
