@@ -266,7 +266,7 @@ export const limits = {
   plugin_process_events_max: 256,
   /** How long a process must have lived before it is handed anything: most that fail do it at once. */
   plugin_process_start_ms: 250,
-  /** How long it must live on after it took events, so that they count as delivered. */
+  /** How long it must live on after it took some, so that they count as delivered. */
   plugin_process_stand_ms: 25,
   /** Bytes written at a time: a process that takes these is alive, however large the event. */
   plugin_process_piece_bytes: 65_536,
@@ -280,15 +280,13 @@ export const limits = {
   plugin_process_resends_max: 10,
   /** How long a delivery waits for a process that is about to be started. */
   plugin_process_wait_ms: 2_500,
-  /** Between the end of a process and its next start; twice as long each time. */
+  /** Between the end of a process and its next start: twice as long each time, up to the second. */
   plugin_process_restart_ms: 1_000,
-  /** The longest such time. */
   plugin_process_restart_ms_max: 64_000,
   /** A process that lived for so long has not failed to start. */
   plugin_process_life_ms: 60_000,
-  /** How long a process may take to end once its input does: some finish what they have begun. */
+  /** How long a process may take to end once its input does, and then after it was told to. */
   plugin_process_farewell_ms: 2_000,
-  /** How long it may take after it was told to. */
   plugin_process_term_ms: 1_000,
   /** One line of what a process prints. */
   plugin_output_bytes_max: 2_000,
@@ -360,10 +358,12 @@ export const limits = {
   plugin_grpc_ms: 30_000,
   /** Characters of one line that a log plugin writes. */
   plugin_log_chars_max: 65_536,
-  /** Aggregates whose latest state a plugin's loop keeps, to make the next one of it. */
+  /** Aggregates whose latest state a plugin's loop keeps to make the next one, and their size. */
   plugin_states_max: 256,
-  /** Characters of these states: as much for each plugin. */
   plugin_states_chars_max: 4_194_304,
+  /** Before a delivery that failed is tried again: twice as long each time, up to some minute. */
+  plugin_retry_ms: 1_000,
+  plugin_retry_ms_max: 64_000,
   /** How long a plugin's loop waits at most before it looks again whether a delivery is due. */
   plugin_idle_ms_max: 60_000,
   /** How long it may take to find out whether a plugin can be reached. */

@@ -119,5 +119,9 @@ export interface Delivery extends StreamKey {
  * `jitter` (0 to 1) takes away up to a quarter, so that what failed together does not come back
  * together.
  */
-export const retryDelay_ms = (attempts: number, jitter: number): number =>
-  Math.round(1_000 * 2 ** Math.min(Math.max(attempts, 1) - 1, 6) * (1 - jitter / 4));
+export function retryDelay_ms(attempts: number, jitter: number): number {
+  const { plugin_retry_ms: first, plugin_retry_ms_max: most } = limits;
+  // A power of two so large that more of it changes nothing.
+  const doubled = first * 2 ** Math.min(Math.max(attempts, 1) - 1, 30);
+  return Math.round(Math.min(doubled, most) * (1 - jitter / 4));
+}

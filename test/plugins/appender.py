@@ -3,6 +3,7 @@
 and appends each message to a file as a line of JSON. Python's standard library is all it needs.
 
 Usage: appender.py FILE [BEHAVIOUR [NUMBER]]
+       appender.py FILE told CONTROL    behaves as the file CONTROL says at the moment
 """
 
 import json
@@ -129,9 +130,25 @@ def decode(segments):
     }
 
 
+def obey(control):
+    """Returns when there is an event to read; whatever it is told, it does until it is told otherwise."""
+    while True:
+        with open(control, encoding="utf-8") as file:
+            told = file.read().strip()
+        if told == "leave":
+            os._exit(3)
+        if told == "close":
+            os.close(0)
+            time.sleep(3600)
+        if told != "hang":
+            return told
+        time.sleep(0.01)
+
+
 def main():
     path, behaviour = sys.argv[1], (sys.argv[2:] + ["plain"])[0]
-    number = int((sys.argv[3:] + ["0"])[0])
+    is_told = behaviour == "told"
+    number = 0 if is_told else int((sys.argv[3:] + ["0"])[0])
     out = open(path, "a", encoding="utf-8")
 
     def tell(line):
@@ -161,10 +178,18 @@ def main():
             os.write(2, b"e" * 99 + b"\n")
     seen = 0
     while True:
+        told = obey(sys.argv[3]) if is_told else ""
         message = read_message()
         if message is None:
             break
         decoded = decode(message)
+        if told == "die" and "event" in decoded:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if told == "slow":
+            time.sleep(0.002)
+        if told == "babble":
+            os.write(1, os.urandom(64))
+            os.write(2, os.urandom(64) + b"\n")
         if behaviour == "die-mid-event" and "event" in decoded and seen == number:
             os.kill(os.getpid(), signal.SIGKILL)
         if behaviour == "poison" and '"poison"' in str(decoded.get("event", {}).get("payloadJson")):

@@ -16,9 +16,13 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly stdin?: string;
   readonly cwd?: string;
+  /** What is run in the place of `src/main.ts`: the same program with shorter times. */
+  readonly entry?: string;
 }
 
-const executable = [process.execPath, "--no-env-file", join(root, "src/main.ts")];
+const executableOf = ({ entry = "src/main.ts" }: RunOptions) => [
+  ...[process.execPath, "--no-env-file", join(root, entry)],
+];
 
 const environment = ({ home, env }: RunOptions) => ({
   PATH: process.env["PATH"] ?? "",
@@ -31,7 +35,7 @@ const environment = ({ home, env }: RunOptions) => ({
 
 /** How to spawn `dbx …`, for tests that want its streams in another way. */
 export const dbxCommand = (args: readonly string[], options: RunOptions) => ({
-  command: [...executable, ...args],
+  command: [...executableOf(options), ...args],
   options: { env: environment(options), cwd: options.cwd ?? options.home },
 });
 
@@ -93,7 +97,7 @@ export async function startForeground(
     ...(descriptorsMax === undefined ? [] : [`ulimit -n ${descriptorsMax}`]),
   ];
   const child = Bun.spawn(
-    ["sh", "-c", [...limits, 'exec "$@"'].join(" && "), "sh", ...executable, ...args],
+    ["sh", "-c", [...limits, 'exec "$@"'].join(" && "), "sh", ...executableOf(options), ...args],
     {
       env: environment(options),
       cwd: options.home,
