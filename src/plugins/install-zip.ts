@@ -47,6 +47,8 @@ async function unpackEntry(
     throw say(`is packed by method ${entry.compressionMethod}; use deflate, or none`);
   }
   const stream = await zip.openReadStreamPromise(entry);
+  // It may fail before the first piece is asked for, and then nobody else would listen.
+  stream.on("error", (error) => stream.destroy(error));
   async function* pieces(): AsyncGenerator<Uint8Array> {
     let crc = 0;
     for await (const piece of stream) {

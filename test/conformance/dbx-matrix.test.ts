@@ -6,6 +6,7 @@ import { operations, type OperationName } from "../../src/api/operations.ts";
 import { routes } from "../../src/api/routes.ts";
 import type { Input } from "../../src/api/operations.ts";
 import { DbxError } from "../../src/model/error.ts";
+import { foreignEvent } from "../support/foreign.ts";
 import { engineSurface } from "../support/surfaces-engine.ts";
 import { graphqlSurface } from "../support/surfaces-graphql.ts";
 import { grpcSurface } from "../support/surfaces-grpc.ts";
@@ -59,15 +60,9 @@ interface Row {
 const row = (asks: Row["asks"], about: string, cells: string, input: () => object): Row => ({
   ...{ asks, about, cells, input },
 });
-/** Of another history, so that it is refused wherever it may be asked for. */
 const foreign = (aggregate_type: string) => ({
-  ...{ aggregate_type, aggregate_id: "none", event_type: "noted", payload: json("{}"), version: 9 },
-  metadata: {
-    ...{ event_id: "45c3013e-9b95-4ed0-9af9-1a465f81d3cf", issued_by: null },
-    created_at: "2024-12-01T17:22:43.512345Z",
-  },
-  ...{ hash: "0".repeat(64), merkle_root: "0".repeat(64), content_digest: "0".repeat(64) },
-  salt: "0".repeat(32),
+  ...foreignEvent({ aggregate_type, aggregate_id: "none" }),
+  payload: json("{}"),
 });
 const mine = () => eventOf("mine");
 const theirs = () => eventOf("theirs");

@@ -7,6 +7,7 @@ import { operations } from "../../src/api/operations.ts";
 import { routes, type Route } from "../../src/api/routes.ts";
 import { covers, type ScopeEntry } from "../../src/model/actor.ts";
 import type { StreamKey } from "../../src/model/stream.ts";
+import { foreignEvent } from "../support/foreign.ts";
 import { startTestServer, type Answer, type TestServer } from "../support/server.ts";
 import { root } from "../support/store.ts";
 import { json } from "../support/surfaces.ts";
@@ -65,6 +66,7 @@ const queries: Readonly<Record<string, readonly string[]>> = {
 const bodyFor = ({ operation }: Route, key: StreamKey): unknown => {
   if (operation === "appendEvents") return { events: [eventFor(key)] };
   if (operation === "appendEvent" || operation === "stageEvent") return eventFor(key);
+  if (operation === "importEvents") return { events: [foreignEvent(key)] };
   if (operation === "createAggregate") return key;
   return operation === "eraseAggregate" ? { reason: "none" } : {};
 };

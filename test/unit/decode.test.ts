@@ -9,6 +9,7 @@ import { operations, type OperationName } from "../../src/api/operations.ts";
 import { routes } from "../../src/api/routes.ts";
 import { Config } from "../../src/model/config.ts";
 import { DbxError, type ErrorCode } from "../../src/model/error.ts";
+import { foreignEvent } from "../support/foreign.ts";
 import { openStore } from "../support/store.ts";
 import { tempDir } from "../support/temp.ts";
 
@@ -197,6 +198,7 @@ describe("call", () => {
     const inputs: Partial<Record<OperationName, unknown>> = {
       appendEvent: event,
       appendEvents: { events: [event] },
+      importEvents: { events: [{ ...foreignEvent(key), payload: "{}" }] },
       stageEvent: event,
       createAggregate: key,
       getAggregate: key,
@@ -213,6 +215,11 @@ describe("call", () => {
       changeSchema: { aggregate: "a", locked: true },
       removeSchemaEvent: { aggregate: "a", event: "b" },
       validateEvent: { aggregate: "a", event: "b", payload: "{}" },
+      putPlugin: { name: "a", config: { type: "tcp", host: "127.0.0.1", port: 9 } },
+      enablePlugin: { name: "a" },
+      disablePlugin: { name: "a" },
+      removePlugin: { name: "a" },
+      replayPlugin: { name: "a", aggregate_type: "b" },
       issueToken: { group: "a", user: "b" },
       revokeToken: { token: "x" },
       refreshToken: { token: "x" },
