@@ -282,12 +282,12 @@ export const limits = {
   plugin_process_wait_ms: 2_500,
   /** Between the end of a process and its next start: twice as long each time, up to the second. */
   plugin_process_restart_ms: 1_000,
-  plugin_process_restart_ms_max: 64_000,
+  /** The longest such time. */ plugin_process_restart_ms_max: 64_000,
   /** A process that lived for so long has not failed to start. */
   plugin_process_life_ms: 60_000,
   /** How long a process may take to end once its input does, and then after it was told to. */
   plugin_process_farewell_ms: 2_000,
-  plugin_process_term_ms: 1_000,
+  /** How long it may take after that. */ plugin_process_term_ms: 1_000,
   /** One line of what a process prints. */
   plugin_output_bytes_max: 2_000,
   /** Lines of one process that go into the log, a second. */
@@ -360,10 +360,10 @@ export const limits = {
   plugin_log_chars_max: 65_536,
   /** Aggregates whose latest state a plugin's loop keeps to make the next one, and their size. */
   plugin_states_max: 256,
-  plugin_states_chars_max: 4_194_304,
+  /** Their characters, for each plugin. */ plugin_states_chars_max: 4_194_304,
   /** Before a delivery that failed is tried again: twice as long each time, up to some minute. */
   plugin_retry_ms: 1_000,
-  plugin_retry_ms_max: 64_000,
+  /** The longest such time: somebody who is back should not wait. */ plugin_retry_ms_max: 64_000,
   /** How long a plugin's loop waits at most before it looks again whether a delivery is due. */
   plugin_idle_ms_max: 60_000,
   /** How long it may take to find out whether a plugin can be reached. */
