@@ -145,13 +145,8 @@ export interface ReplayPlace {
 
 export interface ReplayDeps extends Pick<
   StepDeps,
-  "name" | "emitter" | "deliveries" | "stateOf" | "schemaOf" | "jsonOf"
+  "name" | "emitter" | "deliveries" | "readStream" | "stateOf" | "schemaOf" | "jsonOf"
 > {
-  /** As the storage's. */
-  readonly readStream: (
-    key: StreamKey,
-    options: { after: Version; limit: number },
-  ) => Promise<CommittedEvent[]>;
   /** Ids of a type behind one, in order. */
   readonly readIds: (options: {
     aggregate_type: string;

@@ -7,7 +7,7 @@ import { toRecord, type CommittedEvent } from "../model/event.ts";
 import { laterBy } from "../model/instant.ts";
 import { limits } from "../model/limits.ts";
 import { retryDelay_ms, type Delivery } from "../model/plugin.ts";
-import { keyText, type Position } from "../model/stream.ts";
+import { keyText, type Position, type StreamKey, type Version } from "../model/stream.ts";
 import type { Deliveries, Failure, Settlement } from "../storage/deliveries.ts";
 import { deliverInLanes, type Delivered } from "./dispatcher-lanes.ts";
 import type { States } from "./dispatcher-states.ts";
@@ -24,6 +24,11 @@ export interface StepDeps {
   readonly readLog: (options: { after: Position; limit: number }) => Promise<LogPage>;
   /** The one at a position, of what is durable. */
   readonly readEvent: (position: Position) => Promise<CommittedEvent | undefined>;
+  /** Events of an aggregate behind a version, ascending. */
+  readonly readStream: (
+    key: StreamKey,
+    options: { after: Version; limit: number },
+  ) => Promise<CommittedEvent[]>;
   readonly stateOf: States;
   readonly schemaOf: (aggregate_type: string) => string | null;
   /** The record as one line of JSON. */
@@ -176,7 +181,12 @@ export async function loadEvents(
 }
 
 export const emissionOf =
-  ({ stateOf, schemaOf, jsonOf }: Pick<StepDeps, "stateOf" | "schemaOf" | "jsonOf">) =>
+  ({
+    stateOf,
+    schemaOf,
+    jsonOf,
+    readStream,
+  }: Pick<StepDeps, "stateOf" | "schemaOf" | "jsonOf" | "readStream">) =>
   (event: CommittedEvent, sequence: number): Emission => {
     const record = toRecord(event);
     return {
@@ -185,12 +195,24 @@ export const emissionOf =
       get json() {
         return jsonOf(record);
       },
-      body: event.erased ? null : { salt: event.salt, content_digest: event.content_digest },
+      body: bodyOf(event),
       sequence,
       state: () => stateOf(event),
+      before: async () => {
+        if (event.event_type !== erasedType) return [];
+        const limit = event.version - 1;
+        if (limit >= limits.transaction_events_max) return [];
+        const erased = await readStream(event, { after: 0, limit });
+        return erased.map((each) => ({ record: toRecord(each), body: bodyOf(each) }));
+      },
       schema: () => schemaOf(event.aggregate_type),
     };
   };
+
+const bodyOf = ({ salt, content_digest, erased }: CommittedEvent) => ({
+  ...{ salt: erased === true ? noSalt : salt, content_digest },
+});
+const noSalt = new Uint8Array(0);
 
 interface Step {
   readonly place: Place;

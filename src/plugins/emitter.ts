@@ -4,13 +4,17 @@
 import type { EventRecord } from "../model/event.ts";
 import type { State } from "../model/aggregate.ts";
 
-/** One event on its way to a plugin. */
-export interface Emission {
+/** An event, and what proves it. */
+export interface Proven {
   readonly record: EventRecord;
+  /** 16 bytes, none where the body is erased, and the digest that proves payload and note with it. */
+  readonly body: { readonly salt: Uint8Array; readonly content_digest: Uint8Array } | null;
+}
+
+/** One event on its way to a plugin; `body` is null for the sample of a test. */
+export interface Emission extends Proven {
   /** The record as canonical JSON on one line: what TCP and HTTP send. */
   readonly json: string;
-  /** 16 bytes, and the digest that proves payload and note with it; null for erased events. */
-  readonly body: { readonly salt: Uint8Array; readonly content_digest: Uint8Array } | null;
   /**
    * Which delivery of the plugin this is, since it was made. Grows by one with each event that was
    * delivered, where there is one call at a time; what is tried again may have its number again.
@@ -18,6 +22,12 @@ export interface Emission {
   readonly sequence: number;
   /** The aggregate's state at this very version, archived flag as it is now. */
   readonly state: () => Promise<{ readonly state: State; readonly archived: boolean }>;
+  /**
+   * Of an erasure: everything that the aggregate has before it, without bodies, for receivers that
+   * take such events together with it alone. Empty for all others, and where these are more than
+   * fit into a transaction.
+   */
+  readonly before: () => Promise<readonly Proven[]>;
   /** The schema that is declared now, as JSON; null without one. */
   readonly schema: () => string | null;
 }

@@ -19,7 +19,7 @@ import type { Runners, RunnersDeps } from "./plugins-runners.ts";
 import { cursorOf, placeOf, sampleEmission } from "./plugins-shown.ts";
 
 export interface PluginsDeps
-  extends Omit<RunnersDeps, "changed" | "dropped">, Pick<ReplayDeps, "readStream" | "readIds"> {
+  extends Omit<RunnersDeps, "changed" | "dropped">, Pick<ReplayDeps, "readIds"> {
   /** Whether loops run: in a server. */
   readonly runs: boolean;
   readonly head: () => Position;
@@ -76,7 +76,7 @@ export function createDeliveryOperations(deps: PluginsDeps, runners: Runners): D
       if (place === null)
         await noteOf(actor)("plugin.replay", name, { aggregate_type, aggregate_id });
       const { next, fault, ...replayed } = await runners.inTurn(entry, (step, turn) =>
-        replayEvents({ ...step, readStream: deps.readStream, readIds: deps.readIds }, turn, {
+        replayEvents({ ...step, readIds: deps.readIds }, turn, {
           ...{ aggregate_type, aggregate_id: aggregate_id ?? null },
           after: place && { aggregate_id: place.name, version: place.number },
           limit: Math.min(take ?? limits.plugin_page_events, limits.plugin_page_events),

@@ -16,7 +16,7 @@ export interface RunnersDeps
   extends
     Pick<StatesDeps, "stateAt" | "isArchived">,
     Pick<DispatcherDeps, "readLog" | "readEvent" | "reached" | "wait" | "giveWay">,
-    Pick<StepDeps, "schemaOf" | "jsonOf" | "now" | "jitter" | "attempts_max"> {
+    Pick<StepDeps, "readStream" | "schemaOf" | "jsonOf" | "now" | "jitter" | "attempts_max"> {
   readonly deliveries: Deliveries;
   /** Rejects for what is no definition. Kinds are loaded when the first plugin needs one. */
   readonly emitterFor: (plugin: Pick<Plugin, "name" | "config">) => Promise<Emitter>;
@@ -57,7 +57,7 @@ export function createRunners(deps: RunnersDeps): Runners {
       name: plugin.name,
       emitter: await emitterOf(plugin, deps),
       deliveries: deps.deliveries,
-      ...{ readLog: deps.readLog, readEvent: deps.readEvent },
+      ...{ readLog: deps.readLog, readEvent: deps.readEvent, readStream: deps.readStream },
       stateOf: createStates({
         ...{ stateAt: deps.stateAt, isArchived: deps.isArchived },
         ...{ states_max: limits.plugin_states_max, chars_max: limits.plugin_states_chars_max },

@@ -98,5 +98,6 @@ export const sampleEmission = (jsonOf: (record: EventRecord) => string): Emissio
   body: null,
   sequence: 0,
   state: async () => ({ state: sample.payload, archived: false }),
+  before: async () => [],
   schema: () => null,
 });

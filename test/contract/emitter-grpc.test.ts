@@ -14,6 +14,7 @@ import { loadSync } from "@grpc/proto-loader";
 import type { Socket } from "bun";
 import { canonicalize } from "../../src/model/canonical.ts";
 import type { GrpcConfig } from "../../src/model/plugin.ts";
+import type { Emission } from "../../src/plugins/emitter.ts";
 import { createGrpcEmitter } from "../../src/plugins/emitters/grpc.ts";
 import { protoPath, type Loose } from "../support/grpc.ts";
 import {
@@ -164,6 +165,31 @@ test("batches stay below what receivers take, and a larger event goes alone", as
   ];
   expect(await emit(address).deliver(all, never)).toEqual({ delivered: 5, fault: null });
   expect(batches.map(({ versions }) => versions)).toEqual([[1, 2], [3], [4], [5]]);
+});
+
+test("an erasure comes in one message with what it covers, as large as a transaction", async () => {
+  const { address, batches } = await receive();
+  const covered = emissions(998).map(({ record, body }) => ({ record, body }));
+  const all = emissions(4, { first: 999 }).map((each, index) =>
+    index === 2 ? { ...each, before: async () => covered } : each,
+  );
+  expect(await emit(address).deliver(all, never)).toEqual({ delivered: 4, fault: null });
+  const upToLast = [...upTo(998), 1001, 1002];
+  expect(batches.map(({ versions }) => versions)).toEqual([[999, 1000], upToLast]);
+  expect(batches.map(({ sequence }) => sequence)).toEqual([1000, 1002]);
+});
+
+test("what an erasure covers and cannot be read is nobody's fault but the storage's", async () => {
+  const { address } = await receive();
+  const [first, second] = emissions(2);
+  const broken = { ...second, before: () => Promise.reject(new Error("a path")) } as Emission;
+  expect(await emit(address).deliver([first as Emission, broken], never)).toEqual({
+    delivered: 0,
+    fault: {
+      message: `grpc ${address}: what was erased could not be read (Error)`,
+      reached: false,
+    },
+  });
 });
 
 test("the batches before one that is refused are delivered", async () => {

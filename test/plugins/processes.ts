@@ -137,6 +137,7 @@ export function emissionOf(sequence: number, options: EmissionOptions = {}): Emi
   return {
     ...{ record, json: "", body: null, sequence },
     state: async () => ({ state: state as State, archived }),
+    before: async () => [],
     schema: () => schema ?? null,
   };
 }

@@ -84,13 +84,21 @@ export function readPid(home: string): {
 export async function startForeground(
   options: RunOptions & {
     args?: readonly string[];
+    /** Any when missing. */
+    port?: number;
     /** Blocks of 512 bytes that any file of the server may have: a disk that is full. */
     fileBlocksMax?: number;
     /** Files and sockets that it may have open. */
     descriptorsMax?: number;
   },
 ): Promise<RunningServer> {
-  const args = ["start", "--foreground", "--port", "0", ...(options.args ?? [])];
+  const args = [
+    "start",
+    "--foreground",
+    "--port",
+    String(options.port ?? 0),
+    ...(options.args ?? []),
+  ];
   const { fileBlocksMax, descriptorsMax } = options;
   const limits = [
     ...(fileBlocksMax === undefined ? [] : [`ulimit -f ${fileBlocksMax}`]),

@@ -33,6 +33,7 @@ export function emission(sequence: number, over: Partial<EventRecord> = {}): Emi
     body: { salt: digest.subarray(0, 16), content_digest: digest },
     sequence,
     state: () => Promise.reject(new Error("these kinds ask for no state")),
+    before: async () => [],
     schema: () => null,
   };
 }

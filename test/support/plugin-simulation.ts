@@ -125,7 +125,8 @@ export async function createWorld(options: WorldOptions) {
     const dispatcher = startDispatcher({
       ...{ name: "p", place: { checkpoint, sequence }, deliveries: mortal.deliveries },
       emitter: emitterOf(world, options, mortal.isDead),
-      ...{ readLog: log.readLog, readEvent: log.readEvent, reached: log.reached },
+      ...{ readLog: log.readLog, readEvent: log.readEvent, readStream: async () => [] },
+      reached: log.reached,
       stateOf: createStates({
         stateAt: async (key, version) => ({ state: log.stateAt(key, version), archived: false }),
         isArchived: async () => false,

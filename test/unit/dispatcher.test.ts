@@ -37,7 +37,7 @@ async function openLoop(deliver: Deliver, over: Partial<Deliveries> = {}) {
       close: async () => void closed++,
     },
     deliveries: { ...kept, ...over },
-    ...{ readLog: log.readLog, readEvent: log.readEvent },
+    ...{ readLog: log.readLog, readEvent: log.readEvent, readStream: async () => [] },
     stateOf: async (event) => ({ state: log.stateAt(event, event.version), archived: false }),
     ...{ schemaOf: () => null, jsonOf: () => "{}", now: time.now, jitter: () => 0 },
     ...{ attempts_max: () => 3, dropped: async () => undefined },

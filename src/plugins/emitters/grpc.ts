@@ -44,13 +44,18 @@ export function createGrpcEmitter(config: GrpcConfig, bounds: PluginLimits = lim
     deliver: async (emissions, signal) => {
       const until = performance.now() + bounds.plugin_grpc_ms;
       let delivered = 0;
-      for (const batch of batches(
-        emissions.map(encode.event),
-        bounds.plugin_grpc_message_bytes_max,
-      )) {
-        const result = await apply(batch, { until, signal });
-        delivered += result.delivered;
-        if (result.fault !== null) return { delivered, fault: result.fault };
+      try {
+        const most = bounds.plugin_grpc_message_bytes_max;
+        for await (const batch of batches(emissions, { encode: encode.event, most })) {
+          const result = await apply(batch, { until, signal });
+          delivered += result.delivered;
+          if (result.fault !== null) return { delivered, fault: result.fault };
+        }
+      } catch (cause) {
+        // The storage, which will not know it the next time either.
+        const why = cause instanceof Error ? cause.name : "unknown";
+        const message = `grpc ${target.address}: what was erased could not be read (${why})`;
+        return { delivered, fault: faultOf(message, { reached: false }) };
       }
       return { delivered, fault: null };
     },
@@ -91,9 +96,13 @@ function resolveEndpoint(endpoint: string): Target {
   return { address: `${url.hostname}:${port}`, isTls };
 }
 
-/** An event as a batch of its own: batches one behind the other are one batch. */
+/**
+ * An event as a batch of its own: batches one behind the other are one batch. An erasure has what
+ * it covers with it, because events without bodies are taken in no other way.
+ */
 interface Encoded {
   readonly bytes: Buffer;
+  readonly events: number;
   readonly sequence: number;
 }
 
@@ -102,10 +111,11 @@ function createEncoding() {
   assert(method !== undefined, "the contract has ApplyEvents");
   const { encode } = method.request;
   return {
-    event: ({ record, body, sequence }: Emission): Encoded => ({
-      bytes: encode({ events: [replicatedMessage(record, body)] }),
-      sequence,
-    }),
+    event: async (emission: Emission): Promise<Encoded> => {
+      const told = [...(await emission.before()), emission];
+      const events = told.map(({ record, body }) => replicatedMessage(record, body));
+      return { bytes: encode({ events }), events: events.length, sequence: emission.sequence };
+    },
     batch: (events: readonly Encoded[]): Buffer =>
       Buffer.concat([
         ...events.map(({ bytes }) => bytes),
@@ -115,17 +125,25 @@ function createEncoding() {
 }
 
 /** As many as a message may hold; a larger one goes alone, because it may be received all the same. */
-function* batches(events: readonly Encoded[], most: number): Generator<Encoded[]> {
+async function* batches(
+  emissions: readonly Emission[],
+  { encode, most }: { encode: (emission: Emission) => Promise<Encoded>; most: number },
+): AsyncGenerator<Encoded[]> {
   let batch: Encoded[] = [];
   let length = 0;
-  for (const event of events) {
-    if (batch.length > 0 && length + event.bytes.length > most) {
+  let count = 0;
+  for (const emission of emissions) {
+    const event = await encode(emission);
+    length += event.bytes.length;
+    count += event.events;
+    const isFull = length > most || count > limits.transaction_events_max;
+    if (batch.length > 0 && isFull) {
       yield batch;
       batch = [];
-      length = 0;
+      length = event.bytes.length;
+      count = event.events;
     }
     batch.push(event);
-    length += event.bytes.length;
   }
   if (batch.length > 0) yield batch;
 }
