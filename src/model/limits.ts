@@ -248,12 +248,10 @@ export const limits = {
   key_file_bytes_max: 1_024,
   /** Data keys kept unwrapped in memory: 32 bytes and what a map takes, each. */
   data_keys_max: 65_536,
-  /** A plugin's label: it stands in tables and log lines. */
-  plugin_name_chars_max: 128,
+  /** A plugin's label: it stands in tables and log lines. */ plugin_name_chars_max: 128,
   /** One word of a plugin's configuration: a URL, a header, an argument. */
   plugin_text_chars_max: 8_192,
-  /** Headers, arguments or variables of one plugin. */
-  plugin_entries_max: 100,
+  /** Headers, arguments or variables of one plugin. */ plugin_entries_max: 100,
   /** Plugins: each has a loop of its own, and maybe a process. */
   plugins_max: 100,
   /** Events that a plugin is handed in one step; after a failure it begins with one again. */
@@ -283,25 +281,20 @@ export const limits = {
   /** Between the end of a process and its next start: twice as long each time, up to the second. */
   plugin_process_restart_ms: 1_000,
   /** The longest such time. */ plugin_process_restart_ms_max: 64_000,
-  /** A process that lived for so long has not failed to start. */
-  plugin_process_life_ms: 60_000,
+  /** A process that lived for so long has not failed to start. */ plugin_process_life_ms: 60_000,
   /** How long a process may take to end once its input does, and then after it was told to. */
   plugin_process_farewell_ms: 2_000,
   /** How long it may take after that. */ plugin_process_term_ms: 1_000,
-  /** One line of what a process prints. */
-  plugin_output_bytes_max: 2_000,
-  /** Lines of one process that go into the log, a second. */
-  plugin_output_lines_max: 50,
+  /** One line of what a process prints. */ plugin_output_bytes_max: 2_000,
+  /** Lines of one process that go into the log, a second. */ plugin_output_lines_max: 50,
   /** A bundle of a process plugin, as it is fetched: a large program with its files. */
   plugin_bundle_bytes_max: 268_435_456,
-  /** The same unpacked. */
-  plugin_unpacked_bytes_max: 1_073_741_824,
+  /** The same unpacked. */ plugin_unpacked_bytes_max: 1_073_741_824,
   /** Bytes unpacked from one packed byte: programs shrink to a third, bombs to a thousandth. */
   plugin_unpacked_ratio_max: 100,
   /** What is unpacked before that ratio is looked at: a page of zeros is no bomb. */
   plugin_unpacked_bytes_free: 16_777_216,
-  /** Files and directories of one bundle. */
-  plugin_bundle_entries_max: 10_000,
+  /** Files and directories of one bundle. */ plugin_bundle_entries_max: 10_000,
   /** A name within a bundle, in bytes: with the directory before it below every system's limit. */
   plugin_bundle_path_bytes_max: 1_024,
   /** One part of such a name, as file systems have it. */
