@@ -27,7 +27,11 @@ export async function refresh(text: string): Promise<string> {
     errors: errorTable(),
     configuration: configurationTable(all),
     cli: commandReference(all),
-    limits: limitTable(readFileSync(join(root, "src/model/limits.ts"), "utf8")),
+    limits: limitTable(
+      ["limits-plugins", "limits"]
+        .map((name) => readFileSync(join(root, `src/model/${name}.ts`), "utf8"))
+        .join(""),
+    ),
   };
   return Object.entries(blocks).reduce((result, [name, block]) => {
     const [begin, end] = ["begin", "end"].map((side) => `<!-- generated:${name}:${side} -->`);

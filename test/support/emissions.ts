@@ -3,7 +3,8 @@
 import { createHash } from "node:crypto";
 import { canonicalize } from "../../src/model/canonical.ts";
 import type { EventRecord } from "../../src/model/event.ts";
-import { limits, type PluginLimits } from "../../src/model/limits.ts";
+import type { PluginLimits } from "../../src/model/limits-plugins.ts";
+import { limits } from "../../src/model/limits.ts";
 import type { Emission, Emitter } from "../../src/plugins/emitter.ts";
 
 /** What no fault, and no line that did not ask for it, may show. */

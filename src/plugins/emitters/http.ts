@@ -3,7 +3,8 @@
 
 import { createHmac } from "node:crypto";
 import { invalidArgument } from "../../model/error.ts";
-import { limits, type PluginLimits } from "../../model/limits.ts";
+import type { PluginLimits } from "../../model/limits-plugins.ts";
+import { limits } from "../../model/limits.ts";
 import type { HttpConfig } from "../../model/plugin.ts";
 import type { Emission, Emitter, Fault } from "../emitter.ts";
 import { faultOf, notReady } from "./fault.ts";

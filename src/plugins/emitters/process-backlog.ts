@@ -2,7 +2,7 @@
 // tells dbx what a process has read, so when it ends the next one gets all of this again.
 
 import { readFileSync } from "node:fs";
-import type { PluginLimits } from "../../model/limits.ts";
+import type { PluginLimits } from "../../model/limits-plugins.ts";
 import type { GivenUp } from "../emitter.ts";
 
 /**

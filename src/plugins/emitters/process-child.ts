@@ -2,7 +2,8 @@
 // it started outlives it, and a Ctrl-C at the terminal of dbx is not one for it, too.
 
 import type { Subprocess } from "bun";
-import { limits, type PluginLimits } from "../../model/limits.ts";
+import type { PluginLimits } from "../../model/limits-plugins.ts";
+import { limits } from "../../model/limits.ts";
 import { createOutputLog, type Output, type OutputDeps } from "./process-output.ts";
 
 export interface Program {

@@ -3,7 +3,7 @@
 
 import type { Log } from "../../log.ts";
 import { DbxError } from "../../model/error.ts";
-import type { PluginLimits } from "../../model/limits.ts";
+import type { PluginLimits } from "../../model/limits-plugins.ts";
 import type { ProcessConfig } from "../../model/plugin.ts";
 import { encodePluginInit } from "../../wire/plugin.ts";
 import type { Backlog, Sent } from "./process-backlog.ts";

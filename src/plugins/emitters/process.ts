@@ -3,7 +3,8 @@
 // in its input when it ends goes to its successor.
 
 import type { Log } from "../../log.ts";
-import { limits, type PluginLimits } from "../../model/limits.ts";
+import type { PluginLimits } from "../../model/limits-plugins.ts";
+import { limits } from "../../model/limits.ts";
 import type { ProcessConfig } from "../../model/plugin.ts";
 import { encodePluginEvent } from "../../wire/plugin.ts";
 import type { Emission, Emitter, Fault, GivenUp } from "../emitter.ts";

@@ -12,7 +12,7 @@ import {
   type RequestOptions,
 } from "node:http";
 import { Agent as TlsAgent, request as requestOverTls } from "node:https";
-import type { PluginLimits } from "../../model/limits.ts";
+import type { PluginLimits } from "../../model/limits-plugins.ts";
 import { codeOf } from "./fault.ts";
 
 export interface Question {

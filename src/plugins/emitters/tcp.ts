@@ -2,7 +2,8 @@
 // events count as delivered once their bytes have left and the connection has stood a while longer.
 // What was on its way when a connection ended comes again.
 
-import { limits, type PluginLimits } from "../../model/limits.ts";
+import type { PluginLimits } from "../../model/limits-plugins.ts";
+import { limits } from "../../model/limits.ts";
 import type { TcpConfig } from "../../model/plugin.ts";
 import type { Emission, Emitter } from "../emitter.ts";
 import { codeOf, faultOf, notReady } from "./fault.ts";
