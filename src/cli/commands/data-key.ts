@@ -47,7 +47,8 @@ export async function tellHere(
   try {
     const opened = await openHere({ config: before, access: "write" }, shell).catch(
       (error: unknown) => {
-        const lacksKey = error instanceof DbxError && error.details["reason"] === "key_missing";
+        const reason = error instanceof DbxError ? error.details["reason"] : null;
+        const lacksKey = reason === "key_missing" || reason === "key_wrong";
         if (!lacksKey || fitting === undefined) throw error;
         // The key is being told right now. Not used where it would encrypt what is in clear.
         const config = { ...before, data_encryption_key: fitting };
