@@ -122,7 +122,9 @@ for (const up of [true, false]) {
       ]);
       expect(await audit("--until", "2020-01-01T00:00:00Z")).toEqual([[], null]);
       expect(await audit("--since", "yesterday")).toContain("must be an instant with its zone");
-      expect(await audit("--action", "tokens")).toContain("must be one of: snapshot, archive");
+      expect(await audit("--action", "tokens")).toContain(
+        "must be one of: create, snapshot, archive",
+      );
       expect(await audit("--aggregate-id", "p-2")).toContain("only together with");
     });
 

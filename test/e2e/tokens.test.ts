@@ -105,6 +105,19 @@ describe("with the server down", () => {
     expect((await run(["aggregate", "list", "--token", token])).code).toBe(5);
   });
 
+  test("an error in JSON is the last line of stderr, after words about other things", async () => {
+    await issue();
+    const env = { EVENTDBX_NONSENSE: "1" };
+    const { stderr, code } = await run(["token", "revoke", "nobody", "--json"], { env });
+    const lines = stderr.trimEnd().split("\n");
+    expect(lines).toHaveLength(2);
+    expect(lines[0]).toContain("warning: environment: unknown variable EVENTDBX_NONSENSE");
+    expect({ code, error: JSON.parse(lines[1] ?? "").code }).toEqual({
+      code: 3,
+      error: "not_found",
+    });
+  });
+
   test("--token wins over the environment", async () => {
     const { token } = await issue();
     const env = { EVENTDBX_TOKEN: "EVT-nonsense" };
