@@ -95,8 +95,17 @@ describe("a server elsewhere", () => {
   });
 
   test("is no matter for commands that act on this machine", async () => {
-    for (const words of [["start"], ["stop"], ["restart"], ["destroy", "--yes"], ["config"]]) {
-      const refusal = `dbx ${words[0]} acts on the machine it runs on, so it takes no`;
+    const install = ["plugin", "install", "p", "1.0.0", "--source", "p.zip"];
+    for (const words of [
+      ["start"],
+      ["stop"],
+      ["restart"],
+      ["destroy", "--yes"],
+      ["config"],
+      install,
+    ]) {
+      const name = words === install ? "plugin install" : words[0];
+      const refusal = `dbx ${name} acts on the machine it runs on, so it takes no`;
       const asked = await run([...words, "--url", at(plain)]);
       expect({ words, code: asked.code }).toEqual({ words, code: 2 });
       expect(asked.stderr).toContain(`${refusal} --url`);
