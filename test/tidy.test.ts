@@ -27,7 +27,7 @@ const mayImport: graph.ImportTable = {
     ...everywhere,
   ],
   client: ["model", "api", "wire", ...everywhere],
-  replication: ["model", "api", "wire", "client", ...everywhere],
+  replication: ["model", "api", "wire", "client", "storage/documents.ts", ...everywhere],
   server: ["model", "api", "wire", "replication/handshake.ts", ...everywhere],
   cli: [
     ...["model", "api", "client", "replication", "server", "plugins", "open.ts"],
@@ -75,12 +75,12 @@ const homeOf: Readonly<Record<string, readonly string[]>> = {
   // Whether bytes are text, without making it.
   "node:buffer": ["wire"],
   "node:crypto": ["model", "api", "storage", "engine", "plugins", "replication", "server", "cli"],
-  "node:fs": ["storage", "plugins", "engine", "server", "cli", "open.ts"],
+  "node:fs": ["storage", "plugins", "replication/keys.ts", "engine", "server", "cli", "open.ts"],
   "node:http": ["client", "server", "plugins"],
   "node:https": ["client", "server", "plugins"],
   "node:net": ["server", "client", "plugins"],
   "node:os": ["cli", "server/places.ts"],
-  "node:path": ["storage", "plugins", "engine", "server", "cli", "open.ts"],
+  "node:path": ["storage", "plugins", "replication/keys.ts", "engine", "server", "cli", "open.ts"],
   "node:stream": ["cli/export"],
   "node:tls": ["client"],
   "node:timers": ["storage", "plugins", "engine", "server", "cli"],

@@ -25,6 +25,7 @@ export const commands: Group = {
     plugin: async () => (await import("./commands/plugin.ts")).plugin,
     queue: async () => (await import("./commands/queue.ts")).queue,
     audit: async () => (await import("./commands/audit.ts")).audit,
+    remote: async () => (await import("./commands/remote.ts")).remote,
   },
 };
 

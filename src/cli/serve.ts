@@ -15,6 +15,7 @@ import {
 import { DbxError } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { open, type Opened } from "../open.ts";
+import { ensureKeys, keyPathOf } from "../replication/keys.ts";
 import { startServer, type Server } from "../server/server.ts";
 import { realSystem } from "../system.ts";
 import { version } from "../version.ts";
@@ -103,6 +104,7 @@ async function begin(options: ServeOptions, log: Log): Promise<Running> {
     const { token } = opened.openSession(shell.user);
     await opened.tellSettings(opened.authenticate(token), config);
     await opened.tellSchemas();
+    await ensureKeys(keyPathOf(config), realSystem.random);
     server = await startServer({
       ...{ opened, config, log, system: realSystem, version },
       commands: createCommands(shell.runWords),

@@ -11,7 +11,8 @@ export function newConfigText(): string {
   ];
   let table = "";
   for (const { name, schema, reserved } of configKeys) {
-    if (reserved) continue;
+    // Tables by names that nobody knows beforehand have no line to show.
+    if (reserved || schema["type"] === "object") continue;
     const [owner = "", member] = name.split(".");
     if (member !== undefined && owner !== table) {
       table = owner;

@@ -24,7 +24,7 @@ export function readToml(text: string, file: string): TomlTable {
 
 export const writeToml = (table: TomlTable): string => stringify(table).trimEnd();
 
-export type TomlValue = string | number | boolean;
+export type TomlValue = string | number | boolean | readonly string[];
 
 export interface Change {
   /** `page_limit` or `api.rest`. */
@@ -52,14 +52,56 @@ export function changeToml(text: string, changes: readonly Change[], file: strin
     changed = setKey(changed, { key: key ?? change.key, value: change.value }, expected);
     assign(expected, key ?? change.key, change.value);
   }
-  if (!provesEqual(changed, expected, file)) {
-    const keys = changes.map(({ key }) => key);
-    throw failedPrecondition(
-      `cannot change ${keys.join(", ")} in ${file} without touching the rest; edit it by hand`,
-      { file, keys },
-    );
-  }
+  const keys = changes.map(({ key }) => key);
+  requireEqual(changed, expected, { file, keys });
   return changed;
+}
+
+/**
+ * The text without the table of this name, and nothing else changed, comments included; as
+ * `changeToml`.
+ */
+export function removeToml(text: string, key: string, file: string): string {
+  const expected = structuredClone(readToml(text, file));
+  const parent = lookUp(expected, parentOf(key));
+  if (!isTable(parent) || !Object.hasOwn(parent, lastPart(key))) return text;
+  delete parent[lastPart(key)];
+  const lines = text.split("\n");
+  const isOwn = (path: string) => path === key || path.startsWith(`${key}.`);
+  const gone = new Set(entriesOf(text).flatMap(({ path, index }) => (isOwn(path) ? [index] : [])));
+  for (const [index, line] of linesOf(text).entries()) {
+    if (!isOwn(unquote(header.exec(line)?.[1] ?? ""))) continue;
+    gone.add(index);
+    // One of the blank lines that were around it.
+    if ((lines[index - 1] ?? "-").trim() === "") gone.add(index - 1);
+  }
+  const changed = lines.filter((_, index) => !gone.has(index)).join("\n");
+  // A table that only headings of tables below it have made is gone with the last of them.
+  const without = structuredClone(expected);
+  removeEmpty(without, parentOf(key));
+  const wanted = provesEqual(changed, without, file) ? without : expected;
+  requireEqual(changed, wanted, { file, keys: [key] });
+  return changed;
+}
+
+function removeEmpty(table: TomlTable, key: string): void {
+  const empty = lookUp(table, key);
+  const parent = key.includes(".") ? lookUp(table, parentOf(key)) : table;
+  if (isTable(empty) && Object.keys(empty).length === 0 && isTable(parent)) {
+    delete parent[lastPart(key)];
+  }
+}
+
+function requireEqual(
+  changed: string,
+  expected: TomlTable,
+  { file, keys }: { file: string; keys: readonly string[] },
+): void {
+  if (provesEqual(changed, expected, file)) return;
+  throw failedPrecondition(
+    `cannot change ${keys.join(", ")} in ${file} without touching the rest; edit it by hand`,
+    { file, keys },
+  );
 }
 
 function provesEqual(text: string, expected: TomlTable, file: string): boolean {
@@ -129,7 +171,7 @@ function setKey(
   const entries = entriesOf(text);
   const own = entries.findLast(({ path }) => path === key);
   if (own !== undefined) return replaceValue(text, own, tomlValue(value));
-  const parent = key.split(".").slice(0, -1).join(".");
+  const parent = parentOf(key);
   const inline = entries.findLast(({ path }) => path === parent);
   if (inline !== undefined) {
     // `api = "all"` or `api = { rest = true }`: the whole value is written anew.
@@ -162,7 +204,7 @@ function insertLine(
     const gap = text === "" || text.endsWith("\n") ? "" : newline;
     return `${text}${gap}${text === "" ? "" : newline}[${parent}]${newline}${line}${newline}`;
   }
-  const isOwn = ({ path }: Entry) => path.split(".").slice(0, -1).join(".") === parent;
+  const isOwn = ({ path }: Entry) => parentOf(path) === parent;
   const last = entries.findLast(isOwn)?.index ?? headerAt;
   const lines = text.split("\n");
   lines.splice((commentedOut(plain, { headerAt, line }) ?? last) + 1, 0, line + ending);
@@ -182,6 +224,8 @@ function commentedOut(
   }
   return undefined;
 }
+
+const parentOf = (key: string): string => key.split(".").slice(0, -1).join(".");
 
 const lastPart = (key: string): string => key.split(".").at(-1) ?? key;
 

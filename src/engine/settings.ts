@@ -14,6 +14,7 @@ export type Settings = Pick<
   | "payload_limit"
   | "plugin_max_attempts"
   | "rate_limit"
+  | "remotes"
   | "snapshot_threshold"
   | "restrict"
 >;

@@ -30,8 +30,11 @@ function keyOf(name: string, schema: unknown): Key {
   return { name, live: live === true, startsOff, secret: secret === true, fallback };
 }
 
-export const valueOf = (config: Config, name: string): unknown =>
-  name.split(".").reduce<unknown>((value, part) => partsOf(value)[part], config);
+export function valueOf(config: Config, name: string): unknown {
+  // Whoever edits the file by hand may name a node with dots in it.
+  if (name.startsWith("remotes.")) return config.remotes[name.slice("remotes.".length)];
+  return name.split(".").reduce<unknown>((value, part) => partsOf(value)[part], config);
+}
 
 export function partsOf(value: unknown): Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null ? { ...value } : {};
@@ -46,7 +49,7 @@ export type ToldSettings = Readonly<Record<string, unknown>>;
  */
 export function toldSettings(config: Config, { data_dir }: { data_dir: string }): ToldSettings {
   return Object.fromEntries(
-    keys.flatMap(({ name, secret, fallback }) => {
+    keysOf(config).flatMap(({ name, secret, fallback }) => {
       const value = valueOf(config, name);
       const usual = name === "data_dir" ? data_dir : fallback;
       if (value === undefined || isSame(value, usual)) return [];
@@ -70,7 +73,7 @@ export function changedSettings(
   config: Config,
 ): ToldSettings {
   return Object.fromEntries(
-    keys.flatMap(({ name, secret }) => {
+    keysOf(config, before).flatMap(({ name, secret }) => {
       const [was, is] = [before[name], after[name]];
       if (isSame(was, is)) return [];
       const now = valueOf(config, name) ?? null;
@@ -78,6 +81,14 @@ export function changedSettings(
       return [[name, was === undefined ? "set" : "changed"]];
     }),
   );
+}
+
+/** Every key, with one for each other node instead of one for all: `remotes.eu`. */
+function keysOf({ remotes }: Config, before: ToldSettings = {}): Key[] {
+  const told = Object.keys(before).filter((name) => name.startsWith("remotes."));
+  const names = new Set([...Object.keys(remotes).map((name) => `remotes.${name}`), ...told]);
+  const ofNodes = [...names].map((name) => ({ name, live: true, secret: false, fallback: null }));
+  return [...keys.filter(({ name }) => name !== "remotes"), ...ofNodes];
 }
 
 const isSame = (left: unknown, right: unknown): boolean =>

@@ -7,6 +7,7 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { Named } from "./kinds.ts";
 import { limits } from "./limits.ts";
+import { Remote } from "./remote.ts";
 
 const reserved = { reserved: true } as const;
 
@@ -223,16 +224,17 @@ export const Config = Type.Object(
     }),
     replication: Type.Object({
       identity_key: Type.String({
-        ...reserved,
+        minLength: 1,
         default: "replication.key",
-        description: "This node's private key.",
+        description: "File of this node's own key, relative to the data directory.",
       }),
       bind_addr: Type.String({ ...reserved, default: "0.0.0.0:7443", description: "Unused." }),
     }),
-    remotes: Named(Type.Object({ endpoint: Type.String(), public_key: Type.String() }), {
-      ...reserved,
+    remotes: Named(Remote, {
       default: {},
-      description: "Other nodes.",
+      maxProperties: limits.remotes_max,
+      live: true,
+      description: "Other nodes, each in a table `[remotes.name]`, as `dbx remote add` writes it.",
     }),
   },
   { additionalProperties: false },

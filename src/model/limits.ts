@@ -252,6 +252,10 @@ export const limits = {
   data_keys_max: 65_536,
   /** Plugins: each has a loop of its own, and maybe a process. */
   plugins_max: 100,
+  /** Name of another node: it stands in commands, tables and log lines. */
+  remote_name_chars_max: 64,
+  /** Other nodes: each that calls is looked for among them. */
+  remotes_max: 1_000,
   /** Faults that `verify` lists before it stops counting. */
   verify_faults_max: 100,
   /** Rows that long work reads before it lets others run. */

@@ -3,7 +3,7 @@
 // log.
 
 import { randomBytes } from "node:crypto";
-import { open, readFile, realpath, rename, rm } from "node:fs/promises";
+import { link, open, readFile, realpath, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { dataCorrupted, unavailable } from "../model/error.ts";
 import { isSealed } from "./seal.ts";
@@ -36,12 +36,7 @@ export async function replaceDocument(
 ): Promise<void> {
   try {
     const target = await linkTarget(path);
-    // In the same directory, because a rename is atomic only within one file system; random,
-    // because another process may replace the same file at this moment.
-    const fresh = join(
-      dirname(target),
-      `.${basename(target)}.${randomBytes(6).toString("hex")}.tmp`,
-    );
+    const fresh = freshName(target);
     try {
       await writeDurably(fresh, text, mode);
       await rename(fresh, target);
@@ -53,6 +48,32 @@ export async function replaceDocument(
   } catch (cause) {
     throw unavailable(`cannot write ${path}`, { path, reason: codeOf(cause) }, { cause });
   }
+}
+
+/**
+ * Makes a file, whole and durable when resolved. Out: false where one has that name already, which
+ * stays as it is.
+ */
+export async function createDocument(
+  path: string,
+  content: Uint8Array,
+  { mode }: { mode: number },
+): Promise<boolean> {
+  const fresh = freshName(path);
+  try {
+    try {
+      await writeDurably(fresh, content, mode);
+      // Unlike a rename, it fails where the name is taken.
+      await link(fresh, path);
+    } finally {
+      await rm(fresh, { force: true });
+    }
+    await syncDirectory(dirname(path));
+  } catch (cause) {
+    if (hasCode(cause, "EEXIST")) return false;
+    throw unavailable(`cannot write ${path}`, { path, reason: codeOf(cause) }, { cause });
+  }
+  return true;
 }
 
 /** A document that nobody reads without the key of the store, if that has one. */
@@ -110,12 +131,23 @@ async function linkTarget(path: string): Promise<string> {
   }
 }
 
-async function writeDurably(path: string, text: string, mode: number): Promise<void> {
+/**
+ * In the same directory, because a rename is atomic only within one file system; random, because
+ * another process may write the same file at this moment.
+ */
+const freshName = (path: string): string =>
+  join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
+
+async function writeDurably(
+  path: string,
+  content: string | Uint8Array,
+  mode: number,
+): Promise<void> {
   const file = await open(path, "wx", mode);
   try {
     // `open` takes the umask off the mode.
     await file.chmod(mode);
-    await file.writeFile(text);
+    await file.writeFile(content);
     await file.sync();
   } finally {
     await file.close();

@@ -42,7 +42,7 @@ async function complaint(sources: Sources): Promise<string> {
 /** The tables of a file that sets nothing. */
 const emptyTables = {
   ...{ api: {}, storage: {}, admin: {}, grpc: {}, cors: {}, tls: {} },
-  ...{ rate_limit: {}, socket: {} },
+  ...{ rate_limit: {}, socket: {}, replication: {} },
 };
 
 test("nothing at all gives the defaults of the README", async () => {

@@ -2,7 +2,14 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { changeToml, lineOf, lookUp, readToml, type TomlValue } from "../../src/cli/toml.ts";
+import {
+  changeToml,
+  lineOf,
+  lookUp,
+  readToml,
+  removeToml,
+  type TomlValue,
+} from "../../src/cli/toml.ts";
 import { DbxError } from "../../src/model/error.ts";
 
 const change = (text: string, key: string, value: TomlValue, aliases: string[] = []): string =>
@@ -135,3 +142,27 @@ describe("changeToml", () => {
 });
 
 const seed = () => (process.env["SEED"] === undefined ? {} : { seed: Number(process.env["SEED"]) });
+
+describe("a table is removed", () => {
+  const gone: readonly (readonly [string, string, string])[] = [
+    ["that is the last", "a = 1\n\n[t.x]\nb = 1\n", "a = 1\n"],
+    ["beside another", "[t.x]\nb = 1\n\n[t.y]\nb = 2\n", "\n[t.y]\nb = 2\n"],
+    ["with a heading above it", "[t]\n\n[t.x]\nb = 1\n", "[t]\n"],
+    ["of dotted keys", "t.x.b = 1 # one\nt.y.b = 2\nt.x.c = 3\n", "t.y.b = 2\n"],
+    ["that is inline", "[t]\nx = { b = 1 }\ny = { b = 2 }\n", "[t]\ny = { b = 2 }\n"],
+    ["with a quoted name", "[t.'x']\nb = 1\n[u]\n", "[u]\n"],
+    ["with Windows line ends", "a = 1\r\n\r\n[t.x]\r\nb = 1\r\n", "a = 1\r\n"],
+    ["but for its comments", "# 1\n[t.x] # 2\n# 3\nb = 1 # 4\n# 5\n[u]\n", "# 1\n# 3\n# 5\n[u]\n"],
+    ["with tables of its own", "[t.x]\n[t.x.y]\nb = 1\n[u]\n", "[u]\n"],
+    ["that is not there", "[t.y]\nb = 1\n", "[t.y]\nb = 1\n"],
+  ];
+  test.each(gone)("%s", (_, text, expected) => {
+    expect(removeToml(text, "t.x", "config.toml")).toBe(expected);
+  });
+
+  test("or the file is left to whoever wrote it", () => {
+    for (const text of ["t = { x = { b = 1 } }\n", '[t.x]\nb = """\n1\n"""\n']) {
+      expect(() => removeToml(text, "t.x", "config.toml")).toThrow("edit it by hand");
+    }
+  });
+});

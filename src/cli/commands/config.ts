@@ -333,7 +333,7 @@ function warnOverruled(
 }
 
 /** A running server follows what it can; the rest is named. */
-async function tellServer(configuration: Configuration, shell: Shell): Promise<void> {
+export async function tellServer(configuration: Configuration, shell: Shell): Promise<void> {
   const found = await findServer(configuration.config.data_dir);
   if (found.state !== "running") return;
   let target: Target | null;
