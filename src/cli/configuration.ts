@@ -8,7 +8,6 @@ import { decode } from "../api/decode.ts";
 import { Config, surfaces } from "../model/config.ts";
 import { DbxError, invalidArgument } from "../model/error.ts";
 import { didYouMean } from "../model/nearest.ts";
-import type { Remote } from "../model/remote.ts";
 import { readDocument, replaceDocument } from "../storage/documents.ts";
 import {
   configKeys,
@@ -23,15 +22,7 @@ import {
 import { readKeyFile } from "./key-file.ts";
 import type { Shell } from "./shell.ts";
 import { newConfigText } from "./template.ts";
-import {
-  changeToml,
-  lineOf,
-  lookUp,
-  readToml,
-  removeToml,
-  type Change,
-  type TomlValue,
-} from "./toml.ts";
+import { changeToml, lineOf, lookUp, readToml, type Change, type TomlValue } from "./toml.ts";
 
 /** Values of flags by configuration key: `{ "api.rest": true }`. */
 export type Given = Readonly<Record<string, TomlValue>>;
@@ -350,21 +341,7 @@ export async function keepInFile(path: string, given: Given): Promise<boolean> {
   return true;
 }
 
-/** Keeps the table of another node in the file, or takes it out where it is null. */
-export async function keepRemoteInFile(
-  path: string,
-  { name, remote }: { readonly name: string; readonly remote: Remote | null },
-): Promise<void> {
-  const old = (await readDocument(path)) ?? newConfigText();
-  const key = `remotes.${name}`;
-  const changes = Object.entries(remote ?? {}).map(([member, value]) => ({
-    ...{ key: `${key}.${member}`, aliases: [], value },
-  }));
-  const text = remote === null ? removeToml(old, key, path) : changeToml(old, changes, path);
-  await keepText(path, text);
-}
-
-async function keepText(path: string, text: string): Promise<void> {
+export async function keepText(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   await replaceDocument(path, text, { mode: 0o600 });
 }

@@ -256,6 +256,24 @@ export const limits = {
   remote_name_chars_max: 64,
   /** Other nodes: each that calls is looked for among them. */
   remotes_max: 1_000,
+  /** How long two nodes may take to prove who they are, connecting included. */
+  session_handshake_ms: 10_000,
+  /** Nodes, or strangers, that do so at a time: each costs a handshake of TLS and a signature. */
+  session_handshakes_max: 32,
+  /** Sessions with other nodes at a time. */
+  sessions_max: 64,
+  /** One message within a session: a page of events. */
+  session_message_bytes_max: 33_554_432,
+  /** How long the other node may take nothing of a message: it may be busy with the one before. */
+  session_stall_ms: 300_000,
+  /** How long it has to take notice of the end. */
+  session_farewell_ms: 2_000,
+  /** How often a node says that it is there still, while it has nothing else to say. */
+  session_alive_ms: 15_000,
+  /** How long nothing may be heard of the other node, not even that. */
+  session_silence_ms: 120_000,
+  /** Bytes of one session in one direction: far below what one key of AES-GCM may seal. */
+  session_bytes_max: 137_438_953_472,
   /** Faults that `verify` lists before it stops counting. */
   verify_faults_max: 100,
   /** Rows that long work reads before it lets others run. */

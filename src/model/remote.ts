@@ -100,7 +100,7 @@ export const isIpv6 = (host: string): boolean =>
   /^[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9._-]{1,32})?$/.test(host) && host.split(":").length > 2;
 
 /** `tcp://10.0.0.7:6363`, `tcp://[::1]:6363`. */
-const showEndpoint = ({ host, port }: RemoteEndpoint): string =>
+export const showEndpoint = ({ host, port }: RemoteEndpoint): string =>
   `tcp://${host.includes(":") ? `[${host}]` : host}:${port}`;
 
 /** Base64 of 32 bytes, with or without its filler. Throws `invalid_argument`. */
@@ -174,7 +174,7 @@ export function plannedRemote(
   }
   const public_key = publicKeyText(publicKeyBytes(asked.public_key));
   const other = Object.entries(remotes).find(
-    ([known, remote]) => known !== name && isKey(remote, public_key),
+    ([known, remote]) => known !== name && bareKey(remote.public_key) === public_key,
   );
   if (other !== undefined) {
     throw alreadyExists(`remote '${other[0]}' has this public key already`, { name: other[0] });
@@ -191,6 +191,5 @@ export function plannedRemote(
   };
 }
 
-/** Compared without the filler, which whoever edits the file may have written. */
-const isKey = ({ public_key }: Remote, wanted: string): boolean =>
-  public_key.trim().replace(/=$/, "") === wanted;
+/** A key that somebody wrote, without what it may have around it. */
+export const bareKey = (public_key: string): string => public_key.trim().replace(/=$/, "");

@@ -112,7 +112,7 @@ function keysOf(seed: Uint8Array, key_path: string): NodeKeys {
 /** What PKCS #8 has before the seed of an Ed25519 key (RFC 8410). */
 const pkcs8 = Buffer.from("302e020100300506032b657004220420", "hex");
 
-const privateKeyOf = (seed: Uint8Array): KeyObject =>
+export const privateKeyOf = (seed: Uint8Array): KeyObject =>
   createPrivateKey({ key: Buffer.concat([pkcs8, seed]), format: "der", type: "pkcs8" });
 
 function rawPublicKey(key: KeyObject): Uint8Array {

@@ -16,7 +16,8 @@ import {
 import { ensureKeys, keyPathOf, readPublicKey } from "../../replication/keys.ts";
 import { realSystem } from "../../system.ts";
 import { command, type Group } from "../command.ts";
-import { keepRemoteInFile, loadConfiguration, type Configuration } from "../configuration.ts";
+import { loadConfiguration, type Configuration } from "../configuration.ts";
+import { keepRemoteInFile } from "../remote-file.ts";
 import type { Shell } from "../shell.ts";
 import { tellServer } from "./config.ts";
 import { tellHere } from "./data-key.ts";
