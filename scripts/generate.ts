@@ -28,7 +28,7 @@ export async function refresh(text: string): Promise<string> {
     configuration: configurationTable(all),
     cli: commandReference(all),
     limits: limitTable(
-      ["limits-plugins", "limits"]
+      ["limits-plugins", "limits-socket", "limits"]
         .map((name) => readFileSync(join(root, `src/model/${name}.ts`), "utf8"))
         .join(""),
     ),

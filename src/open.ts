@@ -12,6 +12,7 @@ import { createLive, liveBounds, type LiveLog } from "./engine/live.ts";
 import { ensureMachineKey, readMachineKey } from "./engine/machine-key.ts";
 import { createNoting, type NoteOf } from "./engine/noting.ts";
 import { aggregateOf } from "./engine/past.ts";
+import type { KeepRemote } from "./engine/remotes.ts";
 import { openSchemas, type Schemas } from "./engine/schemas.ts";
 import type { KeepKey } from "./engine/rotation.ts";
 import { createSettings, type LiveSettings, type Settings } from "./engine/settings.ts";
@@ -61,6 +62,8 @@ export interface OpenOptions {
   readonly reload: (() => Promise<Config>) | null;
   /** Keeps another data encryption key in the configuration; null where nobody may rotate it. */
   readonly keepKey: KeepKey | null;
+  /** Keeps another node in the configuration; null where only `dbx remote` does. */
+  readonly keepRemote: KeepRemote | null;
 }
 
 export interface Opened {
@@ -161,7 +164,7 @@ async function requireDatabase(data_dir: string): Promise<void> {
 }
 
 async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<Opened> {
-  const { config, log, system } = options;
+  const { config, log, system, keepKey, keepRemote } = options;
   const { data_dir } = config;
   const tokens = await openTokens({
     path: join(data_dir, "tokens.json"),
@@ -237,7 +240,7 @@ async function assemble(options: OpenOptions, storage: SqliteStorage): Promise<O
   return {
     dbx: createEngine({
       ...{ storage, committer, tokens, schemas, staging, system, now, settings, status },
-      ...{ noteOf, tellKey, keepKey: options.keepKey, snapshotThresholdOf },
+      ...{ noteOf, tellKey, keepKey, keepRemote, snapshotThresholdOf },
       plugins: plugins.operations,
       checkBeside: plugins.check,
     }),

@@ -77,6 +77,7 @@ export async function openForBench(
     env: {},
     reload: null,
     keepKey: null,
+    keepRemote: null,
   });
   const issuer: Actor = { group: "admin", user: "bench", grants, scope: null, token_id: null };
   const { token } = await opened.dbx.issueToken(issuer, { group: "admin", user: "bench" });

@@ -135,6 +135,7 @@ async function scan(what: "verify" | "read", directory: string): Promise<GrowthR
     env: {},
     reload: null,
     keepKey: null,
+    keepRemote: null,
   });
   const actor = cliActor("bench");
   const started = performance.now();

@@ -40,6 +40,7 @@ async function serveDbx(
     env: {},
     reload: null,
     keepKey: null,
+    keepRemote: null,
   });
   const server = await startServer({
     ...{ opened, config, log, system: realSystem, version: "bench" },

@@ -5,6 +5,7 @@ import type { Static } from "@sinclair/typebox";
 import { aggregateOperations } from "./operations/aggregates.ts";
 import { eventOperations } from "./operations/events.ts";
 import { pluginOperations } from "./operations/plugins.ts";
+import { remoteOperations } from "./operations/remotes.ts";
 import { schemaOperations } from "./operations/schemas.ts";
 import { serverOperations } from "./operations/server.ts";
 import { stagedOperations } from "./operations/staged.ts";
@@ -18,6 +19,7 @@ export const operations = {
   ...schemaOperations,
   ...pluginOperations,
   ...tokenOperations,
+  ...remoteOperations,
 };
 
 export type Operations = typeof operations;

@@ -251,6 +251,27 @@ export const routes: readonly Route[] = [
     status: 200,
     surface: "admin",
   },
+  {
+    method: "GET",
+    path: "/admin/remotes",
+    operation: "listRemotes",
+    status: 200,
+    surface: "admin",
+  },
+  {
+    method: "PUT",
+    path: "/admin/remotes/{name}",
+    operation: "putRemote",
+    status: 200,
+    surface: "admin",
+  },
+  {
+    method: "DELETE",
+    path: "/admin/remotes/{name}",
+    operation: "removeRemote",
+    status: 204,
+    surface: "admin",
+  },
   { method: "GET", path: "/admin/verify", operation: "verifyLog", status: 200, surface: "admin" },
   {
     method: "GET",

@@ -25,6 +25,7 @@ import { openLogFile } from "./log-file.ts";
 import { exposedKey, keeperOf } from "./key-place.ts";
 import { plainAddresses, plainRisk } from "./plain.ts";
 import { inWordsOfKeys } from "./port-words.ts";
+import { keepRemoteInFile } from "./remote-file.ts";
 import { createReload } from "./reload.ts";
 import { createCommands } from "./served.ts";
 import type { Shell } from "./shell.ts";
@@ -98,6 +99,7 @@ async function begin(options: ServeOptions, log: Log): Promise<Running> {
     reload: () => reloaded(shell, given),
     // As it is by then: somebody may have named another place for the key meanwhile.
     keepKey: async () => keeperOf(await loadConfiguration(shell, {})),
+    keepRemote: (change) => keepRemoteInFile(path, change),
   });
   let server: Server;
   try {

@@ -194,6 +194,7 @@ async function openHere(options: LocalOptions): Promise<Target> {
     env: shell.env,
     reload: null,
     keepKey: () => keeperOf(configuration),
+    keepRemote: null,
   });
   let actor: Actor;
   try {

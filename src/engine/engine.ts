@@ -19,6 +19,7 @@ import { createLifecycle } from "./lifecycle.ts";
 import type { NoteOf } from "./noting.ts";
 import { prepareEvent, prepareEvents } from "./prepare.ts";
 import { createReads } from "./reads.ts";
+import { createRemotes, type RemotesDeps } from "./remotes.ts";
 import { createRotation, type RotationDeps } from "./rotation.ts";
 import type { Schemas } from "./schemas.ts";
 import type { LiveSettings } from "./settings.ts";
@@ -27,7 +28,10 @@ import type { Tokens } from "./tokens.ts";
 import { faultsError, verifyStore } from "./verify.ts";
 
 export interface EngineDeps
-  extends Pick<RotationDeps, "keepKey" | "tellKey">, Pick<ImportingDeps, "snapshotThresholdOf"> {
+  extends
+    Pick<RotationDeps, "keepKey" | "tellKey">,
+    Pick<RemotesDeps, "keepRemote">,
+    Pick<ImportingDeps, "snapshotThresholdOf"> {
   readonly storage: Storage;
   readonly committer: Committer;
   readonly tokens: Tokens;
@@ -70,6 +74,7 @@ export function createEngine(deps: EngineDeps): Dbx {
     ...createErasure(deps),
     ...createImporting(deps),
     ...createRotation(deps),
+    ...createRemotes(deps),
     ...schemas.operations,
     ...staging.operations,
     ...deps.plugins,

@@ -63,10 +63,10 @@ export function remoteEndpointOf(text: string): RemoteEndpoint {
   if (rest.startsWith("[")) return bracketed(rest);
   const colon = rest.indexOf(":");
   const host = colon === -1 ? rest : rest.slice(0, colon);
-  if (host === "") throw invalidArgument("remote endpoint host cannot be empty");
   if (colon !== rest.lastIndexOf(":")) {
     throw invalidArgument("remote endpoint has invalid IPv6 host");
   }
+  if (host === "") throw invalidArgument("remote endpoint host cannot be empty");
   if (!isHostName(host)) throw invalidArgument("remote endpoint host is invalid");
   return { host, port: colon === -1 ? remotePort : portOf(rest.slice(colon + 1)) };
 }

@@ -142,6 +142,13 @@ const table: readonly Row[] = [
   row("listQueue", "", "U U U U P P P P + +", () => ({})),
   row("clearQueue", "", "U U U U P P P P + +", () => ({})),
   row("retryQueue", "", "U U U U P P P P + +", () => ({})),
+  row("listRemotes", "", "U U U U P P P P + +", () => ({})),
+  // There is no configuration file behind these surfaces.
+  row("putRemote", "", "U U U U P P P P F F", () => ({
+    ...{ name: fresh(), endpoint: "10.0.0.7" },
+    public_key: "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+  })),
+  row("removeRemote", "", "U U U U P P P P F F", () => ({ name: fresh() })),
   row("verifyLog", "", "U U U U P P P P + +", () => ({})),
   row("serverStatus", "", "U U U U P P P P + +", () => ({})),
   // No configuration stands behind this store.

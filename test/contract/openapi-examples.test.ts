@@ -92,10 +92,13 @@ test("every request succeeds, and every record is what comes back", async () => 
 test("no body of an example is left out above", async () => {
   const source = await Bun.file(import.meta.path).text();
   const missing = Object.keys(bodyExamples).filter((name) => !source.includes(`ask("${name}"`));
-  // Where nothing is encrypted, as here, these two are refused whatever they say.
-  expect(missing).toEqual(["eraseAggregate", "rotateKey"]);
-  for (const name of ["eraseAggregate", "rotateKey"] as const) {
-    const path = name === "eraseAggregate" ? patient : {};
+  // Where nothing is encrypted and there is no configuration file, as here, these are refused
+  // whatever they say.
+  const refused = ["eraseAggregate", "putRemote", "rotateKey"] as const;
+  expect(missing).toEqual([...refused]);
+  for (const name of refused) {
+    const paths = { eraseAggregate: patient, putRemote: { name: "eu" }, rotateKey: {} };
+    const path = paths[name];
     const input = { ...Object(bodyExamples[name]), ...path };
     expect(decode(operations[name].input, input)).toEqual(input);
   }

@@ -178,6 +178,7 @@ test("each operation succeeds with its examples, and answers as documented", asy
     ["revokeToken", token],
     ["verifyLog", {}],
     ["listAudit", {}],
+    ["listRemotes", {}],
     ["serverStatus", {}],
   ];
   const described = operationsOf(document);
@@ -196,7 +197,9 @@ test("each operation succeeds with its examples, and answers as documented", asy
     "eraseAggregate",
     "followLog",
     "importEvents",
+    "putRemote",
     "reloadConfig",
+    "removeRemote",
     "rotateKey",
   ]);
 });

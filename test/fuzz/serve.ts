@@ -8,6 +8,7 @@ import { runWords } from "../../src/cli/cli.ts";
 import { createCommands } from "../../src/cli/served.ts";
 import { createLog } from "../../src/log.ts";
 import { loadConfiguration } from "../../src/cli/configuration.ts";
+import { keepRemoteInFile } from "../../src/cli/remote-file.ts";
 import { grants } from "../../src/model/actor.ts";
 import { open, type Opened } from "../../src/open.ts";
 import { startServer } from "../../src/server/server.ts";
@@ -79,6 +80,7 @@ async function main(asked: Asked): Promise<void> {
     ...{ lock_wait_ms: 0, threads: true, plugins: true, env: {} },
     reload: async () => (await loadConfiguration({ ...shell, configPath }, given)).config,
     keepKey: async () => async () => {},
+    keepRemote: (change) => keepRemoteInFile(configPath, change),
   });
   const server = await startServer({
     opened: leaking(opened, leak_bytes),

@@ -53,6 +53,7 @@ export async function openStore(
     env: {},
     reload: null,
     keepKey: async () => async () => {},
+    keepRemote: null,
     ...options,
   });
   return { ...opened, [Symbol.asyncDispose]: () => opened.close() };

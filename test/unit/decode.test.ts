@@ -223,6 +223,8 @@ describe("call", () => {
       issueToken: { group: "a", user: "b" },
       revokeToken: { token: "x" },
       refreshToken: { token: "x" },
+      putRemote: { name: "a", endpoint: "b", public_key: "c" },
+      removeRemote: { name: "a" },
     };
     for (const operation of Object.keys(operations) as OperationName[]) {
       const { grant } = operations[operation];

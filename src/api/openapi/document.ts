@@ -114,6 +114,7 @@ const tags = {
   plugins: { name: "Plugins", description: "Whom events are delivered to." },
   queue: { name: "Queue", description: "Deliveries that failed." },
   tokens: { name: "Tokens", description: "Who may ask." },
+  remotes: { name: "Other nodes", description: "Whom this node knows, by their keys." },
   server: { name: "Server", description: "The running server and its records." },
 } as const;
 

@@ -56,6 +56,11 @@ export const bodyExamples: Readonly<Partial<Record<OperationName, unknown>>> = {
   refreshToken: { limit: 5_000 },
   putPlugin: { config: { type: "log", level: "info", template: "{aggregate} {id} {event}" } },
   replayPlugin: { aggregate_type: "patient", aggregate_id: "p-001" },
+  putRemote: {
+    endpoint: "tcp://10.0.0.7:6363",
+    public_key: "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+    allow: ["read"],
+  },
   retryQueue: { plugin: "audit" },
   clearQueue: { plugin: "audit" },
   rotateKey: { data_encryption_key: "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=" },

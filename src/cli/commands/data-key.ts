@@ -29,7 +29,7 @@ const openHere = (
       plugins: false,
       env: {},
     },
-    ...{ lock_wait_ms: limits.lock_wait_ms, reload: null, keepKey: null },
+    ...{ lock_wait_ms: limits.lock_wait_ms, reload: null, keepKey: null, keepRemote: null },
   });
 
 const hasData = ({ data_dir }: Config): boolean => existsSync(join(data_dir, "dbx.db"));
