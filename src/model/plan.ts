@@ -103,6 +103,8 @@ export interface Plan {
   /** New values of the token uses that changed. */
   readonly token_uses: readonly TokenUse[];
   readonly log: Frontier;
+  /** Whether the events came from another node: whoever delivers them onwards may ask. */
+  readonly imported?: true;
 }
 
 /**

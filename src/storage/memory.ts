@@ -17,7 +17,7 @@ import { emptyFrontier, emptyKeys, keysWith, type Digest, type Frontier } from "
 import { newHead, type Known, type Plan, type TokenUse } from "../model/plan.ts";
 import type { Snapshot } from "../model/snapshot.ts";
 import { compareKeys, keyText, type StreamKey } from "../model/stream.ts";
-import type { Ask, CommittedOutcome, Storage } from "./storage.ts";
+import type { Ask, CommittedOutcome, PositionRange, Storage } from "./storage.ts";
 
 interface Memory {
   log: Frontier;
@@ -30,6 +30,7 @@ interface Memory {
   readonly snapshots: Map<string, Snapshot[]>;
   readonly tokenUses: Map<TokenId, TokenUse>;
   readonly audit: AuditEntry[];
+  readonly imports: PositionRange[];
 }
 
 /** `sealing`: whether it passes for a store that is encrypted, where erasing is allowed. */
@@ -44,20 +45,33 @@ export function createMemoryStorage({ sealing }: { sealing: "none" | "all" }): S
     snapshots: new Map(),
     tokenUses: new Map(),
     audit: [],
+    imports: [],
   };
   return {
     commit: async (ask, plan) => {
       const planned = plan(recall(memory, ask));
+      const before = memory.events.length;
       const outcomes = planned.outcomes.map((outcome): CommittedOutcome => {
         if (outcome.kind !== "appended") return outcome;
         return { kind: "appended", events: outcome.events.map((event) => keep(memory, event)) };
       });
       keepHeads(memory, planned);
+      const { length: last } = memory.events;
+      if (planned.imported === true && last > before) {
+        memory.imports.push({ first: before + 1, last });
+      }
       return { outcomes, position: memory.log.size };
     },
     ...changes(memory),
     readStream: async (key, { after, limit }) =>
       page(memory.streams.get(keyText(key)) ?? [], after, limit, sizeOfEvent),
+    readImports: async ({ first, last }) =>
+      memory.imports
+        .filter((range) => range.first <= last && range.last >= first)
+        .map((range) => ({
+          first: Math.max(first, range.first),
+          last: Math.min(last, range.last),
+        })),
     readLog: async ({ after, limit }) => page(memory.events, after, limit, sizeOfEvent),
     readLeaves: async ({ after, limit }) =>
       memory.events.slice(after, after + limit).map(({ position, hash }) => ({ position, hash })),

@@ -30,6 +30,12 @@ export interface Committed {
   readonly position: Position;
 }
 
+/** Both ends are part of it. */
+export interface PositionRange {
+  readonly first: Position;
+  readonly last: Position;
+}
+
 /** An event as the tree over the whole log sees it. */
 export type Leaf = Pick<CommittedEvent, "position" | "hash">;
 
@@ -109,6 +115,9 @@ export interface Storage {
 
   /** Events with a version above `after`, ascending, at most `limit`. Unknown stream: none. */
   readStream(key: StreamKey, options: { after: Version; limit: number }): Promise<CommittedEvent[]>;
+
+  /** Of the positions from `first` to `last`, those that came from another node, ascending. */
+  readImports(range: PositionRange): Promise<PositionRange[]>;
 
   /** Events with a position above `after`, ascending, at most `limit`. */
   readLog(options: { after: Position; limit: number }): Promise<CommittedEvent[]>;

@@ -4,6 +4,9 @@
 import { expect } from "bun:test";
 import type { Change } from "../../src/model/audit.ts";
 import { canonicalOf } from "../../src/model/canonical.ts";
+import type { CommittedEvent } from "../../src/model/event.ts";
+import { planImports, type ImportedEvent } from "../../src/model/import.ts";
+import { createMemoryStorage } from "../../src/storage/memory.ts";
 import type { StreamKey } from "../../src/model/stream.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 import { append, context, event, readAll, recompute, transaction } from "../support/storage.ts";
@@ -35,7 +38,54 @@ export function changes(check: Check): void {
   removal(check);
   archiving(check);
   snapshots(check);
+  imports(check);
 }
+
+function imports(check: Check): void {
+  check("positions that were imported are known, and no others", async ({ storage, reopen }) => {
+    const origin = createMemoryStorage({ sealing: "none" });
+    for (let count = 0; count < 5; count++) {
+      await append(origin, [transaction([event(count < 3 ? jane : john)])]);
+    }
+    const events = (await origin.readLog({ after: 0, limit: 9 })).map(importedFrom);
+    const bring = (part: readonly ImportedEvent[]) =>
+      storage.commit(
+        {
+          ...{ keys: [jane, john], event_ids: part.map(({ event_id }) => event_id) },
+          token_ids: [],
+        },
+        (known) =>
+          planImports(known, part, { created_at_max: null, snapshotThresholdOf: () => null }),
+      );
+    await append(storage, [transaction([event({ ...jane, aggregate_id: "own" })])]);
+    await bring(events.slice(0, 2));
+    await append(storage, [transaction([event({ ...jane, aggregate_id: "own" })])]);
+    await bring(events);
+    // All known: nothing is written, and nothing is an import.
+    await bring(events);
+    await append(storage, [transaction([event(john)])]);
+
+    const again = (await reopen?.()) ?? storage;
+
+    const within = (first: number, last: number) => again.readImports({ first, last });
+    expect(await within(1, 8)).toEqual([
+      { first: 2, last: 3 },
+      { first: 5, last: 7 },
+    ]);
+    expect(await within(3, 5)).toEqual([
+      { first: 3, last: 3 },
+      { first: 5, last: 5 },
+    ]);
+    expect(await within(6, 6)).toEqual([{ first: 6, last: 6 }]);
+    for (const position of [1, 4, 8, 99]) expect(await within(position, position)).toEqual([]);
+    expect(await recompute(again)).toEqual([]);
+  });
+}
+
+const importedFrom = ({ position: _position, ...one }: CommittedEvent): ImportedEvent => {
+  const { payload, note, salt, ...rest } = one;
+  return { ...rest, body: { payload, note, salt } };
+};
 
 function removal(check: Check): void {
   check("a stream without events is removed, and made anew", async ({ storage, reopen }) => {

@@ -190,7 +190,10 @@ function prepare(
   const asked = new Set(ids);
   const named = ids.length === 0 ? [] : placed.filter(({ event_id }) => asked.has(event_id));
   return {
-    batch: { events, created, changed, named, runs, snapshots, token_uses, before, after },
+    batch: {
+      ...{ events, created, changed, named, runs, snapshots, token_uses, before, after },
+      imported: plan.imported === true,
+    },
     committed,
   };
 }

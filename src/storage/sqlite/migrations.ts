@@ -195,6 +195,14 @@ export const migrations: readonly (readonly string[])[] = [
       WHEN NEW.erased < OLD.erased
       BEGIN SELECT RAISE(ABORT, 'what is erased stays erased'); END`,
   ],
+  [
+    // Positions whose events came from another node, from the first to the last of each import: a
+    // row for each import, because a column would cost every append.
+    `CREATE TABLE import (
+      first INTEGER PRIMARY KEY,
+      last  INTEGER NOT NULL
+    ) STRICT`,
+  ],
 ];
 
 /** "dbx" and a 1, in the file's header: tells a dbx database from any other SQLite file. */

@@ -9,7 +9,7 @@ import type { CommittedEvent } from "../../model/event.ts";
 import type { TokenUse } from "../../model/plan.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { compareKeys, showKey, type StreamKey } from "../../model/stream.ts";
-import type { Leaf } from "../storage.ts";
+import type { Leaf, PositionRange } from "../storage.ts";
 import type { Archive } from "./archive.ts";
 import type { Trail } from "./audit.ts";
 import { notOpened } from "./failure.ts";
@@ -57,6 +57,12 @@ export function createReader(database: Database, archive: Archive, opener: Opene
 
     leaves: (after: number, limit: number): Leaf[] =>
       statements.leaves.all(after, limit).map(toLeaf),
+
+    imports: ({ first, last }: PositionRange): PositionRange[] =>
+      statements.imports.all(first, last).map((range) => ({
+        first: Math.max(first, range.first),
+        last: Math.min(last, range.last),
+      })),
 
     headsPage: (options: {
       aggregate_type: string | null;
@@ -109,6 +115,7 @@ export function createReader(database: Database, archive: Archive, opener: Opene
 function prepare(database: Database) {
   return {
     leaves: database.prepare<LeafRow, [number, number]>(sql.readLeaves),
+    imports: database.prepare<PositionRange, [number, number]>(sql.readImports),
     logPage: database.prepare<EventRow, [number, number]>(sql.readLogPage),
     eventsAt: database.prepare<EventRow, [string]>(sql.readEventsAt),
     run: database.prepare<{ positions: Uint8Array }, [number, number]>(sql.readRun),

@@ -45,6 +45,14 @@ export const insertStream = `
     updated_at, frontier, positions, state, sealed)
   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
+export const insertImport = `INSERT INTO import (first, last) VALUES (?, ?)`;
+/** Imports never overlap, so the one that begins at or before a position is the last such row. */
+export const readImports = `
+  SELECT first, last FROM import
+  WHERE first >= coalesce((SELECT max(first) FROM import WHERE first <= ?1), 0)
+    AND first <= ?2 AND last >= ?1
+  ORDER BY first`;
+
 export const insertRun = `INSERT INTO run (stream_id, run, positions) VALUES (?, ?, ?)`;
 
 export const updateStream = `

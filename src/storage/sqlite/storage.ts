@@ -56,6 +56,7 @@ export function createSqliteStorage(parts: Parts): SqliteStorage {
     rotateKey: parts.sealing?.rotateKey ?? refuseWrite,
     readStream: (key, { after, limit }) =>
       read("read events", () => reader.streamPage(key, { after, limit })),
+    readImports: (range) => read("read the log", () => reader.imports(range)),
     readLog: ({ after, limit }) => read("read the log", () => reader.logPage(after, limit)),
     readLeaves: ({ after, limit }) =>
       read("read the log's leaves", () => reader.leaves(after, limit)),

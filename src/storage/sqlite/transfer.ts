@@ -47,6 +47,7 @@ export function pack(batch: Batch): Packed {
   out.list(batch.token_uses, ({ token_id, writes, expires_at, term }) =>
     out.cells.push(token_id, writes, expires_at, term),
   );
+  out.cells.push(Number(batch.imported));
   for (const { frontier, streams, keys } of [batch.before, batch.after]) {
     out.cells.push(frontier.size, streams);
     out.sizedBlob(frontier.nodes);
@@ -109,6 +110,7 @@ export function unpack(packed: Packed): Batch {
       expires_at: textOrNull(),
       term: text(),
     })),
+    imported: count() !== 0,
     before: logTail(),
     after: logTail(),
   };

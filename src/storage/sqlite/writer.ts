@@ -19,6 +19,7 @@ import {
   commit,
   insertBody,
   insertEvent,
+  insertImport,
   insertRun,
   insertSnapshot,
   insertStream,
@@ -53,6 +54,8 @@ export interface Batch {
   readonly runs: readonly Run[];
   readonly snapshots: readonly { readonly stream_id: number; readonly snapshot: Snapshot }[];
   readonly token_uses: readonly TokenUse[];
+  /** Whether its events came from another node. */
+  readonly imported: boolean;
   readonly before: LogTail;
   readonly after: LogTail;
 }
@@ -74,6 +77,7 @@ export function createWriter(database: Database, dek: Uint8Array | null): Writer
     insertStream: database.prepare(insertStream),
     updateStream: database.prepare(updateStream),
     insertRun: database.prepare(insertRun),
+    insertImport: database.prepare(insertImport),
     insertSnapshot: database.prepare(insertSnapshot),
     writeTokenUse: database.prepare(writeTokenUse),
     updateLog: database.prepare(updateLog),
@@ -156,6 +160,10 @@ export function createWriter(database: Database, dek: Uint8Array | null): Writer
     // Before the heads: an erasure exchanges the key under which the head's state goes.
     insertEvents(batch);
     insertHeads(batch);
+    const [first, last] = [batch.events[0], batch.events.at(-1)];
+    if (batch.imported && first !== undefined && last !== undefined) {
+      statements.insertImport.run(first.event.position, last.event.position);
+    }
     for (const { stream_id, run, positions } of batch.runs) {
       statements.insertRun.run(stream_id, run, positions);
     }
