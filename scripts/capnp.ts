@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { root } from "./root.ts";
 
 /** Schemas that dbx reads and writes messages of. */
-export const schemas = ["control", "plugin", "replication"] as const;
+export const schemas = ["control", "peer", "plugin", "replication"] as const;
 
 export const generatedPath = (name: string): string => `src/wire/generated/${name}.ts`;
 

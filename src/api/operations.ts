@@ -4,6 +4,7 @@
 import type { Static } from "@sinclair/typebox";
 import { aggregateOperations } from "./operations/aggregates.ts";
 import { eventOperations } from "./operations/events.ts";
+import { nodeOperations } from "./operations/nodes.ts";
 import { pluginOperations } from "./operations/plugins.ts";
 import { remoteOperations } from "./operations/remotes.ts";
 import { schemaOperations } from "./operations/schemas.ts";
@@ -17,6 +18,7 @@ export const operations = {
   ...aggregateOperations,
   ...stagedOperations,
   ...schemaOperations,
+  ...nodeOperations,
   ...pluginOperations,
   ...tokenOperations,
   ...remoteOperations,

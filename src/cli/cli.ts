@@ -26,6 +26,8 @@ export const commands: Group = {
     queue: async () => (await import("./commands/queue.ts")).queue,
     audit: async () => (await import("./commands/audit.ts")).audit,
     remote: async () => (await import("./commands/remote.ts")).remote,
+    push: async () => (await import("./commands/sync.ts")).push,
+    pull: async () => (await import("./commands/sync.ts")).pull,
   },
 };
 

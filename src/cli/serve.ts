@@ -106,10 +106,10 @@ async function begin(options: ServeOptions, log: Log): Promise<Running> {
     const { token } = opened.openSession(shell.user);
     await opened.tellSettings(opened.authenticate(token), config);
     await opened.tellSchemas();
-    await ensureKeys(keyPathOf(config), realSystem.random);
     server = await startServer({
       ...{ opened, config, log, system: realSystem, version },
       commands: createCommands(shell.runWords),
+      keys: await ensureKeys(keyPathOf(config), realSystem.random),
     });
   } catch (error) {
     await opened.close();

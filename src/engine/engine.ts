@@ -16,6 +16,7 @@ import type { Committer } from "./committer.ts";
 import { createErasure } from "./erasure.ts";
 import { createImporting, type ImportingDeps } from "./importing.ts";
 import { createLifecycle } from "./lifecycle.ts";
+import { createNodes } from "./nodes.ts";
 import type { NoteOf } from "./noting.ts";
 import { prepareEvent, prepareEvents } from "./prepare.ts";
 import { createReads } from "./reads.ts";
@@ -73,6 +74,7 @@ export function createEngine(deps: EngineDeps): Dbx {
     ...createAuditReads(deps),
     ...createErasure(deps),
     ...createImporting(deps),
+    ...createNodes(storage),
     ...createRotation(deps),
     ...createRemotes(deps),
     ...schemas.operations,

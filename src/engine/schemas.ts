@@ -7,6 +7,7 @@ import type { Canonical } from "../model/canonical.ts";
 import type { Restriction } from "../model/config.ts";
 import {
   alreadyExists,
+  assert,
   dataCorrupted,
   DbxError,
   failedPrecondition,
@@ -56,6 +57,7 @@ export interface Schemas {
     | "listSchemas"
     | "getSchema"
     | "changeSchema"
+    | "applySchemas"
     | "removeSchemaEvent"
     | "validateEvent"
   >;
@@ -137,25 +139,40 @@ export async function openSchemas(options: {
     return good;
   }
 
-  /** One change at a time: on disk first, then in force. */
-  function change(
+  async function change(
     step: (schemas: Compiled) => Schema,
     note: (changed: Schema, told: { schemas: string }) => Promise<void>,
   ): Promise<Schema> {
+    let changed: Schema | undefined;
+    await changeAll(
+      (compiled) => {
+        changed = step(compiled);
+        return schemasOf(compiled).set(changed.aggregate, changed);
+      },
+      async (told) => (changed === undefined ? undefined : note(changed, told)),
+    );
+    assert(changed !== undefined, "a step that is made gives the schema");
+    return changed;
+  }
+
+  /** One change at a time: on disk first, then in force. Out: how many schemas there are then. */
+  function changeAll(
+    step: (schemas: Compiled) => ReadonlyMap<string, Schema>,
+    note: (told: { schemas: string }) => Promise<void>,
+  ): Promise<number> {
     if (closed) return Promise.reject(unavailable("dbx is stopping"));
     const result = changing.then(async () => {
       if (!options.writable) throw failedPrecondition("the store is open for reading only");
       await telling.tellFile(requireGood().compiled);
       const { compiled } = requireGood();
-      const changed = step(compiled);
-      const schemas = new Map([...compiled].map(([name, { schema }]) => [name, schema]));
-      const text = textOf(schemas.set(changed.aggregate, changed));
+      const schemas = step(compiled);
+      const text = textOf(schemas);
       const after = readBack(text, compile);
-      await note(changed, { schemas: digestOf(after) });
+      await note({ schemas: digestOf(after) });
       telling.told(after);
       await replaceDocument(path, text, { mode: 0o600 });
       file.look();
-      return changed;
+      return schemas.size;
     });
     // The caller has the error; the next change must still run.
     changing = result.catch(() => undefined);
@@ -202,6 +219,19 @@ export async function openSchemas(options: {
           (schemas) => removeSchemaEvent(find(schemas, aggregate), event, { now: system.now() }),
           (_, told) => noteOf(actor)("schema.change", aggregate, { removed_event: event, ...told }),
         ),
+      applySchemas: async (actor, { schemas, remove }) => {
+        const applied = schemas.map(({ aggregate }) => aggregate);
+        const count = await changeAll(
+          (compiled) => {
+            const next = schemasOf(compiled);
+            for (const name of remove) next.delete(name);
+            for (const schema of schemas) next.set(schema.aggregate, schema);
+            return next;
+          },
+          (told) => noteOf(actor)("schema.apply", null, { applied, removed: remove, ...told }),
+        );
+        return { schemas: count };
+      },
       listSchemas: async () =>
         [...file.look().compiled.values()]
           .map(({ schema }) => schema)
@@ -216,6 +246,9 @@ export async function openSchemas(options: {
     },
   };
 }
+
+const schemasOf = (compiled: Compiled): Map<string, Schema> =>
+  new Map([...compiled].map(([name, { schema }]) => [name, schema]));
 
 function find(schemas: Compiled, aggregate: string): Schema {
   const found = schemas.get(aggregate);

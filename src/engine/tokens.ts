@@ -10,6 +10,7 @@ import {
   grants,
   grantsOf,
   masterKeyGroup,
+  peerGroup,
   narrowedGrants,
   type Actor,
   type TokenId,
@@ -336,6 +337,9 @@ function refuseReserved(group: string): void {
   }
   if (group === masterKeyGroup) {
     throw invalidArgument(`the group ${masterKeyGroup} is the master key's own; take another`);
+  }
+  if (group === peerGroup) {
+    throw invalidArgument(`the group ${peerGroup} is for other nodes; take another`);
   }
 }
 

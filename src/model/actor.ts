@@ -59,6 +59,14 @@ export const masterKeyActor: Actor = {
   token_id: null,
 };
 
+/** What another node acts as here: no token may look like it. */
+export const peerGroup = "remote";
+
+/** A node under the name by which its key is pinned. What it may ask is narrowed where it asks. */
+export const peerActor = (name: string): Actor => ({
+  ...{ group: peerGroup, user: name, grants, scope: null, token_id: null },
+});
+
 /** Group `admin` may do everything, any other group may read and append. */
 export const grantsOf = (group: string): readonly Grant[] =>
   group === "admin" ? grants : ["read", "append"];

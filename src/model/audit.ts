@@ -17,6 +17,7 @@ const otherActions = [
   "token.refresh",
   "schema.create",
   "schema.change",
+  "schema.apply",
   "staged.discard",
   "config.change",
   "key.encrypt",

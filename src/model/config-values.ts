@@ -87,7 +87,8 @@ export function changedSettings(
 function keysOf({ remotes }: Config, before: ToldSettings = {}): Key[] {
   const told = Object.keys(before).filter((name) => name.startsWith("remotes."));
   const names = new Set([...Object.keys(remotes).map((name) => `remotes.${name}`), ...told]);
-  const ofNodes = [...names].map((name) => ({ name, live: true, secret: false, fallback: null }));
+  const node = { live: true, startsOff: false, secret: false, fallback: null };
+  const ofNodes = [...names].map((name) => ({ name, ...node }));
   return [...keys.filter(({ name }) => name !== "remotes"), ...ofNodes];
 }
 

@@ -68,6 +68,7 @@ export function planImports(
     snapshots: draft.snapshots,
     token_uses: [],
     log: leaves.length === 0 ? known.log : growFrontierBy(known.log, leaves),
+    imported: true,
   };
 }
 

@@ -236,6 +236,18 @@ export const limits = {
   data_keys_max: 65_536,
   /** Plugins: each has a loop of its own, and maybe a process. */
   plugins_max: 100,
+  /** Rows of a page that nodes ask each other for: positions, roots, events. */
+  position_rows_max: 1_000,
+  /** A message between nodes: a batch of events of at most a quarter of that, or a single large one. */
+  peer_message_bytes_max: 33_554_432,
+  /** Payload characters of a page of events for another node, beyond which it ends early. */
+  foreign_page_chars_max: 4_194_304,
+  /** Aggregates with two histories that are named; the others are counted. */
+  forks_listed_max: 100,
+  /** Of these, for how many the first version that differs is searched. */
+  forks_searched_max: 10,
+  /** Events that a node takes over at once: erased ones come together with what erased them. */
+  import_events_max: 10_000,
   /** Faults that `verify` lists before it stops counting. */
   verify_faults_max: 100,
   /** Rows that long work reads before it lets others run. */

@@ -6,7 +6,7 @@ import type { Socket } from "bun";
 import { statusOf, toWire } from "../api/errors.ts";
 import type { Log } from "../log.ts";
 import type { Actor } from "../model/actor.ts";
-import { DbxError, overloaded, unauthenticated, unavailable } from "../model/error.ts";
+import { assert, DbxError, overloaded, unauthenticated, unavailable } from "../model/error.ts";
 import {
   decodeCommand,
   encodeResult,
@@ -14,6 +14,7 @@ import {
   type CommandRequest,
   type CommandResult,
 } from "../wire/control.ts";
+import type { Acceptor } from "../replication/session-acceptor.ts";
 import { createFrameReader, type Frame, type FrameReader } from "../wire/frame.ts";
 import { countThem } from "./listener.ts";
 import type { Rates } from "./rate.ts";
@@ -48,6 +49,8 @@ export interface CommandOptions {
   /** Throws `unauthenticated`. */
   readonly authenticate: (token: string) => Actor;
   readonly rates: Pick<Rates, "address">;
+  /** Takes the connections of other nodes; null where nobody does. */
+  readonly greet: Acceptor["greet"] | null;
   /** Takes a defect, which whoever asked must not see. */
   readonly failed: (error: unknown) => void;
   readonly log: Log;
@@ -70,6 +73,8 @@ export interface Peer {
   over: boolean;
   /** It gets nothing more. */
   left: boolean;
+  /** Another node's: its bytes are TLS's. */
+  handed: boolean;
   /** What its request takes of the room for large ones. */
   reserved_bytes: number;
   timer: Timer | null;
@@ -84,7 +89,7 @@ export const createPeer = (socket: Socket<Peer>, bounds: CommandBounds): Peer =>
     bytes_max: bounds.request_bytes_max,
   }),
   ...{ known: false, running: null, unsent: nothing, ended: false, over: false, left: false },
-  ...{ reserved_bytes: 0, timer: null },
+  ...{ handed: false, reserved_bytes: 0, timer: null },
 });
 
 /** What becomes of a connection's bytes. */
@@ -184,7 +189,9 @@ export function createService(options: CommandOptions, { closing }: { closing: (
   function begin(peer: Peer, frame: Frame): void {
     clearTimeout(peer.timer ?? undefined);
     try {
-      if (!peer.known && protocolOf(frame, pointers) !== "cli") return turnAway(peer);
+      const protocol = peer.known ? "cli" : protocolOf(frame, pointers);
+      if (protocol === "replication" && options.greet !== null) return greet(peer, frame);
+      if (protocol !== "cli") return turnAway(peer);
     } catch {
       // Whatever it is, its pointers lead nowhere.
       return turnAway(peer);
@@ -213,6 +220,16 @@ export function createService(options: CommandOptions, { closing }: { closing: (
         log.debug("request", { surface: "socket", exit: result.exit });
         answer(peer, result);
       });
+  }
+
+  function greet(peer: Peer, hello: Frame): void {
+    assert(options.greet !== null, "somebody takes other nodes");
+    const greeted = options.greet(peer.socket, hello, { early: peer.frames.held() > 0 });
+    peer.handed = greeted.kind === "begun";
+    if (greeted.kind === "begun") return;
+    peer.over = true;
+    peer.unsent = greeted.answer;
+    flush(peer);
   }
 
   function refused(
@@ -264,12 +281,14 @@ export function createService(options: CommandOptions, { closing }: { closing: (
     flush,
     /** It sends nothing more. */
     end(peer: Peer): void {
+      if (peer.handed) return;
       peer.ended = true;
       if (peer.left) peer.socket.end();
       else go(peer);
     },
     /** While dbx stops: whoever waits goes, and so does who takes nothing of what waits for him. */
     hurry(peer: Peer): void {
+      if (peer.handed) return;
       if (peer.left || peer.unsent.length > 0) wait(peer, bounds.farewell_ms);
       go(peer);
     },

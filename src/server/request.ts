@@ -73,8 +73,7 @@ export function inputOf(
  * ours to refuse, once it is larger than a payload within the limit has any reason to be.
  */
 function bytesMaxOf(operation: OperationName, payload_limit: () => number): () => number {
-  if (operation === "appendEvents" || operation === "importEvents")
-    return () => limits.batch_bytes_max;
+  if (carriesMany.includes(operation)) return () => limits.batch_bytes_max;
   if (carriesPayload.includes(operation))
     return () => payload_limit() * spelling + limits.envelope_bytes_max;
   if (carriesSchema.includes(operation)) return () => limits.schema_body_bytes_max;
@@ -83,6 +82,9 @@ function bytesMaxOf(operation: OperationName, payload_limit: () => number): () =
 
 const carriesPayload: readonly OperationName[] = ["appendEvent", "stageEvent", "validateEvent"];
 const carriesSchema: readonly OperationName[] = ["createSchema", "changeSchema"];
+const carriesMany: readonly OperationName[] = [
+  ...(["appendEvents", "importEvents", "applySchemas", "rootsAt"] as const),
+];
 
 /**
  * How much longer than its canonical form a payload may be written: many clients escape all but

@@ -15,6 +15,7 @@ import {
   type Config,
 } from "../model/config.ts";
 import { limits } from "../model/limits.ts";
+import type { NodeKeys } from "../replication/keys.ts";
 import { createAdminKey, type AdminKey } from "./admin-key.ts";
 import { createRequestNames } from "./answer.ts";
 import { createBodies } from "./body.ts";
@@ -26,6 +27,7 @@ import { graphqlMounts } from "./graphql/graphql.ts";
 import { createGrpc } from "./grpc/grpc.ts";
 import { portOf, type HttpListener } from "./http.ts";
 import { openControl, openPort, type PublicPort } from "./port.ts";
+import { createReplication } from "./replication.ts";
 import { createRates, unlimited } from "./rate.ts";
 import type { RestOptions } from "./rest.ts";
 import { createSessions } from "./session.ts";
@@ -44,7 +46,7 @@ export interface Served {
   readonly machineKey: Uint8Array | null;
   readonly settings: () => Pick<
     Config,
-    "admin" | "payload_limit" | "list_page_size" | "page_limit" | "rate_limit"
+    "admin" | "payload_limit" | "list_page_size" | "page_limit" | "rate_limit" | "remotes"
   >;
 }
 
@@ -56,6 +58,8 @@ export interface StartOptions {
   >;
   /** Makes what runs the commands of the control socket; null where nobody does: then it is off. */
   readonly commands: ((reach: CommandReach) => RunCommand) | null;
+  /** What this node proves to others; none may come where it is missing. */
+  readonly keys?: NodeKeys;
   readonly log: Log;
   readonly system: Pick<System, "now" | "random">;
   readonly version: string;
@@ -238,7 +242,7 @@ function publicHttp(
 /** What a command asks counts against its token's rate as a request elsewhere does. */
 function listenForCommands(
   { dbx, authenticate, rates, log }: SurfaceOptions,
-  { config, commands }: StartOptions,
+  { config, commands, keys, opened, system }: StartOptions,
 ): ControlSocket | null {
   if (commands === null) return null;
   const counted = (token: string): Actor => {
@@ -251,7 +255,12 @@ function listenForCommands(
     log.error("command failed", { surface: "socket", reason });
   };
   const run = commands({ dbx, authenticate: counted, failed });
-  return openSocket(config, { run, authenticate, rates, failed, log });
+  const remotes = () => opened.settings().remotes;
+  const replication =
+    keys === undefined
+      ? null
+      : createReplication({ dbx, keys, remotes, random: system.random, log });
+  return openSocket(config, { run, authenticate, rates, failed, log, replication });
 }
 
 function listenControl(shared: SurfaceOptions, opened: Served): HttpListener {

@@ -14,9 +14,12 @@ import {
 import { connectionsWithin, readProcessLimits } from "./descriptors.ts";
 import { cannotListen } from "./http.ts";
 import { countThem, createCounts } from "./listener.ts";
+import type { Replication } from "./replication.ts";
 import type { Rates } from "./rate.ts";
 
-export interface SocketOptions extends CommandOptions {
+export interface SocketOptions extends Omit<CommandOptions, "greet"> {
+  /** Other nodes; null where there are none. */
+  readonly replication: Replication | null;
   readonly endpoint: Endpoint;
   readonly rates: Pick<Rates, "connection" | "address">;
   readonly bounds: SocketBounds;
@@ -91,7 +94,9 @@ export function listenSocket(options: SocketOptions): ControlSocket {
   const peers = new Set<Peer>();
   const ofAddress = createCounts();
   const emptied = Promise.withResolvers<void>();
-  const service = createService(options, { closing: () => closing });
+  const { replication } = options;
+  const greet = replication?.greet ?? null;
+  const service = createService({ ...options, greet }, { closing: () => closing });
   const refusals = countThem((refused, address) => {
     const limit = bounds.connections_max;
     log.warn("control socket: connection refused", { address, limit, refused });
@@ -119,7 +124,7 @@ export function listenSocket(options: SocketOptions): ControlSocket {
       },
       data({ data: peer }, piece) {
         // Dropped as it comes: a client that is cut off while it sends does not see the answer.
-        if (peer.left || peer.over) return;
+        if (peer.left || peer.over || peer.handed) return;
         peer.frames.push(piece);
         service.go(peer);
       },
@@ -141,6 +146,7 @@ export function listenSocket(options: SocketOptions): ControlSocket {
       socket_connections: peers.size,
       socket_connections_refused: refusals.total(),
       ...service.figures(),
+      ...replication?.figures(),
     }),
     async stop() {
       if (!closing) listener.stop();
@@ -150,7 +156,7 @@ export function listenSocket(options: SocketOptions): ControlSocket {
       const timer = setTimeout(() => {
         for (const peer of peers) peer.socket.terminate();
       }, bounds.drain_ms);
-      await emptied.promise;
+      await Promise.all([emptied.promise, replication?.stop()]);
       clearTimeout(timer);
     },
   };

@@ -142,6 +142,10 @@ const table: readonly Row[] = [
   row("listQueue", "", "U U U U P P P P + +", () => ({})),
   row("clearQueue", "", "U U U U P P P P + +", () => ({})),
   row("retryQueue", "", "U U U U P P P P + +", () => ({})),
+  row("listPositions", "", "U U U U P P P P + +", () => ({ take: 10 })),
+  row("rootsAt", "", "U U U U P P P P + +", () => ({ of: [{ ...inside, version: 1 }] })),
+  row("readForeign", "", "U U U U P P P P + +", () => ({ ...inside, after: 0, take: 10 })),
+  row("applySchemas", "", "U U U U P P P P + +", () => ({ schemas: [], remove: [] })),
   row("listRemotes", "", "U U U U P P P P + +", () => ({})),
   // There is no configuration file behind these surfaces.
   row("putRemote", "", "U U U U P P P P F F", () => ({

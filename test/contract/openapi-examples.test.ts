@@ -60,6 +60,7 @@ test("every request succeeds, and every record is what comes back", async () => 
   await ask("validateEvent", { aggregate: "patient" });
   await ask("discardStaged");
   await ask("changeSchema", { aggregate: "patient" });
+  await ask("applySchemas");
   await ask("appendEvents");
   await ask("archiveAggregate", patient);
   await ask("restoreAggregate", patient);
@@ -71,6 +72,9 @@ test("every request succeeds, and every record is what comes back", async () => 
   await ask("replayPlugin", audit);
   await ask("retryQueue");
   await ask("clearQueue");
+  await ask("listPositions");
+  await ask("rootsAt");
+  await ask("readForeign");
   const trail = await ask("listAudit");
   const issued = await ask("issueToken");
   const tokens = await ask("listTokens");

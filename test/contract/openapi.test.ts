@@ -178,7 +178,9 @@ test("each operation succeeds with its examples, and answers as documented", asy
     ["revokeToken", token],
     ["verifyLog", {}],
     ["listAudit", {}],
-    ["listRemotes", {}],
+    ...(["listPositions", "rootsAt", "readForeign", "applySchemas", "listRemotes"] as const).map(
+      (name) => [name, {}] as const,
+    ),
     ["serverStatus", {}],
   ];
   const described = operationsOf(document);

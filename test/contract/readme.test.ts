@@ -139,6 +139,7 @@ test("the page has blocks to run, and says of each that is not run why", () => {
       "echo",
       "not every machine has capnp and nc; test/contract/capnp.test.ts speaks with the tool",
     ],
+    ["dbx", "it takes another node; test/replication/push-pull.test.ts does this"],
     [
       "umask",
       "it is the first configuration of another database; test/e2e/key-file.test.ts does this",

@@ -152,11 +152,12 @@ test("every command is an append, in the audit trail, or says here why not", () 
       "restoreAggregate",
       "removeAggregate",
     ],
-    ...["eraseAggregate", "createSchema", "changeSchema", "removeSchemaEvent"],
+    ...["eraseAggregate", "createSchema", "changeSchema", "removeSchemaEvent", "applySchemas"],
     "importEvents",
     ...["putPlugin", "enablePlugin", "disablePlugin", "removePlugin", "replayPlugin"],
     ...["clearQueue", "retryQueue"],
     ...["issueToken", "revokeToken", "refreshToken", "rotateKey", "reloadConfig"],
+    ...["putRemote", "removeRemote"],
   ];
   const why: Readonly<Record<string, string>> = {
     testPlugins: "a sample that says nothing of the store changes nothing",

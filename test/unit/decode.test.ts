@@ -223,6 +223,10 @@ describe("call", () => {
       issueToken: { group: "a", user: "b" },
       revokeToken: { token: "x" },
       refreshToken: { token: "x" },
+      applySchemas: { schemas: [], remove: [] },
+      listPositions: { take: 1 },
+      rootsAt: { of: [{ ...key, version: 1 }] },
+      readForeign: { ...key, after: 0, take: 1 },
       putRemote: { name: "a", endpoint: "b", public_key: "c" },
       removeRemote: { name: "a" },
     };

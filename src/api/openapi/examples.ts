@@ -56,6 +56,10 @@ export const bodyExamples: Readonly<Partial<Record<OperationName, unknown>>> = {
   refreshToken: { limit: 5_000 },
   putPlugin: { config: { type: "log", level: "info", template: "{aggregate} {id} {event}" } },
   replayPlugin: { aggregate_type: "patient", aggregate_id: "p-001" },
+  applySchemas: { schemas: [], remove: [] },
+  listPositions: { take: 100 },
+  rootsAt: { of: [{ aggregate_type: "patient", aggregate_id: "p-001", version: 1 }] },
+  readForeign: { aggregate_type: "patient", aggregate_id: "p-001", after: 0, take: 100 },
   putRemote: {
     endpoint: "tcp://10.0.0.7:6363",
     public_key: "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo",

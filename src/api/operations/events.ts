@@ -50,10 +50,7 @@ export const eventOperations = {
     reach: "events",
     input: Type.Object(
       {
-        events: Type.Array(ForeignEvent, {
-          minItems: 1,
-          maxItems: limits.transaction_events_max,
-        }),
+        events: Type.Array(ForeignEvent, { minItems: 1, maxItems: limits.import_events_max }),
         allow_future: Type.Optional(
           Type.Boolean({ description: "Take events more than a day ahead of this node's clock." }),
         ),

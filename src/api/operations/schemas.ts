@@ -2,6 +2,7 @@
 
 import { Type } from "@sinclair/typebox";
 import { ExactJson } from "../../model/kinds.ts";
+import { limits } from "../../model/limits.ts";
 import { NewSchema, Schema, SchemaChange } from "../../model/schema/schema.ts";
 import { AggregateType, EventType } from "../../model/stream.ts";
 import { nothing, operation, strict } from "./operation.ts";
@@ -48,6 +49,20 @@ export const schemaOperations = {
     reach: "store",
     input: Type.Object({ ...aggregate, event: EventType }, strict),
     output: Schema,
+  }),
+  applySchemas: operation({
+    summary: "Put schemas in the place of those of their names, and remove others; all or nothing.",
+    kind: "command",
+    grant: "admin",
+    reach: "store",
+    input: Type.Object(
+      {
+        schemas: Type.Array(Schema, { maxItems: limits.schema_entries_max }),
+        remove: Type.Array(AggregateType, { maxItems: limits.schema_entries_max }),
+      },
+      { $id: "ApplySchemasInput", ...strict },
+    ),
+    output: Type.Object({ schemas: Type.Integer({ description: "How many there are now." }) }),
   }),
   validateEvent: operation({
     summary: "Check an event against the schema of its aggregate type without appending it.",

@@ -129,7 +129,8 @@ async function keep(
 ): Promise<void> {
   const { [change.name]: _old, ...others } = before.config.remotes;
   const remotes = change.remote === null ? others : { ...others, [change.name]: change.remote };
-  await tellHere({ before: before.config, next: { ...before.config, remotes } }, shell);
+  const next = { ...before.config, remotes };
+  await tellHere({ before: before.config, next, fitting: undefined }, shell);
   await keepRemoteInFile(before.path, change);
   await tellServer(before, shell);
 }

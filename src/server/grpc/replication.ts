@@ -75,7 +75,7 @@ async function applyBatch(
   { dbx, rates }: SurfaceOptions,
   { request, bytes, asked }: { request: Codec; bytes: Buffer; asked: Asked },
 ): Promise<number> {
-  const most = limits.transaction_events_max;
+  const most = limits.import_events_max;
   const messages = request.decodeList(bytes, most + 1);
   if (messages.length > most) {
     throw tooLarge(`a batch must have at most ${most} events`, { path: "/events" });
