@@ -307,7 +307,7 @@ async function openDelivering(
 
 /** What plugins read of the storage besides the log. */
 const createPast = (storage: SqliteStorage, head: () => Position) => ({
-  readStream: storage.readStream,
+  ...{ readStream: storage.readStream, readImports: storage.readImports },
   readEvent: async (position: Position) => {
     if (position > head()) return undefined;
     const [event] = await storage.readLog({ after: position - 1, limit: 1 });

@@ -25,11 +25,19 @@ const Secrets = (description: string) =>
     description,
   });
 
+/** What every kind may have. */
+const common = {
+  replicated: Type.Optional(
+    Type.Boolean({ description: "Also events that came from another node; they are left out." }),
+  ),
+};
+
 export const logLevels = ["trace", "debug", "info", "warn", "error"] as const;
 
 export const TcpConfig = Type.Object(
   {
     type: Type.Literal("tcp"),
+    ...common,
     host: text("Host name or address."),
     port: Type.Integer({ minimum: 1, maximum: 65_535, description: "Port." }),
   },
@@ -40,6 +48,7 @@ export type TcpConfig = Static<typeof TcpConfig>;
 export const HttpConfig = Type.Object(
   {
     type: Type.Literal("http"),
+    ...common,
     endpoint: text("Where events are posted to: a URL, or host and path."),
     headers: Secrets("Headers of each request."),
     https: Type.Boolean({ description: "Whether an endpoint without a scheme is https." }),
@@ -53,6 +62,7 @@ export type HttpConfig = Static<typeof HttpConfig>;
 export const GrpcConfig = Type.Object(
   {
     type: Type.Literal("grpc"),
+    ...common,
     endpoint: text("host:port, or the same after grpc://, grpcs://, http:// or https://."),
     token: Type.Optional(text("Sent as bearer token.")),
   },
@@ -63,6 +73,7 @@ export type GrpcConfig = Static<typeof GrpcConfig>;
 export const LogConfig = Type.Object(
   {
     type: Type.Literal("log"),
+    ...common,
     level: Type.Union(logLevels.map((level) => Type.Literal(level))),
     template: Type.Union([text("Text with placeholders."), Type.Null()]),
   },
@@ -73,6 +84,7 @@ export type LogConfig = Static<typeof LogConfig>;
 export const ProcessConfig = Type.Object(
   {
     type: Type.Literal("process"),
+    ...common,
     name: text("The installed plugin."),
     version: text("Its version."),
     args: Type.Array(Type.String({ maxLength: limits.plugin_text_chars_max }), {

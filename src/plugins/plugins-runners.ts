@@ -7,6 +7,7 @@ import { limits } from "../model/limits.ts";
 import type { Plugin } from "../model/plugin.ts";
 import type { Position } from "../model/stream.ts";
 import type { Deliveries, PluginEntry } from "../storage/deliveries.ts";
+import type { Storage } from "../storage/storage.ts";
 import { startDispatcher, type Dispatcher, type DispatcherDeps } from "./dispatcher.ts";
 import { createStates, type StatesDeps } from "./dispatcher-states.ts";
 import type { Place, StepDeps, Turn } from "./dispatcher-step.ts";
@@ -18,6 +19,7 @@ export interface RunnersDeps
     Pick<DispatcherDeps, "readLog" | "readEvent" | "reached" | "wait" | "giveWay">,
     Pick<StepDeps, "readStream" | "schemaOf" | "jsonOf" | "now" | "jitter" | "attempts_max"> {
   readonly deliveries: Deliveries;
+  readonly readImports: Storage["readImports"];
   /** Rejects for what is no definition. Kinds are loaded when the first plugin needs one. */
   readonly emitterFor: (plugin: Pick<Plugin, "name" | "config">) => Promise<Emitter>;
   readonly log: Log;
@@ -41,6 +43,21 @@ export interface Runners {
   readonly close: () => Promise<void>;
 }
 
+/** The log without what came from other nodes, where it was delivered already. */
+const ownLog =
+  ({ readLog, readImports }: Pick<RunnersDeps, "readLog" | "readImports">): StepDeps["readLog"] =>
+  async (asked) => {
+    const page = await readLog(asked);
+    const [first, last] = [page.events.at(0), page.events.at(-1)];
+    if (first === undefined || last === undefined) return page;
+    const imports = await readImports({ first: first.position, last: last.position });
+    if (imports.length === 0) return page;
+    const isImported = ({ position }: CommittedEvent) =>
+      imports.some((range) => range.first <= position && position <= range.last);
+    const events = page.events.filter((event) => !isImported(event));
+    return { events, end: last.position };
+  };
+
 type Work<T> = (deps: StepDeps, turn: Turn) => Promise<T>;
 
 interface Runner {
@@ -57,7 +74,8 @@ export function createRunners(deps: RunnersDeps): Runners {
       name: plugin.name,
       emitter: await emitterOf(plugin, deps),
       deliveries: deps.deliveries,
-      ...{ readLog: deps.readLog, readEvent: deps.readEvent, readStream: deps.readStream },
+      readLog: plugin.config.replicated === true ? deps.readLog : ownLog(deps),
+      ...{ readEvent: deps.readEvent, readStream: deps.readStream },
       stateOf: createStates({
         ...{ stateAt: deps.stateAt, isArchived: deps.isArchived },
         ...{ states_max: limits.plugin_states_max, chars_max: limits.plugin_states_chars_max },

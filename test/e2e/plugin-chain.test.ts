@@ -89,7 +89,7 @@ async function chain(
 ): Promise<void> {
   const { scheme = "grpc", host = "127.0.0.1" } = over;
   const endpoint = `${scheme}://${host}:${second.port()}`;
-  const config = { type: "grpc", endpoint, token: second.token };
+  const config = { type: "grpc", replicated: true, endpoint, token: second.token };
   const answer = await fetch(`http://127.0.0.1:${first.port()}/admin/plugins/next`, {
     method: "PUT",
     headers: { authorization: `Bearer ${first.token}`, "content-type": "application/json" },

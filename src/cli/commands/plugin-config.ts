@@ -17,6 +17,9 @@ const common = {
   from_beginning: Type.Optional(
     Type.Boolean({ description: "Begin a new one with the first event instead of the next." }),
   ),
+  replicated: Type.Optional(
+    Type.Boolean({ description: "Also deliver events that came from another node." }),
+  ),
   ...callFlags,
 };
 
@@ -46,7 +49,8 @@ function configuring<Own extends TObject>(kind: {
     examples,
     exits: { 4: "another kind has this label, or the plugin is not installed" },
     run: async (given: Common & Static<Own>, shell) => {
-      const config = await configOf(given, shell);
+      const kept = given.replicated === true ? { replicated: true } : {};
+      const config = { ...(await configOf(given, shell)), ...kept };
       const { name: label, disable = false, from_beginning, token } = given;
       const status = await asking({ shell, access: "write", token }, ({ ask }) =>
         ask("putPlugin", {
@@ -69,6 +73,7 @@ interface Common {
   readonly name: string;
   readonly disable?: boolean;
   readonly from_beginning?: boolean;
+  readonly replicated?: boolean;
   readonly token?: string;
 }
 
