@@ -24,7 +24,7 @@ export interface ImportingDeps {
 }
 
 export function createImporting(deps: ImportingDeps): Pick<Dbx, "importEvents"> {
-  const { storage, committer, staging, noteOf, system, snapshotThresholdOf } = deps;
+  const { storage, committer, staging, noteOf, system } = deps;
   return {
     importEvents: async (actor, { events: foreign, allow_future }) => {
       const events = foreign.map(imported);
@@ -33,6 +33,15 @@ export function createImporting(deps: ImportingDeps): Pick<Dbx, "importEvents"> 
       const streams = new Map(events.map((event) => [keyText(event), event]));
       const counts = { events: events.length, aggregates: streams.size };
       await noteOf(actor)("events.import", String(events[0]?.event_id), counts);
+      // Each look is one at the file of schemas.
+      const thresholds = new Map<string, number | null>();
+      const snapshotThresholdOf = (type: string): number | null => {
+        const known = thresholds.get(type);
+        if (known !== undefined) return known;
+        const threshold = deps.snapshotThresholdOf(type);
+        thresholds.set(type, threshold);
+        return threshold;
+      };
       const created_at_max = allow_future === true ? null : dayAfter(system.now());
       const ask = {
         keys: [...streams.values()].map(({ aggregate_type, aggregate_id }) => {

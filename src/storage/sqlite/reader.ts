@@ -120,6 +120,7 @@ function prepare(database: Database) {
     eventsAt: database.prepare<EventRow, [string]>(sql.readEventsAt),
     run: database.prepare<{ positions: Uint8Array }, [number, number]>(sql.readRun),
     eventById: database.prepare<EventRow, [Uint8Array]>(sql.readEventById),
+    findEvent: database.prepare<{ position: number }, [Uint8Array]>(sql.findEventById),
     head: database.prepare<StreamRow, [string, string]>(sql.readHead),
     headsPage: database.prepare<StreamRow, [string, string, number, number]>(sql.readHeadsPage),
     headsPageOf: database.prepare<StreamRow, [string, string, number, number]>(sql.readHeadsPageOf),
@@ -196,6 +197,7 @@ function createEventReader({ statements, archive, opener }: Parts) {
     },
 
     eventById: (event_id: Uint8Array): CommittedEvent | undefined => {
+      if (statements.findEvent.get(event_id) === null) return undefined;
       const [row] = events(() => statements.eventById.iterate(event_id));
       return row === undefined ? undefined : open(row);
     },
