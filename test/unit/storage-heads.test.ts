@@ -1,8 +1,11 @@
 // Heads in memory while changes of one stream overlap: what is removed and made anew faster than it
 // becomes durable.
 
+import { heapStats } from "bun:jsc";
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import { newHead } from "../../src/model/plan.ts";
+import { createHeads } from "../../src/storage/sqlite/heads.ts";
 import {
   append,
   change,
@@ -86,3 +89,24 @@ test(`whatever overlaps, each answer is that of the calls before it (SEED=${seed
     ),
     { seed, numRuns: 25 },
   ));
+
+test("a head keeps nothing of the texts that its names were cut from", () => {
+  const heads = createHeads({ heads_max: 1_000 });
+  const held = (): number => {
+    Bun.gc(true);
+    return heapStats().extraMemorySize;
+  };
+  const before = held();
+  for (let index = 0; index < 200; index++) {
+    // Like a page of events, of which the names are parts.
+    const page = Buffer.alloc(500_000, String(index).padStart(40, "0")).toString();
+    const [aggregate_type, aggregate_id] = [page.slice(0, 20), page.slice(20, 50)];
+    const head = { ...newHead({ aggregate_type, aggregate_id }), updated_at: page.slice(3, 33) };
+    const stored = { key: `n/${index}`, stream_id: index, head, positions: new Uint8Array(0) };
+    heads.change(stored);
+    heads.settle(stored);
+  }
+  expect(heads.count()).toBe(200);
+  expect(heads.latest("n/199")?.head.aggregate_id).toBe(`${"0".repeat(17)}199${"0".repeat(10)}`);
+  expect(held() - before).toBeLessThan(20_000_000);
+});

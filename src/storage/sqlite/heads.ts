@@ -105,7 +105,7 @@ export function createHeads({ heads_max }: { heads_max: number }): Heads {
       // Otherwise it is the past: to remember it would be to bring back what is gone.
       if (running.get(stored.key) !== stored) return;
       running.delete(stored.key);
-      remember(stored);
+      remember(owned(stored, durable.get(stored.key)?.stored.head));
     },
     remove: (removal) => {
       running.set(removal.key, removal);
@@ -122,6 +122,21 @@ export function createHeads({ heads_max }: { heads_max: number }): Heads {
     count: () => running.size + durable.size,
   };
 }
+
+/**
+ * A part of a text keeps the whole of it in memory, and names of a request's events are parts of
+ * the request: a head that stays must not.
+ */
+function owned(stored: StoredHead, before: StreamHead | undefined): StoredHead {
+  const { aggregate_type, aggregate_id } = before ?? {
+    aggregate_type: copied(stored.head.aggregate_type),
+    aggregate_id: copied(stored.head.aggregate_id),
+  };
+  const updated_at = copied(stored.head.updated_at);
+  return { ...stored, head: { ...stored.head, aggregate_type, aggregate_id, updated_at } };
+}
+
+const copied = (text: string): string => Buffer.from(text).toString();
 
 const sizeOf = ({ head, positions }: StoredHead): number =>
   headCharsBase + head.state.length + head.frontier.nodes.length + positions.length;
