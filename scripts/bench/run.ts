@@ -16,6 +16,7 @@ import { benchGrowth, benchVerify, buildLongLog } from "./growth.ts";
 import { benchLive } from "./live.ts";
 import { benchDirectory, commitHash, describeMachine } from "./machine.ts";
 import { missedAims, printTables, type BenchFile, type Figure } from "./report.ts";
+import { benchReplication } from "./replication.ts";
 import { restFigures, restSettings } from "./rest-figures.ts";
 import { benchScopes } from "./scopes.ts";
 import { benchShared } from "./shared-port.ts";
@@ -35,6 +36,7 @@ const topics = [
   "verify",
   "archive",
   "export",
+  "replication",
   "canonical",
 ] as const;
 type Topic = (typeof topics)[number];
@@ -135,6 +137,10 @@ async function measure(plan: Plan): Promise<Figure[]> {
   }
   if (only.includes("export")) {
     await take("export", () => benchExport({ directory, rounds: Math.min(rounds, 3), quick }));
+  }
+  if (only.includes("replication")) {
+    const few = Math.min(rounds, 3);
+    await take("replication", () => benchReplication({ directory, rounds: few, quick }));
   }
   if (only.includes("canonical")) await take("canonical JSON", () => canonicalFigures(directory));
   return figures;
