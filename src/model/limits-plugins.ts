@@ -12,7 +12,7 @@ export const pluginLimits = {
   /** A message to a process plugin: readers of Cap'n Proto refuse larger ones. */
   plugin_message_bytes_max: 67_108_864,
   /** Events that a process is handed before it is looked at whether it lives on. */
-  plugin_process_events_max: 256,
+  plugin_process_events_max: 1_024,
   /** How long a process must have lived before it is handed anything: most that fail do it at once. */
   plugin_process_start_ms: 250,
   /** How long it must live on after it took some, so that they count as delivered. */

@@ -134,7 +134,18 @@ async function readPage(
   { checkpoint }: Place,
   limit: number,
 ): Promise<FittedPage> {
-  const { events, end } = await readLog({ after: checkpoint, limit });
+  const events: CommittedEvent[] = [];
+  let end = checkpoint;
+  let chars = 0;
+  // Each part takes a turn of its own: a large step must not hold up those who append.
+  while (events.length < limit && chars <= limits.plugin_page_chars_max) {
+    const most = Math.min(limit - events.length, limits.plugin_page_events);
+    const part = await readLog({ after: events.at(-1)?.position ?? checkpoint, limit: most });
+    ({ end } = part);
+    events.push(...part.events);
+    chars += part.events.reduce((sum, { payload }) => sum + payload.length, 0);
+    if (part.events.length < most) break;
+  }
   const fitting = fit(events, (event) => event.payload.length);
   return {
     events: fitting,
