@@ -9,6 +9,8 @@ export interface Child {
   readonly pid: number;
   readonly port: number;
   readonly token: string;
+  /** Of this machine's command line, where the server gave one; short-lived. */
+  readonly machine: string;
   readonly stop: () => Promise<void>;
   /** While it runs. */
   readonly peakMemory: () => number;
@@ -22,11 +24,12 @@ export async function serve(kind: ServerKind, directory: string): Promise<Child>
     stderr: "inherit",
     env: { NODE_ENV: "production" },
   });
-  const { port, token } = JSON.parse(await firstLine(child.stdout));
+  const { port, token, machine } = JSON.parse(await firstLine(child.stdout));
   return {
     pid: child.pid,
     port,
     token,
+    machine,
     async stop() {
       child.kill("SIGTERM");
       await child.exited;

@@ -15,6 +15,7 @@ import { benchGrpc } from "./grpc.ts";
 import { benchGrowth, benchVerify, buildLongLog } from "./growth.ts";
 import { benchLive } from "./live.ts";
 import { benchDirectory, commitHash, describeMachine } from "./machine.ts";
+import { benchPlugins } from "./plugins.ts";
 import { missedAims, printTables, type BenchFile, type Figure } from "./report.ts";
 import { benchReplication } from "./replication.ts";
 import { restFigures, restSettings } from "./rest-figures.ts";
@@ -28,6 +29,7 @@ const topics = [
   "graphql",
   "grpc",
   "live",
+  "plugins",
   "engine",
   "encryption",
   "scopes",
@@ -165,6 +167,9 @@ async function measureSurfaces(plan: Plan, take: Take): Promise<void> {
   }
   if (only.includes("live")) {
     await take("live streams", () => benchLive({ directory, rounds, quick }));
+  }
+  if (only.includes("plugins")) {
+    await take("plugins", () => benchPlugins({ directory, rounds, quick }));
   }
 }
 

@@ -1,9 +1,10 @@
 // The servers that the benchmark measures, each a process of its own. First argument: `dbx` opens a
 // store in the directory of the second one and serves it as `dbx start` does, every surface on one
-// port; `sealed` the same with a data encryption key; `direct` without gRPC, so that nothing stands
-// between HTTP and its port. The others are bare servers of each kind (bare.ts). Prints one line of
-// JSON when it listens; stops on SIGTERM.
+// port; `plugins` delivers, too; `sealed` has a data encryption key; `direct` is without gRPC, so
+// that nothing stands between HTTP and its port. The others are bare servers (bare.ts). Prints a
+// line of JSON when it listens; stops on SIGTERM.
 
+import { openLogFile } from "../../src/cli/log-file.ts";
 import { createLog } from "../../src/log.ts";
 import { grants } from "../../src/model/actor.ts";
 import { open } from "../../src/open.ts";
@@ -13,11 +14,13 @@ import { testConfig } from "../../test/support/store.ts";
 import { bareServers, type BareKind } from "./bare.ts";
 import { benchKey } from "./engine-subject.ts";
 
-export type ServerKind = "dbx" | "direct" | "sealed" | BareKind;
+export type ServerKind = "dbx" | "direct" | "sealed" | "plugins" | BareKind;
+
+const toStderr = (line: string): void => void process.stderr.write(line);
 
 async function serveDbx(
   directory: string,
-  { grpc, sealed }: { grpc: boolean; sealed: boolean },
+  { grpc, sealed, plugins }: { grpc: boolean; sealed: boolean; plugins: boolean },
 ): Promise<void> {
   const config = testConfig(directory, {
     api: { rest: true, graphql: true, grpc },
@@ -26,7 +29,8 @@ async function serveDbx(
   const log = createLog({
     least: "warn",
     now: realSystem.now,
-    write: (line) => process.stderr.write(line),
+    // A plugin may write into it: it goes where that of a daemon does.
+    write: plugins ? openLogFile(directory, realSystem.now).write : toStderr,
   });
   const opened = await open({
     config,
@@ -36,8 +40,8 @@ async function serveDbx(
     opener: null,
     lock_wait_ms: 0,
     threads: true,
-    plugins: false,
-    env: {},
+    plugins,
+    env: process.env,
     reload: null,
     keepKey: null,
     keepRemote: null,
@@ -48,7 +52,9 @@ async function serveDbx(
   });
   const issuer = { group: "admin", user: "bench", grants, scope: null, token_id: null };
   const { token } = await opened.dbx.issueToken(issuer, { group: "admin", user: "bench" });
-  console.log(JSON.stringify({ port: server.port, token }));
+  // Only this machine's own hands may make plugins that are processes.
+  const machine = plugins ? opened.openSession("bench").token : token;
+  console.log(JSON.stringify({ port: server.port, token, machine }));
   process.on("SIGTERM", async () => {
     await server.stop();
     await opened.close();
@@ -58,8 +64,9 @@ async function serveDbx(
 
 async function main(): Promise<void> {
   const [, , kind, directory = ""] = process.argv;
-  if (kind === "dbx" || kind === "direct" || kind === "sealed") {
-    return serveDbx(directory, { grpc: kind !== "direct", sealed: kind === "sealed" });
+  const [sealed, plugins] = [kind === "sealed", kind === "plugins"];
+  if (kind === "dbx" || kind === "direct" || sealed || plugins) {
+    return serveDbx(directory, { grpc: kind !== "direct", sealed, plugins });
   }
   if (kind !== "echo" && kind !== "grpc" && kind !== "yoga") throw new Error(`no server ${kind}`);
   console.log(JSON.stringify({ port: await bareServers[kind](), token: "none" }));
