@@ -97,7 +97,6 @@ export function createRunners(deps: RunnersDeps): Runners {
       const { reached, wait, giveWay, log, changed } = deps;
       const place: Place = { checkpoint, sequence };
       const loop = { place, reached, wait, giveWay, log, changed };
-      step.emitter.start?.();
       const dispatcher = startDispatcher({ ...step, ...loop });
       runners.set(plugin.name, { dispatcher, step });
     },

@@ -137,6 +137,9 @@ def obey(control):
             told = file.read().strip()
         if told == "leave":
             os._exit(3)
+        if told == "linger":
+            time.sleep(0.4)
+            os._exit(3)
         if told == "close":
             os.close(0)
             time.sleep(3600)

@@ -137,6 +137,22 @@ describe.skipIf(withoutPython)("a process [needs python3]", () => {
     expect(run.emitter.given_up?.all()).toEqual([]);
   });
 
+  test("that takes long to start and then fails has read nothing, however often it starts", async () => {
+    using dir = tempDir();
+    const control = join(dir.path, "control");
+    await Bun.write(control, "linger");
+    // It is handed events long before it has read its first one.
+    await using run = await startHarness(dir.path, ["told", control], {
+      bounds: { plugin_process_start_ms: 50 },
+    });
+    expect(await run.emitter.deliver(emissionsOf(0, 5), never)).toMatchObject({ delivered: 5 });
+    await run.until(() => run.starts() === 5);
+    await Bun.write(control, "");
+    await run.until(() => firsts(run.sequences()).includes(4));
+    expect(firsts(run.sequences())).toEqual(count(5));
+    expect(run.emitter.given_up?.all()).toEqual([]);
+  });
+
   test("that never reads is replaced, and what it took does not count as read", async () => {
     using dir = tempDir();
     await using run = await startHarness(dir.path, ["never-read"]);

@@ -52,6 +52,8 @@ export function createSupervisor(
   let failures = 0;
   /** Processes in a row that did not live long with what they were handed. */
   let short_lives = 0;
+  /** The longest of those that got everything at once. */
+  let short_life_ms = 0;
   let next_start = 0;
   let missing = "it has not been started yet";
   let timer: NodeJS.Timeout | null = null;
@@ -111,12 +113,14 @@ export function createSupervisor(
     const told = { plugin: label, pid: child.pid, ending, lived_ms };
     if (closed.signal.aborted) return log.info("plugin process ended", told);
     if (life?.child === child) {
+      if (life.isHanded && short_lives < 2) short_life_ms = Math.max(short_life_ms, lived_ms);
       if (life.isHanded) short_lives += 1;
       life = null;
     }
     if (lived_ms >= bounds.plugin_process_life_ms) {
       failures = 0;
       short_lives = 0;
+      short_life_ms = 0;
     }
     const next_ms = startLater(`its process ended (${ending})`);
     return log.warn("plugin process ended", { ...told, next_ms });
@@ -144,12 +148,13 @@ export function createSupervisor(
 
   /**
    * Processes end soon after they got the backlog: with one message at a time it shows how far they
-   * come, and which one they end with.
+   * come, and which one they end with. They have to live with each for longer than those before
+   * lived in all: one that takes a second to start, and fails then, has read nothing by that time.
    */
   const resendEach = async (child: Child, signal: AbortSignal): Promise<Outcome> => {
+    const ms = Math.max(bounds.plugin_process_start_ms, 1.5 * short_life_ms);
     for (const message of backlog.all()) {
       const written = await child.write(message.bytes, signal);
-      const { plugin_process_start_ms: ms } = bounds;
       const outcome = written === "done" ? await child.stand(ms, signal) : written;
       if (outcome === "done") backlog.survived(message);
       if (outcome === "ended" && backlog.failed(message)) {
