@@ -69,7 +69,8 @@ async function askOnce<Name extends OperationName>(
   if (question.length > limits.peer_message_bytes_max) throw questionTooLarge(question.length);
   await channel.send(question);
   const received = await channel.receive();
-  if (received === null) throw unavailable("the remote has ended the session");
+  if (received === null)
+    throw unavailable("the remote has ended the session; what has arrived stays, run it again");
   const { refused, body } = decodeReply(received);
   const json = decodeUtf8(body);
   if (refused) throw refusalIn(json);

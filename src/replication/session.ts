@@ -220,4 +220,6 @@ export function tlsHandler(options: {
 
 /** OpenSSL's words are long; what they end with says it. */
 export const reasonOf = (error: unknown): string =>
-  error instanceof Error ? (error.message.split(":").at(-1) ?? error.message) : String(error);
+  error instanceof Error
+    ? (error.message.split(":").at(-1)?.trim() ?? error.message)
+    : String(error);

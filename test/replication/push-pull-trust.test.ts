@@ -181,7 +181,9 @@ test("a called node that stops ends a push with words; what it had stays, the ne
   server.kill("SIGTERM");
   const { code, stdout, stderr } = await running;
   expect({ code, stdout }).toEqual({ code: 7, stdout: "" });
-  expect(stderr).toContain("error: the remote has ended the session (unavailable)");
+  expect(stderr).toContain(
+    "error: the remote has ended the session; what has arrived stays, run it again (unavailable)",
+  );
   expect(await server.exited).toBe(0);
   const [left, whole] = [there.rows("stopped"), here.rows("stopped")];
   expect(left.length).toBeLessThan(whole.length);
