@@ -95,7 +95,7 @@ describe("batches of events", () => {
   });
 
   test("may have as many events as a transaction, and no more", async () => {
-    const most = limits.transaction_events_max;
+    const most = limits.import_events_max;
     const { id, messages } = await abroad(most + 1);
     const many = await refusal(apply([{ events: messages, sequence: 1 }]));
     expect(toldError(many)).toMatchObject({ code: "too_large" });

@@ -61,7 +61,7 @@ export async function openHome({ dek }: { readonly dek?: string } = {}): Promise
     if (code !== 0) throw new Error(`dbx ${args.join(" ")}: exit ${code}\n${stderr}`);
     return stdout;
   };
-  if (dek !== undefined) await ok("config", "--master-key", "correct horse", "--dek", dek);
+  if (dek !== undefined) await ok("config", "--master-key", "correct horse battery", "--dek", dek);
   const key = (await ok("remote", "key")).trim();
   return {
     ...{ path: home, key, run, ok },
