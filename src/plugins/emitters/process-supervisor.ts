@@ -147,25 +147,33 @@ export function createSupervisor(
   };
 
   /**
-   * Processes end soon after they got the backlog: with one message at a time it shows how far they
-   * come, and which one they end with. They have to live with each for longer than those before
-   * lived in all: one that takes a second to start, and fails then, has read nothing by that time.
+   * Processes end soon after they got the backlog: with one message at a time, then two, four and
+   * so on, it shows how far they come, and which one they end with. They have to live on each time
+   * for longer than those before lived in all: one that takes a second to start, and fails then,
+   * has read nothing by that time.
    */
   const resendEach = async (child: Child, signal: AbortSignal): Promise<Outcome> => {
     const ms = Math.max(bounds.plugin_process_start_ms, 1.5 * short_life_ms);
-    for (const message of backlog.all()) {
-      const written = await child.write(message.bytes, signal);
+    let size = 1;
+    for (let rest = backlog.all(); rest.length > 0; size *= 2) {
+      const part = rest.slice(0, size);
+      rest = rest.slice(size);
+      const written = await child.write(Buffer.concat(part.map(({ bytes }) => bytes)), signal);
       const outcome = written === "done" ? await child.stand(ms, signal) : written;
-      if (outcome === "done") backlog.survived(message);
-      if (outcome === "ended" && backlog.failed(message)) {
-        const { sequence, record } = message;
-        const { event_id } = record.metadata;
-        log.error("plugin event given up", { plugin: label, sequence, event_id });
-        deps.giveUp(message);
-      }
+      const [first] = part;
+      if (outcome === "done") part.forEach(backlog.survived);
+      if (outcome === "ended" && first !== undefined && part.length === 1) hasFailed(first);
       if (outcome !== "done") return outcome;
     }
     return "done";
+  };
+
+  const hasFailed = (message: Sent): void => {
+    if (!backlog.failed(message)) return;
+    const { sequence, record } = message;
+    const { event_id } = record.metadata;
+    log.error("plugin event given up", { plugin: label, sequence, event_id });
+    deps.giveUp(message);
   };
 
   const replace: Supervisor["replace"] = (child, why) => {
