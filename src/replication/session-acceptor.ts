@@ -212,11 +212,13 @@ const refusalWith = (words: string, pin: string): DbxError => failedPrecondition
 function throttled({ warn }: Pick<Log, "warn">) {
   const told = new Map<string, { at: number; count: number }>();
   return (phrase: string, fields: Readonly<Record<string, string>>): void => {
-    const before = told.get(phrase) ?? { at: -Infinity, count: 0 };
+    // Of the two that name a command, neither may hide the other.
+    const kind = fields["pin"] === undefined ? phrase : `${phrase} ${fields["reason"]}`;
+    const before = told.get(kind) ?? { at: -Infinity, count: 0 };
     const now = performance.now();
     const count = before.count + 1;
-    if (now - before.at < 1_000) return void told.set(phrase, { ...before, count });
-    told.set(phrase, { at: now, count });
+    if (now - before.at < 1_000) return void told.set(kind, { ...before, count });
+    told.set(kind, { at: now, count });
     warn(phrase, { ...fields, count });
   };
 }
