@@ -140,7 +140,7 @@ function createChanges(deps: PluginsDeps, runners: Runners): Changes {
         requireFitting(entries, { name, config, before });
         if (before !== undefined && from_beginning === true)
           throw invalidArgument(`plugin '${name}' has begun; replay sends it stored events`, {
-            path: "/from_beginning",
+            plugin: name,
           });
         await tryOut(deps, { name, config, checks: enabled === true });
         const plugin = { name, config, enabled: enabled ?? true };
