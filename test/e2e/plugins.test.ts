@@ -145,7 +145,9 @@ describe("events", () => {
   test("that are refused wait in the queue, die, are retried by hand, or cleared", async () => {
     using hook = receiver();
     hook.answer(422);
-    await run("config --master-key correct-horse-battery --dek " + Buffer.alloc(32, 3).toString("base64"));
+    await run(
+      "config --master-key correct-horse-battery --dek " + Buffer.alloc(32, 3).toString("base64"),
+    );
     await run("config --plugin-max-attempts 1");
     await using _server = await startForeground({ home });
     await run(`plugin config http --name hook --endpoint ${hook.url}`);
