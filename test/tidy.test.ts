@@ -28,7 +28,7 @@ const mayImport: graph.ImportTable = {
   ],
   client: ["model", "api", "wire", ...everywhere],
   replication: ["model", "api", "wire", "client", "storage/documents.ts", ...everywhere],
-  server: ["model", "api", "wire", "replication", ...everywhere],
+  server: ["model", "api", "wire", ...everywhere],
   cli: [
     ...["model", "api", "client", "replication", "server", "plugins", "open.ts"],
     // config.toml is replaced as safely as every other small file.

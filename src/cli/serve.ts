@@ -16,6 +16,7 @@ import { DbxError } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { open, type Opened } from "../open.ts";
 import { ensureKeys, keyPathOf } from "../replication/keys.ts";
+import { createReplication } from "../replication/listener.ts";
 import { startServer, type Server } from "../server/server.ts";
 import { realSystem } from "../system.ts";
 import { version } from "../version.ts";
@@ -106,10 +107,11 @@ async function begin(options: ServeOptions, log: Log): Promise<Running> {
     const { token } = opened.openSession(shell.user);
     await opened.tellSettings(opened.authenticate(token), config);
     await opened.tellSchemas();
+    const keys = await ensureKeys(keyPathOf(config), realSystem.random);
     server = await startServer({
       ...{ opened, config, log, system: realSystem, version },
       commands: createCommands(shell.runWords),
-      keys: await ensureKeys(keyPathOf(config), realSystem.random),
+      nodes: (reach) => createReplication({ ...reach, keys, random: realSystem.random }),
     });
   } catch (error) {
     await opened.close();

@@ -14,13 +14,25 @@ import {
   type CommandRequest,
   type CommandResult,
 } from "../wire/control.ts";
-import type { Acceptor } from "../replication/session-acceptor.ts";
 import { createFrameReader, type Frame, type FrameReader } from "../wire/frame.ts";
 import { countThem } from "./listener.ts";
 import type { Rates } from "./rate.ts";
 
 /** Runs a command to its end. The signal says that nobody waits for it any more. */
 export type RunCommand = (request: CommandRequest, signal: AbortSignal) => Promise<CommandResult>;
+
+/** What takes the connections of other nodes. */
+export interface NodeListener {
+  /** Where it is begun, the socket is its own from then on; else the answer is sent and all ends. */
+  readonly greet: (
+    socket: Socket<unknown>,
+    hello: Frame,
+    options: { readonly early: boolean },
+  ) => { readonly kind: "begun" } | { readonly kind: "refused"; readonly answer: Uint8Array };
+  readonly figures: () => Record<string, number>;
+  /** Answers what has been asked, and ends every session. Takes nobody from now on. */
+  readonly stop: () => Promise<void>;
+}
 
 export interface CommandBounds {
   readonly commands_max: number;
@@ -50,7 +62,7 @@ export interface CommandOptions {
   readonly authenticate: (token: string) => Actor;
   readonly rates: Pick<Rates, "address">;
   /** Takes the connections of other nodes; null where nobody does. */
-  readonly greet: Acceptor["greet"] | null;
+  readonly greet: NodeListener["greet"] | null;
   /** Takes a defect, which whoever asked must not see. */
   readonly failed: (error: unknown) => void;
   readonly log: Log;

@@ -15,11 +15,10 @@ import {
   type Config,
 } from "../model/config.ts";
 import { limits } from "../model/limits.ts";
-import type { NodeKeys } from "../replication/keys.ts";
 import { createAdminKey, type AdminKey } from "./admin-key.ts";
 import { createRequestNames } from "./answer.ts";
 import { createBodies } from "./body.ts";
-import type { RunCommand } from "./commands.ts";
+import type { NodeListener, RunCommand } from "./commands.ts";
 import { createCors } from "./cors.ts";
 import { createFigures } from "./figures.ts";
 import { docsMounts } from "./docs.ts";
@@ -27,7 +26,6 @@ import { graphqlMounts } from "./graphql/graphql.ts";
 import { createGrpc } from "./grpc/grpc.ts";
 import { portOf, type HttpListener } from "./http.ts";
 import { openControl, openPort, type PublicPort } from "./port.ts";
-import { createReplication } from "./replication.ts";
 import { createRates, unlimited } from "./rate.ts";
 import type { RestOptions } from "./rest.ts";
 import { createSessions } from "./session.ts";
@@ -58,8 +56,8 @@ export interface StartOptions {
   >;
   /** Makes what runs the commands of the control socket; null where nobody does: then it is off. */
   readonly commands: ((reach: CommandReach) => RunCommand) | null;
-  /** What this node proves to others; none may come where it is missing. */
-  readonly keys?: NodeKeys;
+  /** Makes what takes other nodes on the control socket; none may come where it is missing. */
+  readonly nodes?: (reach: NodeReach) => NodeListener;
   readonly log: Log;
   readonly system: Pick<System, "now" | "random">;
   readonly version: string;
@@ -69,6 +67,14 @@ export interface StartOptions {
 interface CommandReach extends Pick<Served, "dbx" | "authenticate"> {
   /** Takes a defect, which whoever asked must not see. */
   readonly failed: (error: unknown) => void;
+}
+
+/** What other nodes are served with. */
+interface NodeReach {
+  readonly dbx: Dbx;
+  /** Those that are known at the time. */
+  readonly remotes: () => Config["remotes"];
+  readonly log: Log;
 }
 
 export interface Server {
@@ -242,7 +248,7 @@ function publicHttp(
 /** What a command asks counts against its token's rate as a request elsewhere does. */
 function listenForCommands(
   { dbx, authenticate, rates, log }: SurfaceOptions,
-  { config, commands, keys, opened, system }: StartOptions,
+  { config, commands, nodes: listenFor, opened }: StartOptions,
 ): ControlSocket | null {
   if (commands === null) return null;
   const counted = (token: string): Actor => {
@@ -255,12 +261,8 @@ function listenForCommands(
     log.error("command failed", { surface: "socket", reason });
   };
   const run = commands({ dbx, authenticate: counted, failed });
-  const remotes = () => opened.settings().remotes;
-  const replication =
-    keys === undefined
-      ? null
-      : createReplication({ dbx, keys, remotes, random: system.random, log });
-  return openSocket(config, { run, authenticate, rates, failed, log, replication });
+  const nodes = listenFor?.({ dbx, remotes: () => opened.settings().remotes, log }) ?? null;
+  return openSocket(config, { run, authenticate, rates, failed, log, nodes });
 }
 
 function listenControl(shared: SurfaceOptions, opened: Served): HttpListener {

@@ -9,17 +9,17 @@ import {
   createService,
   type CommandBounds,
   type CommandOptions,
+  type NodeListener,
   type Peer,
 } from "./commands.ts";
 import { connectionsWithin, readProcessLimits } from "./descriptors.ts";
 import { cannotListen } from "./http.ts";
 import { countThem, createCounts } from "./listener.ts";
-import type { Replication } from "./replication.ts";
 import type { Rates } from "./rate.ts";
 
 export interface SocketOptions extends Omit<CommandOptions, "greet"> {
   /** Other nodes; null where there are none. */
-  readonly replication: Replication | null;
+  readonly nodes: NodeListener | null;
   readonly endpoint: Endpoint;
   readonly rates: Pick<Rates, "connection" | "address">;
   readonly bounds: SocketBounds;
@@ -94,8 +94,8 @@ export function listenSocket(options: SocketOptions): ControlSocket {
   const peers = new Set<Peer>();
   const ofAddress = createCounts();
   const emptied = Promise.withResolvers<void>();
-  const { replication } = options;
-  const greet = replication?.greet ?? null;
+  const { nodes } = options;
+  const greet = nodes?.greet ?? null;
   const service = createService({ ...options, greet }, { closing: () => closing });
   const refusals = countThem((refused, address) => {
     const limit = bounds.connections_max;
@@ -146,7 +146,7 @@ export function listenSocket(options: SocketOptions): ControlSocket {
       socket_connections: peers.size,
       socket_connections_refused: refusals.total(),
       ...service.figures(),
-      ...replication?.figures(),
+      ...nodes?.figures(),
     }),
     async stop() {
       if (!closing) listener.stop();
@@ -156,7 +156,7 @@ export function listenSocket(options: SocketOptions): ControlSocket {
       const timer = setTimeout(() => {
         for (const peer of peers) peer.socket.terminate();
       }, bounds.drain_ms);
-      await Promise.all([emptied.promise, replication?.stop()]);
+      await Promise.all([emptied.promise, nodes?.stop()]);
       clearTimeout(timer);
     },
   };

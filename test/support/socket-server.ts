@@ -40,7 +40,7 @@ export function start(over: Partial<Omit<SocketOptions, "bounds">> & { bounds?: 
     },
     rates: { connection: () => true, address: () => {} },
     failed: (error) => void failures.push(error),
-    replication: null,
+    nodes: null,
     log: createLog({ least: "info", now: () => "now", write: (line) => void lines.push(line) }),
     ...over,
     bounds: { ...bounds, ...over.bounds },

@@ -4,10 +4,10 @@
 import type { Dbx } from "../api/dbx.ts";
 import type { Log } from "../log.ts";
 import { allowedTo, bareKey, type Remote, type Right } from "../model/remote.ts";
-import type { NodeKeys } from "../replication/keys.ts";
-import { servePeer } from "../replication/peer.ts";
-import { createAcceptor, type Acceptor } from "../replication/session-acceptor.ts";
-import type { Session } from "../replication/session.ts";
+import type { NodeKeys } from "./keys.ts";
+import { servePeer } from "./peer.ts";
+import { createAcceptor, type Acceptor } from "./session-acceptor.ts";
+import type { Session } from "./session.ts";
 import type { System } from "../system.ts";
 
 export interface ReplicationOptions {
