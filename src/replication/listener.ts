@@ -3,12 +3,13 @@
 
 import type { Dbx } from "../api/dbx.ts";
 import type { Log } from "../log.ts";
-import { allowedTo, bareKey, type Remote, type Right } from "../model/remote.ts";
+import { publicKeyBytes, type Remote, type Right } from "../model/remote.ts";
+import type { System } from "../system.ts";
+import { knownPeer } from "./handshake.ts";
 import type { NodeKeys } from "./keys.ts";
 import { servePeer } from "./peer.ts";
 import { createAcceptor, type Acceptor } from "./session-acceptor.ts";
 import type { Session } from "./session.ts";
-import type { System } from "../system.ts";
 
 export interface ReplicationOptions {
   readonly dbx: Dbx;
@@ -29,17 +30,11 @@ export function createReplication(options: ReplicationOptions): Replication {
   const stopping = new AbortController();
   const served = new Set<Promise<void>>();
 
-  /** None once the remote was removed, or has got another key. */
-  function rightsOf({ name, public_key }: Session["peer"]): readonly Right[] {
-    const known = remotes();
-    const remote = Object.hasOwn(known, name) ? known[name] : undefined;
-    const isStill = remote !== undefined && bareKey(remote.public_key) === public_key;
-    return isStill ? allowedTo(remote) : [];
-  }
-
   async function serve(session: Session): Promise<void> {
     const { peer } = session;
-    const rights = () => rightsOf(peer);
+    const key = publicKeyBytes(peer.public_key);
+    // None once nobody names the key any more.
+    const rights = (): readonly Right[] => knownPeer(remotes(), key)?.allow ?? [];
     try {
       await servePeer(session, { dbx, rights, log, name: peer.name, stopping: stopping.signal });
     } catch (error) {

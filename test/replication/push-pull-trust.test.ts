@@ -2,6 +2,8 @@
 // or taken away meanwhile, old protocols, and a node that stops in the middle.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { appendFileSync } from "node:fs";
+import { join } from "node:path";
 import type { RunningServer } from "../support/cli.ts";
 import { introduce, openHome, type Home } from "../support/homes.ts";
 import { greeting } from "../support/session-raw.ts";
@@ -124,6 +126,22 @@ describe("rights", () => {
     await allow(there, "read,append,schemas");
     await here.ok("push", "called", "--schema");
     expect(there.rows()).toEqual(here.rows());
+  });
+
+  test("of one key under two names are what both of them allow", async () => {
+    using other = await openHome();
+    await here.apply(["twice", "named", 1]);
+    const twin = `\n[remotes.twin]\nendpoint = "tcp://127.0.0.1:1"\npublic_key = "${here.key}"\nallow = ["read"]\n`;
+    appendFileSync(join(there.path, ".eventdbx/config.toml"), twin);
+    // The running server reads the file again for this one.
+    await there.ok("remote", "add", "other", "127.0.0.1", "--public-key", other.key);
+    const refused = await here.refused("push", "called", "--aggregate", "twice");
+    expect(refused).toContain("this remote may not append here");
+    expect(there.rows("twice")).toEqual([]);
+    await there.ok("remote", "rm", "twin");
+    await there.ok("remote", "rm", "other");
+    await here.ok("push", "called", "--aggregate", "twice");
+    expect(there.rows("twice")).toHaveLength(1);
   });
 
   test("end with `dbx remote rm`, for a push that runs as well", async () => {
