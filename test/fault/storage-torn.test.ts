@@ -2,6 +2,7 @@
 // or says that the data is damaged. Wrong data that looks right is the one outcome that must not
 // be.
 
+import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { copyFile, mkdir, open, readFile, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
@@ -41,7 +42,10 @@ async function fill(storage: Storage): Promise<void> {
 }
 
 /** How a damaged directory looks from outside. */
-async function look(directory: string, key: Uint8Array | null): Promise<CommittedEvent[] | "told"> {
+async function look(
+  directory: string,
+  { key, whole }: { key: Uint8Array | null; whole: string },
+): Promise<CommittedEvent[] | "told"> {
   try {
     const storage = await openWriting(directory, { dek: key });
     try {
@@ -52,11 +56,18 @@ async function look(directory: string, key: Uint8Array | null): Promise<Committe
     }
   } catch (error) {
     expect(error).toBeInstanceOf(DbxError);
-    // Where that was changed by which a key is known, no key is the one of the store.
-    const isOfKey = error instanceof DbxError && error.details["reason"] === "key_wrong";
-    if (key === null || !isOfKey) expect(error).toMatchObject({ code: "data_corrupted" });
+    if (error instanceof DbxError && error.details["reason"] === "key_wrong") {
+      // True of a store in which that was changed by which its key is known, and of no other.
+      expect(keyRows(directory)).not.toEqual(keyRows(whole));
+    } else expect(error).toMatchObject({ code: "data_corrupted" });
     return "told";
   }
+}
+
+function keyRows(directory: string): unknown[] {
+  using raw = new Database(join(directory, "dbx.db"), { readonly: true });
+  const rows = ["SELECT * FROM sealing", "SELECT * FROM data_key WHERE stream_id = 0"];
+  return rows.map((query) => raw.query(query).all());
 }
 
 async function flip(path: string, offset: number): Promise<void> {
@@ -92,7 +103,9 @@ test.each(ways)(
       const whole = await copyTo(source, join(root, "whole"), names);
       await storage.close();
       const { size } = await stat(join(whole, "dbx.db-wal"));
-      expect(await look(await copyTo(whole, join(root, "control"), names), key)).toEqual(all);
+      expect(await look(await copyTo(whole, join(root, "control"), names), { key, whole })).toEqual(
+        all,
+      );
 
       const outcomes = { prefix: 0, told: 0 };
       for (let round = 0; round < rounds; round++) {
@@ -102,7 +115,7 @@ test.each(ways)(
         if (round % 2 === 0) await truncate(log, offset);
         else await flip(log, offset);
 
-        const seen = await look(directory, key);
+        const seen = await look(directory, { key, whole });
 
         if (seen === "told") outcomes.told++;
         else {
@@ -139,7 +152,7 @@ test.each(ways)(
         const directory = await copyTo(source, join(root, `d${round}`), ["dbx.db"]);
         await flip(join(directory, "dbx.db"), below(length));
 
-        const seen = await look(directory, key);
+        const seen = await look(directory, { key, whole: source });
 
         if (seen === "told") {
           told++;
