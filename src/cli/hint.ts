@@ -60,6 +60,8 @@ function hintOf(
     case "unavailable":
       // A file that cannot be written is not the server's fault.
       if (path[0] === "start" || kind !== "machine") return null;
+      // Another node is away, whatever this one does.
+      if ((path[0] === "push" || path[0] === "pull") && "host" in details) return "dbx remote ls";
       return details["flag"] === "--output" ? null : "dbx status";
     case "data_corrupted":
       // The one file that people edit: it is they who damaged it, and they who repair it.

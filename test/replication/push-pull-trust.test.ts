@@ -93,6 +93,7 @@ describe("no session, and nothing is written", () => {
     await alone.ok("remote", "add", "called", `127.0.0.1:${port}`, "--public-key", there.key);
     const words = `7 cannot connect to called at tcp://127.0.0.1:${port}: ECONNREFUSED (unavailable)`;
     expect(await refusals(alone)).toEqual([words, words]);
+    expect((await alone.run(["push", "called"])).stderr).toContain("hint:  dbx remote ls");
   });
 
   test("where somebody else answers", async () => {
