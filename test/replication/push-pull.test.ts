@@ -211,6 +211,10 @@ describe("schemas", () => {
     });
 
     // Nobody is there who could be asked.
+    // Whoever forgets that it is about schemas must not believe that they are gone.
+    const alone = await run("--prune");
+    expect([alone.code, alone.stdout]).toEqual([2, ""]);
+    expect(alone.stderr).toContain("--prune is about schemas: it needs --schema or --schema-only");
     const asked = await run("--schema-only", "--prune");
     expect({ code: asked.code, stdout: asked.stdout }).toEqual({ code: 2, stdout: "" });
     expect(asked.stderr).toContain(`say --yes to do it`);

@@ -25,7 +25,9 @@ const Flags = Type.Object(
     schema: Type.Optional(Type.Boolean({ description: "Bring schemas over, too." })),
     schema_only: Type.Optional(Type.Boolean({ description: "Bring schemas over, and no events." })),
     prune: Type.Optional(
-      Type.Boolean({ description: "Remove schemas that only the receiving side has; asks first." }),
+      Type.Boolean({
+        description: "With --schema: remove those that only the receiving side has; asks first.",
+      }),
     ),
     batch_size: Type.Optional(
       Type.Integer({
@@ -101,6 +103,11 @@ async function run(direction: Direction, flags: Flags, shell: Shell): Promise<vo
   if (flags.schema_only === true && selection.length > 0) {
     throw invalidArgument("--schema-only cannot be combined with aggregate filters", {
       flag: "--schema-only",
+    });
+  }
+  if (flags.prune === true && !withSchemas) {
+    throw invalidArgument("--prune is about schemas: it needs --schema or --schema-only", {
+      flag: "--prune",
     });
   }
   const configuration = await loadConfiguration(shell, {});
