@@ -28,6 +28,8 @@ export const commands: Group = {
     remote: async () => (await import("./commands/remote.ts")).remote,
     push: async () => (await import("./commands/sync.ts")).push,
     pull: async () => (await import("./commands/sync.ts")).pull,
+    completions: async () => (await import("./commands/completions.ts")).completionsOf(commands),
+    man: async () => (await import("./commands/man.ts")).manOf(commands),
   },
 };
 

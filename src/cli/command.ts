@@ -1,8 +1,8 @@
 // What a command is, and how its words become typed flags. Unknown flags, a flag given twice, one
 // without its value and a word too many are usage errors. Annotations beside JSON Schema's own:
-// `aliases` (other names), `hint` (the value's name in help), `valueWhenBare` (the value may be
-// left out), `negatable` (`--no-…` too), `member` (what the operation calls it) and `hidden` (not
-// in help).
+// `aliases` (other names), `hint` (the value's name in help), `choices` (what shells offer where
+// the schema lists nothing), `valueWhenBare` (the value may be left out), `negatable` (`--no-…`
+// too), `member` (what the operation calls it) and `hidden` (not in help).
 
 import { parseArgs } from "node:util";
 import type { Static, TObject, TSchema } from "@sinclair/typebox";

@@ -1,9 +1,9 @@
 // What `--help` says. citty lays out usage, flags and sub-commands; examples and exit codes are
 // added below.
 
-import { defineCommand, renderUsage, type ArgsDef } from "citty";
-import type { TSchema } from "@sinclair/typebox";
+import { defineCommand, renderUsage, type ArgDef } from "citty";
 import { flagName, type Command, type Group } from "./command.ts";
+import { everywhere, flagsOf, jsonFlag, versionFlag, type FlagRow } from "./tree.ts";
 
 export async function helpText(node: Command | Group, path: readonly string[]): Promise<string> {
   const name = ["dbx", ...path].join(" ");
@@ -38,71 +38,28 @@ function leftAligned(text: string): string {
     .join("\n");
 }
 
-const common: ArgsDef = {
-  config: {
-    type: "string",
-    valueHint: "path",
-    description: "Configuration file; ~/.eventdbx/config.toml when missing.",
-  },
-  help: { type: "boolean", description: "Show this." },
-};
-
-const ofReach: ArgsDef = {
-  url: {
-    type: "string",
-    valueHint: "url",
-    description: "Ask the server there instead of this machine's; EVENTDBX_URL does the same.",
-  },
-  "ca-file": {
-    type: "string",
-    valueHint: "path",
-    description: "Certificates (PEM) to trust there, too; EVENTDBX_CA_FILE does the same.",
-  },
-};
-
-const ofGroups: ArgsDef = {
-  ...common,
-  ...ofReach,
-  json: { type: "boolean", description: "Print JSON; before or after the command." },
-};
-const ofRoot: ArgsDef = {
-  ...ofGroups,
-  version: { type: "boolean", description: "Print the version." },
-};
-
 function toCitty(node: Command | Group, name: string) {
   if (node.kind === "command") {
-    const reach = node.needs === "machine" ? {} : ofReach;
-    const args = { ...flagsOf(node), ...common, ...reach };
+    const args = Object.fromEntries([...flagsOf(node), ...everywhere(node)].map(toArg));
     return defineCommand({ meta: { name, description: node.summary }, args });
   }
   const subCommands = Object.entries(node.commands).map(([word, load]) => [
     word,
     async () => defineCommand({ meta: { name: word, description: (await load()).summary } }),
   ]);
+  const ofRoot = name === "dbx" ? [versionFlag] : [];
   return defineCommand({
     meta: { name, description: node.summary },
-    args: name === "dbx" ? ofRoot : ofGroups,
+    args: Object.fromEntries([...everywhere(node), jsonFlag, ...ofRoot].map(toArg)),
     subCommands: Object.fromEntries(subCommands),
   });
 }
 
-function flagsOf({ flags }: Command): ArgsDef {
-  const required = flags.required ?? [];
-  const rows = Object.entries(flags.properties).flatMap(([name, schema]: [string, TSchema]) => {
-    if (schema["hidden"] === true) return [];
-    const need = required.includes(name) ? " Required." : "";
-    const description = `${String(schema["description"] ?? "")}${need}`;
-    const flag = flagName(name);
-    if (schema["type"] !== "boolean") {
-      const valueHint = String(schema["hint"] ?? (schema["type"] === "integer" ? "n" : "text"));
-      return [[flag, { type: "string", valueHint, description }]];
-    }
-    const yes = [flag, { type: "boolean", description }];
-    const no = [`no-${flag}`, { type: "boolean", description: `Not: ${description}` }];
-    return schema["negatable"] === true ? [yes, no] : [yes];
-  });
-  return Object.fromEntries(rows);
+function toArg({ flag, summary, required, value }: FlagRow): [string, ArgDef] {
+  const description = `${summary}${required ? " Required." : ""}`;
+  const name = flag.slice(2);
+  if (value === null) return [name, { type: "boolean", description }];
+  return [name, { type: "string", valueHint: value.hint, description }];
 }
 
 const groupNotes = `Guide: dbx start --foreground; then, elsewhere,
@@ -110,7 +67,7 @@ const groupNotes = `Guide: dbx start --foreground; then, elsewhere,
   dbx aggregate apply person p-002 person-added --field name="Jane Doe"
   dbx aggregate get person p-002`;
 
-const usualExits: Readonly<Record<number, string>> = {
+export const usualExits: Readonly<Record<number, string>> = {
   0: "success",
   1: "a defect in dbx, or what it did is done but its output could not be written",
   2: "the command or its input does not fit",

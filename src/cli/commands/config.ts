@@ -67,6 +67,7 @@ const configFlags = Type.Object(
     restrict: Type.Optional(
       Type.String({
         hint: "off|default|strict",
+        choices: ["off", "default", "strict"],
         description: "How strictly schemas bind.",
       }),
     ),

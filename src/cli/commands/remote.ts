@@ -62,6 +62,7 @@ const add = command({
       allow: Type.Optional(
         Type.Array(Type.String({ minLength: 1 }), {
           hint: "read,append,schemas",
+          choices: ["read", "append", "schemas"],
           description:
             "What it may do here when it calls; everything when missing, or as before with --replace.",
         }),

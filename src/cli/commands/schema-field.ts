@@ -5,6 +5,8 @@ import { Type, type Static } from "@sinclair/typebox";
 import { fromJson } from "../../api/json.ts";
 import { canonicalize } from "../../model/canonical.ts";
 import { DbxError, invalidArgument } from "../../model/error.ts";
+import { formats } from "../../model/schema/format.ts";
+import { simpleNames } from "../../model/schema/type.ts";
 import { command, flagName } from "../command.ts";
 import { pairs } from "../output.ts";
 import type { Shell } from "../shell.ts";
@@ -25,6 +27,7 @@ const rules = {
   type: Type.Optional(
     Type.String({
       hint: "word",
+      choices: simpleNames,
       description:
         "integer, float, decimal(p,s), boolean, text, timestamp, date, json, binary or object.",
     }),
@@ -45,7 +48,9 @@ const rules = {
   max_length: length("Characters of a text, or bytes of a binary, at most."),
   min: bound("The least number, time or day."),
   max: bound("The greatest number, time or day."),
-  format: Type.Optional(Type.String({ hint: "word", description: "email, url or credit_card." })),
+  format: Type.Optional(
+    Type.String({ hint: "word", choices: formats, description: "email, url or credit_card." }),
+  ),
 };
 const Rules = Type.Object(rules);
 

@@ -60,6 +60,7 @@ export const startFlags = Type.Object(
     restrict: Type.Optional(
       Type.String({
         hint: "off|default|strict",
+        choices: ["off", "default", "strict"],
         valueWhenBare: "default",
         description: "How strictly schemas bind; without a value `default`; kept.",
       }),
@@ -67,6 +68,7 @@ export const startFlags = Type.Object(
     api: Type.Optional(
       Type.String({
         hint: "rest|graphql|grpc|all",
+        choices: [...surfaces, "all"],
         description: "The surfaces to serve, all others off; kept.",
       }),
     ),

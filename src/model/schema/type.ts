@@ -26,6 +26,9 @@ const simple = new Map<string, SimpleName>([
   ["object", "object"],
 ]);
 
+/** One word for each, without those that take digits. */
+export const simpleNames: readonly string[] = [...new Set(simple.values())];
+
 const words =
   "integer, float, decimal(p,s), boolean, text, timestamp, date, json, binary or object";
 
