@@ -4,6 +4,7 @@
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "bun:test";
 import { createTcpEmitter } from "../../src/plugins/emitters/tcp.ts";
+import { freePort } from "../support/free-port.ts";
 import {
   deliverAll,
   emission,
@@ -65,15 +66,6 @@ const listen = (server: Server, port: number) =>
   new Promise<void>((done) => server.listen(port, "127.0.0.1", done));
 const portOf = (server: Server): number => (server.address() as AddressInfo).port;
 
-/** A port on which nobody listens. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await listen(server, 0);
-  const port = portOf(server);
-  await new Promise((done) => server.close(done));
-  return port;
-}
-
 function emit(port: number, bounds = hasty) {
   const emitter = createTcpEmitter({ type: "tcp", host: "127.0.0.1", port }, bounds);
   open.push(emitter);
@@ -109,7 +101,7 @@ test("large events arrive as they are, whatever the pieces", async () => {
 });
 
 test("nobody there is told, and the events arrive once somebody is", async () => {
-  const port = await freePort();
+  const port = freePort();
   const emitter = emit(port);
   expect(await emitter.deliver(emissions(5), never)).toEqual({
     delivered: 0,
@@ -242,7 +234,7 @@ describe("waiting ends at once", () => {
 test("a check connects, and says why it cannot", async () => {
   const receiver = await receive();
   await emit(receiver.port).check(never);
-  const port = await freePort();
+  const port = freePort();
   await expect(emit(port).check(never)).rejects.toMatchObject({
     code: "unavailable",
     message: refused(port),

@@ -11,6 +11,7 @@ import type { Config } from "../../src/model/config.ts";
 import { makeDirectory, makePlaces } from "../../src/server/places.ts";
 import { startServer } from "../../src/server/server.ts";
 import { realSystem } from "../../src/system.ts";
+import { freePort } from "../support/free-port.ts";
 import { grpcHealth, prefaceText } from "../support/port.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
 import { connectRaw, requestText } from "../support/server-raw.ts";
@@ -134,9 +135,7 @@ describe("an address of its own for gRPC", () => {
   );
 
   test("with the port of HTTP it is shared, whatever host stands there", async () => {
-    const free = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } });
-    const { port } = free;
-    free.stop(true);
+    const port = freePort();
     await using both = await startTestServer({
       config: { port, ...gRpcAt(`192.0.2.1:${port}`) },
     });
@@ -150,9 +149,7 @@ describe("an address of its own for gRPC", () => {
     ["that is taken", (port: number) => `127.0.0.1:${port}`, "unavailable"],
     ["of another machine", () => "192.0.2.1:7071", "invalid_argument"],
   ] as const)("one %s fails the start, and nothing is left listening", async (_, at, code) => {
-    const free = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } });
-    const { port } = free;
-    free.stop(true);
+    const port = freePort();
     const bind_addr = at(server.port);
     const starting = startServer({
       opened: server.store,

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { dbx, http, startForeground, type RunningServer } from "../support/cli.ts";
+import { freePort } from "../support/free-port.ts";
 import type { Loose } from "../support/grpc.ts";
 import { makeStore, readEvents, until } from "../support/plugin-targets.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
@@ -41,7 +42,8 @@ async function makeNode(
   await Bun.write(join(home, ".eventdbx/config.toml"), key + (over.toml ?? ""));
   let server: RunningServer | null = null;
   let made = 0;
-  const port = (): number => server?.port ?? 0;
+  const place = over.port ?? freePort();
+  const port = (): number => place;
   const where = { home, entry, ...(over.env === undefined ? {} : { env: over.env }) };
   return {
     ...{ home, token, port },

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { dbx, endDaemon, readPid, startForeground, type RunningServer } from "../support/cli.ts";
 import { compiledDbx, compiledEnvironment } from "../support/compiled.ts";
 import { encodeRequest, hex } from "../support/capnp.ts";
+import { freePort } from "../support/free-port.ts";
 import { connectSocket, type SocketClient } from "../support/socket.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
 
@@ -252,14 +253,15 @@ describe("where it is", () => {
   test("being taken refuses a restart, and the running server goes on", async () => {
     const place = own("restart");
     try {
-      expect((await dbx(["start", "--port", "0"], { home: place })).code).toBe(0);
-      const { pid, socket_port } = readPid(place);
+      const socket_port = freePort();
+      const same = { EVENTDBX_SOCKET_BIND_ADDR: `127.0.0.1:${socket_port}` };
+      expect((await dbx(["start", "--port", "0"], { home: place, env: same })).code).toBe(0);
+      const { pid } = readPid(place);
       const env = { EVENTDBX_SOCKET_BIND_ADDR: `127.0.0.1:${server.socket_port}` };
       const refused = await dbx(["restart"], { home: place, env });
       expect(refused.code).toBe(7);
       expect(refused.stderr).toContain("is in use; the running server goes on");
       expect(readPid(place).pid).toBe(pid);
-      const same = { EVENTDBX_SOCKET_BIND_ADDR: `127.0.0.1:${socket_port}` };
       expect((await dbx(["restart"], { home: place, env: same })).code).toBe(0);
       expect(readPid(place).socket_port).toBe(socket_port);
     } finally {

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { dbx, endDaemon, http, pidFile, readPid, startForeground } from "../support/cli.ts";
+import { freePort } from "../support/free-port.ts";
 import { grpcHealth } from "../support/port.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
 
@@ -21,14 +22,6 @@ afterEach(() => {
   endDaemon(home);
   dir[Symbol.dispose]();
 });
-
-/** A port that was free a moment ago. */
-function freePort(): number {
-  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } });
-  const { port } = listener;
-  listener.stop(true);
-  return port;
-}
 
 describe("chosen by flags", () => {
   test.each([
@@ -150,9 +143,10 @@ describe("gRPC on an address of its own", () => {
 
   test("that the server has already is no obstacle to a restart", async () => {
     const env = { EVENTDBX_GRPC_BIND_ADDR: `127.0.0.1:${freePort()}` };
-    await run(["start", "--port", "0"], env);
+    const args = ["--port", String(freePort())];
+    await run(["start", ...args], env);
     const before = await statusJson();
-    expect((await run(["restart", "--port", String(before.port)], env)).code).toBe(0);
+    expect((await run(["restart", ...args], env)).code).toBe(0);
     const after = await statusJson();
     expect([after.pid === before.pid, after.grpc_port]).toEqual([false, before.grpc_port]);
   });

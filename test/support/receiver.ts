@@ -1,6 +1,7 @@
 // An HTTP receiver of events: keeps what arrives, answers as it is told, and may be away.
 import type { EventRecord } from "../../src/model/event.ts";
 import type { PluginConfig } from "../../src/model/plugin.ts";
+import { freePort } from "./free-port.ts";
 
 export interface Arrival {
   readonly aggregate_id: string;
@@ -53,8 +54,8 @@ export function startReceiver(headers: Record<string, string> = {}): Receiver {
       },
     });
 
-  let server = listen(0);
-  const port = server.port ?? 0;
+  const port = freePort();
+  let server = listen(port);
   const endpoint = `http://127.0.0.1:${port}/events`;
   const leave = async (): Promise<void> => {
     for (const resolve of hung) resolve();
