@@ -17,6 +17,7 @@ import { join, relative } from "node:path";
 import { root } from "../../scripts/root.ts";
 import { canonicalize } from "../../src/model/canonical.ts";
 import { run, type Ran } from "../support/checkout.ts";
+import { compiledDbx } from "../support/compiled.ts";
 import { blocksOf, isShell, type Block } from "../support/readme.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
 
@@ -39,13 +40,13 @@ let foreground: Bun.Subprocess<"ignore", "ignore", "pipe"> | undefined;
 /** What the reader's shell starts with. */
 let environment: Record<string, string>;
 
-beforeAll(() => {
+beforeAll(async () => {
   place = tempDir();
   for (const folder of ["home", "state", "checkout/scripts"]) {
     mkdirSync(join(place.path, folder), { recursive: true });
   }
-  // The real script, which finds the real checkout behind the link.
-  symlinkSync(join(root, "scripts/dbx"), join(place.path, "checkout/scripts/dbx"));
+  // In the place of the script that runs the source: what readers have installed.
+  symlinkSync(await compiledDbx(), join(place.path, "checkout/scripts/dbx"));
   environment = {
     HOME: join(place.path, "home"),
     PATH: process.env["PATH"] ?? "",

@@ -4,6 +4,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../../scripts/root.ts";
+import { compiledDbx } from "./compiled.ts";
 
 export interface Ran {
   readonly stdout: string;
@@ -16,13 +17,15 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly stdin?: string;
   readonly cwd?: string;
-  /** What is run in the place of `src/main.ts`: the same program with shorter times. */
+  /** What is run from its source in the place of dbx: the same program with shorter times. */
   readonly entry?: string;
 }
 
-const executableOf = ({ entry = "src/main.ts" }: RunOptions) => [
-  ...[process.execPath, "--no-env-file", join(root, entry)],
-];
+/** What users get, and not its source: the two differ in what they find beside them. */
+const compiled = await compiledDbx();
+
+const executableOf = ({ entry }: RunOptions): readonly string[] =>
+  entry === undefined ? [compiled] : [process.execPath, "--no-env-file", join(root, entry)];
 
 const environment = ({ home, env }: RunOptions) => ({
   PATH: process.env["PATH"] ?? "",

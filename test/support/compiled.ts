@@ -3,7 +3,7 @@
  * dist/ by the hash of its sources, so that a whole run, and the next one, share one build.
  */
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { compile } from "../../scripts/build.ts";
 import { root } from "../../scripts/root.ts";
@@ -31,6 +31,8 @@ async function build(): Promise<string> {
   const outfile = join(cache, name, "dbx");
   // Two test processes may build the same file at once; each moves a whole one into place.
   if (!existsSync(outfile)) await compile({ outfile });
+  // In use from now on, however long ago it was built.
+  utimesSync(join(cache, name), new Date(), new Date());
   for (const other of readdirSync(cache)) {
     const folder = join(cache, other);
     const modified = statSync(folder, { throwIfNoEntry: false })?.mtimeMs ?? Infinity;
