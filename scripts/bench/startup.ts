@@ -34,7 +34,7 @@ export async function benchStartup(options: StartupOptions): Promise<Figure[]> {
     const built = await compile({ outfile: dbx });
     await compile({ outfile: empty, entry });
     return [
-      ...(await commandLine({ dbx, empty, entry, rounds: options.rounds * 5 })),
+      ...(await commandLine({ dbx, empty, entry, folder, rounds: options.rounds * 5 })),
       ...(await servers({ ...options, folder, dbx })),
       {
         topic,
@@ -55,38 +55,62 @@ async function commandLine(options: {
   dbx: string;
   empty: string;
   entry: string;
+  folder: string;
   rounds: number;
 }): Promise<Figure[]> {
+  const { dbx, rounds } = options;
   const bun = [process.execPath, "--no-env-file"];
-  const subjects = {
-    compiled: [options.dbx, "--version"],
-    compiledNothing: [options.empty],
-    interpreted: [...bun, join(root, "src", "main.ts"), "--version"],
-    interpretedNothing: [...bun, options.entry],
-  };
-  const ms = { compiled: [], compiledNothing: [], interpreted: [], interpretedNothing: [] };
-  const times: Record<keyof typeof subjects, number[]> = ms;
-  const names = Object.keys(subjects) as (keyof typeof subjects)[];
-  for (let round = 0; round < options.rounds; round++) {
-    for (const name of round % 2 === 0 ? names : names.toReversed()) {
-      times[name].push(await runTime(subjects[name]));
+  const HOME = join(options.folder, "home");
+  mkdirSync(HOME);
+  const env = { HOME, EVENTDBX_SOCKET_BIND_ADDR: "127.0.0.1:0" };
+  await runTime([dbx, "start", "--port", "0", "--no-grpc"], env);
+  try {
+    const subjects = {
+      version: [dbx, "--version"],
+      help: [dbx, "--help"],
+      proxied: [dbx, "token", "list", "--json"],
+      nothing: [options.empty],
+      bunVersion: [process.execPath, "--version"],
+      interpreted: [...bun, join(root, "src", "main.ts"), "--version"],
+      interpretedNothing: [...bun, options.entry],
+    };
+    const names = Object.keys(subjects) as (keyof typeof subjects)[];
+    const times = new Map(names.map((name) => [name, [] as number[]]));
+    for (let round = 0; round < rounds; round++) {
+      for (const name of round % 2 === 0 ? names : names.toReversed()) {
+        times.get(name)?.push(await runTime(subjects[name], env));
+      }
     }
+    const beside = (
+      name: string,
+      subject: keyof typeof subjects,
+      [baseline, other]: readonly [string, keyof typeof subjects],
+    ): Figure => {
+      const [raw, empty] = [times.get(subject) ?? [], times.get(other) ?? []];
+      return {
+        ...{ topic, name, unit: "ms", value: median(raw), raw },
+        baseline: { name: baseline, value: median(empty), raw: empty },
+        ratio: median(raw.map((each, round) => each / (empty[round] ?? NaN))),
+        aim: null,
+      };
+    };
+    const oneWord = ["a program that prints one word", "nothing"] as const;
+    return [
+      beside("dbx --version, compiled", "version", oneWord),
+      beside("dbx --version, compiled", "version", ["bun --version", "bunVersion"]),
+      beside("dbx --help, compiled", "help", oneWord),
+      beside("a command through a running server, compiled", "proxied", oneWord),
+      beside("dbx --version, from the checkout", "interpreted", [oneWord[0], "interpretedNothing"]),
+    ];
+  } finally {
+    await runTime([dbx, "stop"], env);
   }
-  const beside = (name: string, raw: number[], empty: number[]): Figure => ({
-    ...{ topic, name, unit: "ms", value: median(raw), raw },
-    baseline: { name: "a program that prints one word", value: median(empty), raw: empty },
-    ratio: median(raw.map((each, round) => each / (empty[round] ?? NaN))),
-    aim: null,
-  });
-  return [
-    beside("dbx --version, compiled", times.compiled, times.compiledNothing),
-    beside("dbx --version, from the checkout", times.interpreted, times.interpretedNothing),
-  ];
 }
 
-async function runTime(argv: readonly string[]): Promise<number> {
+/** Milliseconds until it has ended. */
+async function runTime(argv: readonly string[], env: Record<string, string>): Promise<number> {
   const started = performance.now();
-  const child = Bun.spawn([...argv], { stdin: "ignore", stdout: "pipe", stderr: "inherit" });
+  const child = Bun.spawn([...argv], { env, stdin: "ignore", stdout: "pipe", stderr: "ignore" });
   const text = await child.stdout.text();
   const ms = performance.now() - started;
   if ((await child.exited) !== 0 || text === "") throw new Error(`${argv.join(" ")} failed`);
