@@ -27,7 +27,12 @@ export interface Built {
 }
 
 /** Built beside its place and moved there, so that nobody ever starts half a file. */
-export async function compile(options: { outfile: string; entry?: string }): Promise<Built> {
+export async function compile(options: {
+  outfile: string;
+  entry?: string;
+  /** Instead of the one in package.json. */
+  version?: string;
+}): Promise<Built> {
   const started = performance.now();
   const folder = join(root, "dist", `build-${process.pid}-${Bun.randomUUIDv7()}`);
   mkdirSync(folder, { recursive: true });
@@ -36,7 +41,10 @@ export async function compile(options: { outfile: string; entry?: string }): Pro
     const made = join(folder, "dbx");
     const entries = [options.entry ?? "src/main.ts", ...workerEntries(root)];
     const commit = `BUILD_COMMIT=${JSON.stringify(await commitHash())}`;
-    await bunBuild([...flags, "--define", commit, ...entries, "--outfile", made]);
+    const { version } = options;
+    const told =
+      version === undefined ? [] : ["--define", `BUILD_VERSION=${JSON.stringify(version)}`];
+    await bunBuild([...flags, "--define", commit, ...told, ...entries, "--outfile", made]);
     mkdirSync(dirname(options.outfile), { recursive: true });
     renameSync(made, options.outfile);
   } finally {

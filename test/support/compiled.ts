@@ -17,20 +17,25 @@ export const compiledEnvironment = (home: string): Record<string, string> => ({
   ...{ HOME: home, USER: "tester", EVENTDBX_SOCKET_BIND_ADDR: "127.0.0.1:0" },
 });
 
-let building: Promise<string> | undefined;
+const building = new Map<string, Promise<string>>();
 
-/** The path of a dbx that is compiled from the present sources. */
-export function compiledDbx(): Promise<string> {
-  building ??= build();
-  return building;
+/**
+ * The path of a dbx that is compiled from the present sources, and says another version where one
+ * is given.
+ */
+export function compiledDbx(version = ""): Promise<string> {
+  const known = building.get(version) ?? build(version);
+  building.set(version, known);
+  return known;
 }
 
-async function build(): Promise<string> {
+async function build(version: string): Promise<string> {
   const cache = join(root, "dist", "compiled");
   const name = sourceHash();
-  const outfile = join(cache, name, "dbx");
+  const outfile = join(cache, name, `dbx${version}`);
   // Two test processes may build the same file at once; each moves a whole one into place.
-  if (!existsSync(outfile)) await compile({ outfile });
+  const told = version === "" ? {} : { version };
+  if (!existsSync(outfile)) await compile({ outfile, ...told });
   // In use from now on, however long ago it was built.
   utimesSync(join(cache, name), new Date(), new Date());
   for (const other of readdirSync(cache)) {
