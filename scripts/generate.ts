@@ -28,7 +28,7 @@ export async function refresh(text: string): Promise<string> {
     configuration: configurationTable(all),
     cli: commandReference(all),
     limits: limitTable(
-      ["limits-plugins", "limits-socket", "limits"]
+      ["limits-plugins", "limits-socket", "limits-upgrade", "limits"]
         .map((name) => readFileSync(join(root, `src/model/${name}.ts`), "utf8"))
         .join(""),
     ),
@@ -132,7 +132,9 @@ async function everyCommand(group: Group, path: readonly string[]): Promise<Name
   const found: Named[] = [];
   for (const [word, load] of Object.entries(group.commands)) {
     const node = await load();
-    found.push({ name: [...path, word].join(" "), node });
+    const isCommand = node.kind === "group" && node.lookUpTakesFlags === true;
+    const shown = (isCommand ? await node.bare?.() : undefined) ?? node;
+    found.push({ name: [...path, word].join(" "), node: shown });
     if (node.kind === "group") found.push(...(await everyCommand(node, [...path, word])));
   }
   return found;

@@ -37,6 +37,8 @@ const mayImport: graph.ImportTable = {
     "engine/machine-key.ts",
     // Whether the data directory is in use: the one fact that outlives no crash.
     "storage/sqlite/lock.ts",
+    // Which format it is in, which an upgrade must know of a database that it does not open.
+    "storage/sqlite/format.ts",
   ],
   "open.ts": [
     ...["model", "api", "wire", "storage", "engine", "plugins", "client", "replication", "server"],
@@ -88,7 +90,7 @@ const homeOf: Readonly<Record<string, readonly string[]>> = {
   "node:readline": ["cli"],
   "node:util": ["cli"],
   "node:worker_threads": ["storage", "engine"],
-  "node:zlib": ["plugins/install-bundle.ts"],
+  "node:zlib": ["plugins/install-bundle.ts", "cli/upgrade/archive.ts"],
 };
 
 const sqlHomes = ["src/storage/sqlite", "src/storage/postgres"];

@@ -8,6 +8,7 @@ import { globalFlags, type Command, type Group } from "./command.ts";
 import { hintFor } from "./hint.ts";
 import { pairs, ReaderGone } from "./output.ts";
 import { openShell, type RunWords, type Shell } from "./shell.ts";
+import { upgradeWords } from "./upgrade/words.ts";
 
 export const commands: Group = {
   kind: "group",
@@ -28,6 +29,7 @@ export const commands: Group = {
     remote: async () => (await import("./commands/remote.ts")).remote,
     push: async () => (await import("./commands/sync.ts")).push,
     pull: async () => (await import("./commands/sync.ts")).pull,
+    upgrade: async () => (await import("./commands/upgrade.ts")).upgrade,
     completions: async () => (await import("./commands/completions.ts")).completionsOf(commands),
     man: async () => (await import("./commands/man.ts")).manOf(commands),
   },
@@ -50,7 +52,7 @@ export const runWords: RunWords = async (args, placeFor) => {
   try {
     if (fault !== null) throw fault;
     check();
-    return await dispatch({ path, help, rest, shell });
+    return await dispatch({ path, help, rest: upgradeWords(rest), shell });
   } catch (error) {
     if (error instanceof ReaderGone) return 0;
     return report(error, { path, rest, shell });
@@ -134,12 +136,14 @@ async function dispatch(options: {
       continue;
     }
     if (name === undefined || name.startsWith("-") || asksVersion(name, path)) {
-      if (node.bare !== undefined && !help) node = await node.bare();
+      const isCommand = node.lookUpTakesFlags === true || !help;
+      if (node.bare !== undefined && isCommand) node = await node.bare();
       break;
     }
     const known = Object.hasOwn(node.commands, name);
     const alone = rest.slice(at + 1).every((arg) => arg === "--json");
-    if (!known && alone && !help && node.lookUp !== undefined) {
+    const looksUp = node.lookUpTakesFlags === true || (alone && !help);
+    if (!known && looksUp && node.lookUp !== undefined) {
       node = await node.lookUp();
       break;
     }

@@ -42,6 +42,8 @@ export interface Group {
   readonly bare?: () => Promise<Command>;
   /** What a word that is no command names when nothing else is said: `dbx schema person`. */
   readonly lookUp?: () => Promise<Command>;
+  /** The group is a command as well, with words, flags and help: `dbx upgrade 2.1.0 --force`. */
+  readonly lookUpTakesFlags?: boolean;
 }
 
 interface CommandOptions<Flags extends TObject> {

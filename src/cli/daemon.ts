@@ -148,6 +148,12 @@ function looksLikeDbx(pid: number): boolean {
   return words === null || words.some((word) => word === "start" || word === "restart");
 }
 
+/**
+ * Whether `dbx start` put it into the background, so that dbx may start it again. One in the
+ * foreground has somebody else who does. True where nobody can tell.
+ */
+export const isDetached = (pid: number): boolean => commandOf(pid)?.includes("--detached") ?? true;
+
 function commandOf(pid: number): string[] | null {
   if (process.platform === "win32") return null;
   if (process.platform !== "linux") {

@@ -35,7 +35,8 @@ function hintOf(
         ? `dbx aggregate get --aggregate ${shellWord(type)} --aggregate-id ${shellWord(id)}`
         : null;
     case "unauthenticated":
-      if (kind === "served") return null;
+      // Somebody else's server.
+      if (kind === "served" || path[0] === "upgrade") return null;
       if (kind === "url") {
         return "that server takes tokens of its own: dbx token generate, on its machine";
       }
@@ -47,6 +48,7 @@ function hintOf(
       if (kind !== "machine" || !("remaining_writes" in details || "grant" in details)) return null;
       return environmentToken ? actAsMachine : "dbx token list";
     case "not_found":
+      if (path[0] === "upgrade") return "tag" in details ? "dbx upgrade list" : null;
       return path[0] === "aggregate"
         ? `dbx aggregate list${"event_id" in details ? " --stage" : ""}`
         : path[0] === "token" || path[0] === "schema"
@@ -59,7 +61,7 @@ function hintOf(
         : `dbx schema create ${shellWord(type)} --events <event>`;
     case "unavailable":
       // A file that cannot be written is not the server's fault.
-      if (path[0] === "start" || kind !== "machine") return null;
+      if (["start", "upgrade"].includes(path[0] ?? "") || kind !== "machine") return null;
       // Another node is away, whatever this one does.
       if ((path[0] === "push" || path[0] === "pull") && "host" in details) return "dbx remote ls";
       return details["flag"] === "--output" ? null : "dbx status";

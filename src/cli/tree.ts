@@ -56,12 +56,8 @@ const rootWords: TreeRow["commands"] = [
 async function rowsBelow(node: Command | Group, path: readonly string[]): Promise<TreeRow[]> {
   const { summary } = node;
   if (node.kind === "command") {
-    const own = flagsOf(node);
-    const words = node.words.flatMap((word) =>
-      own.filter(({ flag }) => flag === `--${flagName(word)}`),
-    );
-    const flags = [...own, ...everywhere(node)];
-    return [{ path, summary, node, commands: [], flags, words }];
+    const flags = [...flagsOf(node), ...everywhere(node)];
+    return [{ path, summary, node, commands: [], flags, words: wordsOf(node) }];
   }
   const below: TreeRow[][] = [];
   const commands: { name: string; summary: string }[] = [];
@@ -70,10 +66,19 @@ async function rowsBelow(node: Command | Group, path: readonly string[]): Promis
     commands.push({ name, summary: child.summary });
     below.push(await rowsBelow(child, [...path, name]));
   }
-  const bare = node.bare === undefined ? [] : flagsOf(await node.bare());
-  const own = bare.some(({ flag }) => flag === jsonFlag.flag) ? bare : [...bare, jsonFlag];
+  const bare = await node.bare?.();
+  const given = bare === undefined ? [] : flagsOf(bare);
+  const own = given.some(({ flag }) => flag === jsonFlag.flag) ? given : [...given, jsonFlag];
   const flags = [...own, ...everywhere(node)];
-  return [{ path, summary, node, commands, flags, words: [] }, ...below.flat()];
+  const isCommand = bare !== undefined && node.lookUpTakesFlags === true;
+  const row = isCommand ? { node: bare, words: wordsOf(bare) } : { node, words: [] };
+  return [{ path, summary, commands, flags, ...row }, ...below.flat()];
+}
+
+/** Flags that may be given by their place, in that order. */
+function wordsOf(node: Command): FlagRow[] {
+  const own = flagsOf(node);
+  return node.words.flatMap((word) => own.filter(({ flag }) => flag === `--${flagName(word)}`));
 }
 
 /** Flags of a command that are not hidden, in the order of their definition. */

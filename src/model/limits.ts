@@ -3,6 +3,7 @@
 
 import { pluginLimits } from "./limits-plugins.ts";
 import { socketLimits } from "./limits-socket.ts";
+import { upgradeLimits } from "./limits-upgrade.ts";
 
 export const limits = {
   /** Aggregate types, aggregate ids and event types: long enough for URNs, short enough for an index key. */
@@ -277,4 +278,5 @@ export const limits = {
   /** The write-ahead log stays below this; what it takes to keep it there is in storage/DESIGN.md. */
   wal_bytes_max: 268_435_456,
   ...pluginLimits,
+  ...upgradeLimits,
 } as const;

@@ -90,9 +90,9 @@ export function createBudget(packed_bytes: number, signal: AbortSignal): (bytes:
   };
 }
 
-/** What is wrong with the content of a bundle. */
+/** What is wrong with the content of an archive. */
 export const refused = (what: string, options?: ErrorOptions): DbxError =>
-  failedPrecondition(`plugin bundle is refused: ${what}`, {}, options);
+  failedPrecondition(`archive is refused: ${what}`, {}, options);
 
 const tooMany = () =>
   tooLarge(`plugin bundle has more than ${limits.plugin_bundle_entries_max} entries`, {

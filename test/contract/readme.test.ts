@@ -145,6 +145,7 @@ test("the page has blocks to run, and says of each that is not run why", () => {
       "umask",
       "it is the first configuration of another database; test/e2e/key-file.test.ts does this",
     ],
+    ["dbx", "it would replace the reader's dbx; test/e2e/upgrade.test.ts does this"],
     ["scripts/test", "it runs every test, this one included"],
   ]);
 });

@@ -58,8 +58,8 @@ export interface Releases extends AsyncDisposable {
   readonly requests: readonly Asked[];
   /** May be changed while it runs. */
   readonly faults: Map<string, Fault>;
-  /** Resolves when something with this text in its path has been asked for and answered so far. */
-  readonly until: (text: string) => Promise<void>;
+  /** Resolves when a path with this end has been asked for, and answered as far as it ever is. */
+  readonly until: (end: string) => Promise<void>;
 }
 
 export async function startReleases(options: ReleasesOptions): Promise<Releases> {
@@ -69,7 +69,7 @@ export async function startReleases(options: ReleasesOptions): Promise<Releases>
   const faults = new Map(Object.entries(options.faults ?? {}));
   const requests: Asked[] = [];
   const answered: string[] = [];
-  let waiting: { readonly text: string; readonly resolve: () => void }[] = [];
+  let waiting: { readonly end: string; readonly resolve: () => void }[] = [];
 
   const server = createServer((request, response) => {
     const path = request.url ?? "";
@@ -77,7 +77,7 @@ export async function startReleases(options: ReleasesOptions): Promise<Releases>
     const origin = `http://127.0.0.1:${portOf(server.address())}`;
     answer(request, response, { origin, tree, tags, drafts, faults });
     answered.push(path);
-    const met = waiting.filter(({ text }) => path.includes(text));
+    const met = waiting.filter(({ end }) => path.endsWith(end));
     waiting = waiting.filter((each) => !met.includes(each));
     for (const { resolve } of met) resolve();
   });
@@ -92,10 +92,10 @@ export async function startReleases(options: ReleasesOptions): Promise<Releases>
     },
     requests,
     faults,
-    until: (text) =>
+    until: (end) =>
       new Promise((resolve) => {
-        if (answered.some((path) => path.includes(text))) resolve();
-        else waiting.push({ text, resolve });
+        if (answered.some((path) => path.endsWith(end))) resolve();
+        else waiting.push({ end, resolve });
       }),
     [Symbol.asyncDispose]: () =>
       new Promise((resolve) => {

@@ -9,6 +9,7 @@ import { takeLock } from "../../storage/sqlite/lock.ts";
 import { realSystem } from "../../system.ts";
 import { command } from "../command.ts";
 import { loadConfiguration } from "../configuration.ts";
+import { interruptible } from "../interrupt.ts";
 import { afterDoing, type Output } from "../output.ts";
 import { strict } from "./key-flags.ts";
 
@@ -103,26 +104,4 @@ function meter(output: Output): InstallDeps["progress"] {
     const part = total === null || total === 0 ? "" : ` (${Math.floor((bytes / total) * 100)} %)`;
     output.progress(`${(bytes / 1_048_576).toFixed(1)} MiB${part}`.slice(0, output.columns() - 1));
   };
-}
-
-const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-
-/** A signal ends the work first, so that nothing of it stays, and then the process. */
-async function interruptible<Result>(
-  work: (signal: AbortSignal) => Promise<Result>,
-): Promise<Result> {
-  const controller = new AbortController();
-  let caught: NodeJS.Signals | null = null;
-  const interrupt = (name: NodeJS.Signals) => {
-    caught = name;
-    controller.abort();
-  };
-  for (const name of signals) process.on(name, interrupt);
-  try {
-    return await work(controller.signal);
-  } finally {
-    for (const name of signals) process.off(name, interrupt);
-    // Once nobody listens, the signal ends the process as if nobody ever had.
-    if (caught !== null) process.kill(process.pid, caught);
-  }
 }

@@ -41,6 +41,7 @@ import { portRemedy } from "../port-words.ts";
 import { isNew, serve } from "../serve.ts";
 import type { Shell } from "../shell.ts";
 import { connect } from "../target.ts";
+import { removeFormer } from "../upgrade/place.ts";
 
 const surfaceFlag = (description: string) =>
   Type.Optional(Type.Boolean({ description, negatable: true }));
@@ -169,6 +170,8 @@ function tryPort({ hostname, port }: Endpoint, config: Config): void {
 }
 
 async function startServer(flags: StartFlags, shell: Shell): Promise<number> {
+  // An upgrade could not remove what still ran.
+  if (process.platform === "win32") await removeFormer(process.execPath);
   const given = givenBy(flags);
   const configuration = await loadConfiguration(shell, given);
   const { data_dir } = configuration.config;

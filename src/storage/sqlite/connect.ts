@@ -237,7 +237,7 @@ export function readOne<Row>(database: Database, sql: string): Row | null {
   return statement.get();
 }
 
-const formatOf = (database: Database): number =>
+export const formatOf = (database: Database): number =>
   readOne<{ user_version: number }>(database, readFormat)?.user_version ?? 0;
 
 /** Each format in one transaction with its number: a crash leaves the old format or the new one. */
