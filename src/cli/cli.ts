@@ -32,6 +32,7 @@ export const commands: Group = {
     upgrade: async () => (await import("./commands/upgrade.ts")).upgrade,
     completions: async () => (await import("./commands/completions.ts")).completionsOf(commands),
     man: async () => (await import("./commands/man.ts")).manOf(commands),
+    licenses: async () => (await import("./commands/licenses.ts")).licenses,
   },
 };
 
@@ -245,8 +246,8 @@ async function showHelp(
 }
 
 async function showVersion(shell: Shell): Promise<number> {
-  const { version } = await import("../version.ts");
-  if (shell.output.json) await shell.output.jsonValue({ version });
+  const { version, commit, target } = await import("../version.ts");
+  if (shell.output.json) await shell.output.jsonValue({ version, commit, target });
   else await shell.output.data(`dbx ${version}`);
   return 0;
 }

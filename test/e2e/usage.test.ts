@@ -173,7 +173,11 @@ describe("manners", () => {
       ["--version", "--json"],
       ["--json", "version"],
     ]) {
-      expect(JSON.parse((await run(args)).stdout)).toEqual({ version: "2.0.0" });
+      expect(JSON.parse((await run(args)).stdout)).toEqual({
+        version: "2.0.0",
+        commit: expect.any(String),
+        target: expect.any(String),
+      });
     }
     expect((await run(["--help"])).stdout).toMatch(/\n  --json .*\n  --version /);
   });

@@ -91,7 +91,7 @@ export function connectWriter(path: string, options: WriterOptions): Connection 
   const { format } = options;
   const database = new Database(path, { readwrite: true, create: false });
   try {
-    requireVersion();
+    requireVersion(libraryVersion());
     // Takes effect only while the file is empty.
     database.run(`PRAGMA page_size = ${format.page_bytes}`);
     requireOurs(database, path, format);
@@ -108,7 +108,7 @@ export function connectWriter(path: string, options: WriterOptions): Connection 
 export function connectReader(path: string, format: Format): Connection | undefined {
   const database = new Database(path, { readonly: true });
   try {
-    requireVersion();
+    requireVersion(libraryVersion());
     const settings = setPragmas(database, commonPragmas(format));
     requireOurs(database, path, format);
     const applied = formatOf(database);
@@ -145,9 +145,13 @@ function libraryVersion(): string {
   return version;
 }
 
-function requireVersion(): void {
-  if (Bun.semver.order(libraryVersion(), versionMin) >= 0) return;
-  throw unavailable(`SQLite ${libraryVersion()} is too old; dbx needs ${versionMin} or later`);
+/** Bun brings a SQLite of its own, but on macOS it uses the system's, which may be any. */
+export function requireVersion(found: string): void {
+  if (Bun.semver.order(found, versionMin) >= 0) return;
+  const remedy = "on macOS it comes with the system: update that to macOS 13 or later";
+  throw unavailable(`SQLite ${found} is too old; dbx needs ${versionMin} or later; ${remedy}`, {
+    ...{ sqlite: found, needed: versionMin },
+  });
 }
 
 function setPragmas(
