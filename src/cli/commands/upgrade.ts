@@ -97,7 +97,7 @@ const install = command({
     4: "refused: a checksum, a data directory that it cannot open, or a file that others look after",
     5: "the executable is in a folder that this user may not write to",
   },
-  run: (given, shell) => interruptible((signal) => run(given, { shell, signal })),
+  run,
 });
 
 const list = command({
@@ -149,50 +149,73 @@ const sourceFor = (
     signal,
   });
 
-async function run(
-  given: Static<typeof flags>,
-  { shell, signal }: { readonly shell: Shell; readonly signal: AbortSignal },
-): Promise<void> {
-  const { version: text = "", print_only, force = false } = given;
-  const tag = wantedTag(text);
+async function run(given: Static<typeof flags>, shell: Shell): Promise<void> {
+  const { output } = shell;
+  const tag = wantedTag(given.version ?? "");
   if (tag !== null) versionOf(tag);
-  const source = sourceFor(shell, { timeout: given.timeout, signal });
-  if (print_only === true) return printLine((await findRelease(source, tag)).release, shell);
-  const { execPath } = process;
+  if (given.print_only === true) {
+    const { release } = await interruptible((signal) =>
+      findRelease(sourceFor(shell, { timeout: given.timeout, signal }), tag),
+    );
+    return printLine(release, shell);
+  }
+  const replaced = await interruptible((signal) => replace(given, { shell, tag, signal }));
+  if (replaced === null) return;
+  const { data_dir, ...value } = replaced;
+  const { path: program, from, to: version } = value;
+  const words = `dbx ${from} is now dbx ${version} at ${program}`;
+  if (!output.json) await afterDoing({ words, details: value }, output.data(words));
+  const wanted = given.restart ?? (given.yes === true ? true : undefined);
+  const restart = await offerRestart({ shell, data_dir, program, version, wanted });
+  if (!output.json) return;
+  const done = output.jsonValue({ upgraded: true, ...value, ...restart });
+  return afterDoing({ words, details: value }, done);
+}
+
+interface Replaced {
+  readonly from: string;
+  readonly to: string;
+  readonly path: string;
+  readonly tag: string;
+  readonly asset: string;
+  readonly sha256: string;
+  readonly data_dir: string;
+}
+
+/** Null where there is nothing to do, which is said. */
+async function replace(
+  { force = false, timeout }: Static<typeof flags>,
+  options: { readonly shell: Shell; readonly tag: string | null; readonly signal: AbortSignal },
+): Promise<Replaced | null> {
+  const { shell, signal } = options;
+  const { output, env } = shell;
   if (!Bun.isStandaloneExecutable) {
     throw failedPrecondition(
       "this dbx runs from a checkout, where there is no executable to replace: git pull instead, or " +
         "install a release (dbx upgrade --print-only prints how)",
     );
   }
-  const site = siteOf(execPath);
-  if (!force) requireOwn(site.path, shell.env);
-  const { release, version } = await findRelease(source, tag);
-  const { output } = shell;
+  const site = siteOf(process.execPath);
+  if (!force) requireOwn(site.path, env);
+  const source = sourceFor(shell, { timeout, signal });
+  const { release, version } = await findRelease(source, options.tag);
+  const { tag_name: tag } = release;
+  const value = { from: current, to: version, path: site.path, tag };
   if (version === current && !force) {
-    const same = { upgraded: false, from: current, to: version, tag: release.tag_name };
-    if (output.json) return output.jsonValue({ ...same, path: site.path });
-    return output.data(`dbx ${version} is installed already; --force installs it again`);
+    const words = `dbx ${version} is installed already; --force installs it again`;
+    await (output.json ? output.jsonValue({ upgraded: false, ...value }) : output.data(words));
+    return null;
   }
   const { config, warnings } = await locateServer(shell);
   for (const warning of warnings) output.words(`warning: ${warning}`);
   const { data_dir } = config;
   const { progress, end } = meter(shell);
-  const { asset, sha256 } = await installRelease({
-    ...{ source, release, version, site, signal, progress },
-    env: shell.env,
+  const program = await installRelease({
+    ...{ source, release, version, site, env, signal, progress },
     now: realSystem.now,
-    requireFit: (manifest) => requireReadable(data_dir, { tag: release.tag_name, manifest }),
+    requireFit: (manifest) => requireReadable(data_dir, { tag, manifest }),
   }).finally(end);
-  const words = `dbx ${current} is now dbx ${version} at ${site.path}`;
-  const details = { from: current, to: version, path: site.path };
-  if (!output.json) await afterDoing({ words, details }, output.data(words));
-  const wanted = given.restart ?? (given.yes === true ? true : undefined);
-  const restart = { shell, data_dir, program: site.path, version, wanted };
-  const { pid, restarted } = await offerRestart(restart);
-  if (!output.json) return;
-  const value = { upgraded: true, ...details, tag: release.tag_name, asset, sha256 };
-  return afterDoing({ words, details }, output.jsonValue({ ...value, pid, restarted }));
+  return { ...value, ...program, data_dir };
 }
 
 /** What EventDBX 1 would have run. */

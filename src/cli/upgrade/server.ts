@@ -36,7 +36,7 @@ export async function offerRestart(options: {
     output.words(`${goesOn} until: ${line}`);
     return { pid, restarted: false };
   }
-  const child = Bun.spawn([program, "restart", `--config=${shell.configPath}`], {
+  const child = Bun.spawn([program, "restart", ...config], {
     env: shell.env,
     cwd: shell.cwd,
     stdin: "ignore",
