@@ -134,6 +134,7 @@ test("the page has blocks to run, and says of each that is not run why", () => {
   expect(runnable.length).toBeGreaterThan(20);
   const marked = page.filter(({ notRun }) => notRun !== null);
   expect(marked.map(({ text, notRun }) => [text.split(" ")[0], notRun])).toEqual([
+    ["curl", "it takes a release from the network; test/release/installer.test.ts does this"],
     ["grpcurl", "not every machine has grpcurl; test/e2e/grpc.test.ts does this"],
     ["grpcurl", "not every machine has grpcurl"],
     [
@@ -145,6 +146,7 @@ test("the page has blocks to run, and says of each that is not run why", () => {
       "umask",
       "it is the first configuration of another database; test/e2e/key-file.test.ts does this",
     ],
+    ["curl", "it takes a release from the network; test/release/installer-path.test.ts does this"],
     ["dbx", "it would replace the reader's dbx; test/e2e/upgrade.test.ts does this"],
     ["scripts/test", "it runs every test, this one included"],
   ]);
