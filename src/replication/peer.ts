@@ -64,7 +64,9 @@ async function askOnce<Name extends OperationName>(
   input: Input<Name>,
 ): Promise<Output<Name>> {
   const row = operations[operation];
-  const text = toJson(row.input, decode(row.input, input));
+  // Not judged here: its type says what it is, and the gate of the other node judges it anyway. For
+  // events that took a fifth of the time of a push.
+  const text = toJson(row.input, input);
   const question = encodeQuestion({ operation, input: Buffer.from(text) });
   if (question.length > limits.peer_message_bytes_max) throw questionTooLarge(question.length);
   await channel.send(question);
