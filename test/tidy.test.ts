@@ -28,9 +28,11 @@ const mayImport: graph.ImportTable = {
   ],
   client: ["model", "api", "wire", ...everywhere],
   replication: ["model", "api", "wire", "client", "storage/documents.ts", ...everywhere],
+  // Copies what a storage keeps on the disk, beneath any engine.
+  backup: ["model", "api/decode.ts", "api/json.ts", "storage", ...everywhere],
   server: ["model", "api", "wire", ...everywhere],
   cli: [
-    ...["model", "api", "client", "replication", "server", "plugins", "open.ts"],
+    ...["model", "api", "client", "replication", "server", "plugins", "backup", "open.ts"],
     // config.toml is replaced as safely as every other small file.
     ...["storage/documents.ts", ...everywhere],
     // The secret file by which the command line proves that it is on the server's machine.
@@ -73,24 +75,52 @@ const homeOf: Readonly<Record<string, readonly string[]>> = {
   // Zip archives of strangers: bundles of plugins.
   yauzl: ["plugins/install-zip.ts"],
   "bun:sqlite": ["storage/sqlite"],
+  // For its online backup, which bun:sqlite lacks.
+  "node:sqlite": ["storage/sqlite/snapshot.ts"],
+  // Exchanges two directories at once, which no runtime offers.
+  "bun:ffi": ["backup/swap.ts"],
   bun: ["storage", "engine", "plugins", "client", "replication", "server", "cli", "open.ts"],
   // Whether bytes are text, without making it.
   "node:buffer": ["wire"],
-  "node:crypto": ["model", "api", "storage", "engine", "plugins", "replication", "server", "cli"],
-  "node:fs": ["storage", "plugins", "replication/keys.ts", "engine", "server", "cli", "open.ts"],
+  "node:crypto": [
+    ...["model", "api", "storage", "engine", "plugins", "replication", "backup", "server", "cli"],
+  ],
+  "node:fs": [
+    ...[
+      "storage",
+      "plugins",
+      "replication/keys.ts",
+      "backup",
+      "engine",
+      "server",
+      "cli",
+      "open.ts",
+    ],
+  ],
   "node:http": ["client", "server", "plugins"],
   "node:https": ["client", "server", "plugins"],
   "node:net": ["server", "client", "plugins"],
   "node:os": ["cli", "server/places.ts"],
-  "node:path": ["storage", "plugins", "replication/keys.ts", "engine", "server", "cli", "open.ts"],
-  "node:stream": ["cli/export"],
+  "node:path": [
+    ...[
+      "storage",
+      "plugins",
+      "replication/keys.ts",
+      "backup",
+      "engine",
+      "server",
+      "cli",
+      "open.ts",
+    ],
+  ],
+  "node:stream": ["cli/export", "cli/output.ts", "backup/archive.ts"],
   "node:tls": ["client"],
   "node:timers": ["storage", "plugins", "engine", "server", "cli"],
   "node:tty": ["cli"],
   "node:readline": ["cli"],
   "node:util": ["cli"],
   "node:worker_threads": ["storage", "engine"],
-  "node:zlib": ["plugins/install-bundle.ts", "cli/upgrade/archive.ts"],
+  "node:zlib": ["plugins/install-bundle.ts", "cli/upgrade/archive.ts", "backup/archive.ts"],
 };
 
 const sqlHomes = ["src/storage/sqlite", "src/storage/postgres"];

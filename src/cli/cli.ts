@@ -29,6 +29,8 @@ export const commands: Group = {
     remote: async () => (await import("./commands/remote.ts")).remote,
     push: async () => (await import("./commands/sync.ts")).push,
     pull: async () => (await import("./commands/sync.ts")).pull,
+    backup: async () => (await import("./commands/backup.ts")).backup,
+    restore: async () => (await import("./commands/restore.ts")).restore,
     upgrade: async () => (await import("./commands/upgrade.ts")).upgrade,
     completions: async () => (await import("./commands/completions.ts")).completionsOf(commands),
     man: async () => (await import("./commands/man.ts")).manOf(commands),
@@ -209,7 +211,7 @@ function refuseOutOfReach(
 }
 
 /** These make the configuration file where there is none. */
-const configMakers: readonly string[] = ["start", "config"];
+const configMakers: readonly string[] = ["start", "config", "restore"];
 
 /** With a mistyped path, every other command would act on the default database instead. */
 function refuseMissingConfig([name = ""]: readonly string[], shell: Shell): void {

@@ -48,7 +48,7 @@ export const variablesOf = (key: ConfigKey): string[] =>
 /** Variables that are no configuration keys. */
 export const otherVariables: readonly string[] = [
   ...["EVENTDBX_TOKEN", "EVENTDBX_URL", "EVENTDBX_CA_FILE", "EVENTDBX_MASTER_KEY"],
-  "EVENTDBX_GITHUB_TOKEN",
+  ...["EVENTDBX_GITHUB_TOKEN", "EVENTDBX_BACKUP_PASSPHRASE"],
 ];
 
 /** `api = "all"` or the name of one surface. Undefined for a word nobody defined. */

@@ -2,6 +2,7 @@
 // nobody reads.
 
 import { createInterface } from "node:readline/promises";
+import { Writable } from "node:stream";
 import { canonicalOf } from "../model/canonical.ts";
 import { DbxError, type Details } from "../model/error.ts";
 import { pretty } from "./pretty.ts";
@@ -21,6 +22,8 @@ export interface Output {
   readonly words: (line: string) => void;
   readonly label: (word: string) => string;
   readonly ask: (question: string) => Promise<string>;
+  /** The same, and what is typed does not show. */
+  readonly askSecret: (question: string) => Promise<string>;
   /**
    * A line that replaces itself on a terminal's stderr; nothing anywhere else. `end` removes
    * it.
@@ -69,6 +72,18 @@ export function createOutput(options: { json: boolean; noColor: boolean }): Outp
         return await reader.question(question);
       } finally {
         reader.close();
+      }
+    },
+    askSecret: async (question) => {
+      // Its own echo goes nowhere; that of the terminal is off as long as it reads keys.
+      const nowhere = new Writable({ write: (_piece, _encoding, done) => done() });
+      const reader = createInterface({ input: stdin, output: nowhere, terminal: true });
+      stderr.write(question);
+      try {
+        return await reader.question("");
+      } finally {
+        reader.close();
+        stderr.write("\n");
       }
     },
     progress: (line) => {

@@ -91,6 +91,7 @@ function outputInto(printed: Printed, json: boolean): Output {
     words: (line) => printed.words(`${line}\n`),
     label: (word) => word,
     ask: async () => "",
+    askSecret: async () => "",
     progress: () => {},
     columns: () => 80,
     endProgress: () => {},

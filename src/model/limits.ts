@@ -275,6 +275,24 @@ export const limits = {
   log_file_bytes_max: 16_777_216,
   /** Log files put aside; the oldest goes first. */
   log_files_max: 8,
+  /** Files of a data directory besides its databases: each has a line in the manifest. */
+  backup_files_max: 100_000,
+  /** Directories within each other in a data directory; bundles of plugins have a dozen. */
+  backup_depth_max: 32,
+  /** A file of the data directory's top level that is backed up as of the databases' moment. */
+  backup_small_bytes_max: 33_554_432,
+  /** A backup's manifest: as many files with names as long as they may be would be far more. */
+  backup_manifest_bytes_max: 67_108_864,
+  /** A long name in a backup. */
+  backup_header_bytes_max: 65_536,
+  /** Incremental backups that stand on each other: a restore reads all of them. */
+  backup_chain_max: 1_000,
+  /** How often files are read again that changed while the databases were pinned. */
+  backup_tries_max: 5,
+  /** What a backup under a passphrase leaves free where the data is. */
+  backup_spare_bytes: 268_435_456,
+  /** A backup is as safe as its passphrase, which can be guessed without anybody noticing. */
+  passphrase_chars_min: 12,
   /** The write-ahead log stays below this; what it takes to keep it there is in storage/DESIGN.md. */
   wal_bytes_max: 268_435_456,
   ...pluginLimits,

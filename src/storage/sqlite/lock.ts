@@ -4,7 +4,7 @@
 // lock.
 
 import { Database } from "bun:sqlite";
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { unavailable } from "../../model/error.ts";
 import { readOne } from "./connect.ts";
@@ -26,11 +26,18 @@ export async function takeLock({
   lock_wait_ms: number;
 }): Promise<() => void> {
   const deadline = performance.now() + lock_wait_ms;
-  const database = new Database(join(directory, lockName));
+  const path = join(directory, lockName);
+  let database = new Database(path);
+  let file = fileOf(path);
   for (;;) {
     try {
       database.run(lockBegin);
-      return () => database.close();
+      if (fileOf(path) === file) return () => database.close();
+      // Another directory has been put here (`dbx restore`) while this one's lock was waited for.
+      database.close();
+      database = new Database(path);
+      file = fileOf(path);
+      continue;
     } catch (cause) {
       if (isBusy(cause) && performance.now() < deadline) {
         await Bun.sleep(lockPollMs);
@@ -46,6 +53,9 @@ export async function takeLock({
     }
   }
 }
+
+/** Which file has the name now. */
+const fileOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.ino;
 
 /** Whether some process, this one included, has the directory open for writing. */
 export function isLocked(directory: string): boolean {

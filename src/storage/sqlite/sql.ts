@@ -314,8 +314,14 @@ export const orphanChecks: readonly string[] = [
 ];
 
 export const readPageSize = `PRAGMA page_size`;
+export const readPageCount = `PRAGMA page_count`;
 
 /** Held for as long as the process may write; see open.ts. */
 export const lockBegin = `BEGIN EXCLUSIVE`;
 /** Needs a shared lock, so it fails while somebody holds the exclusive one. */
 export const lockProbe = `SELECT count(*) AS count FROM sqlite_schema`;
+
+/** Changes whenever another connection has committed. */
+export const readDataVersion = `PRAGMA data_version`;
+/** A read transaction; what it sees is settled by its first read. */
+export const beginReading = `BEGIN`;
