@@ -97,7 +97,8 @@ function routeTable(): string {
       grant === null ? "none" : code(grant),
       summary,
       given.join(", ") || "nothing",
-      String(status),
+      // What was made is told from what was replaced.
+      method === "PUT" ? `${status}, new: 201` : String(status),
     ];
   });
   return table(["Method and path", "Grant", "What it does", "Query or body", "Success"], rows);
