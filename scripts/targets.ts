@@ -68,3 +68,16 @@ export function targetOf(name: string): Target {
 
 /** What the assets of a release are called, before the ending. */
 export const assetOf = ({ triple }: Target): string => `eventdbx-${triple}`;
+
+/** What lies in an archive beside the executable, made by running dbx itself. */
+export const pages: readonly { readonly name: string; readonly words: readonly string[] }[] = [
+  { name: "THIRD-PARTY-LICENSES.txt", words: ["licenses"] },
+  { name: "completions/dbx.bash", words: ["completions", "bash"] },
+  { name: "completions/_dbx", words: ["completions", "zsh"] },
+  { name: "completions/dbx.fish", words: ["completions", "fish"] },
+  { name: "completions/dbx.ps1", words: ["completions", "powershell"] },
+  { name: "man/dbx.1", words: ["man"] },
+];
+
+/** And what is taken from the checkout as it is. */
+export const documents = ["LICENSE", "README.md"] as const;

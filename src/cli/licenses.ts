@@ -47,6 +47,8 @@ export interface Locked {
   readonly folder: string;
   /** Keys of the same list. */
   readonly needs: readonly string[];
+  /** Named in package.json. */
+  readonly direct: boolean;
 }
 
 const names = Type.Record(Type.String(), Type.String());
@@ -64,7 +66,8 @@ const Needs = Type.Object({
 export function lockedPackages(root: string): Map<string, Locked> {
   const { workspaces, packages } = decode(Lock, readJson(join(root, "bun.lock")));
   const found = new Map<string, Locked>();
-  const open = Object.keys(workspaces[""]?.dependencies ?? {});
+  const named = Object.keys(workspaces[""]?.dependencies ?? {});
+  const open = [...named];
   for (let key = open.pop(); key !== undefined; key = open.pop()) {
     if (found.has(key)) continue;
     const [id, , meta, integrity] = packages[key] ?? [];
@@ -76,7 +79,7 @@ export function lockedPackages(root: string): Map<string, Locked> {
       .map((name) => placeOf(packages, { name, from: key ?? "" }));
     found.set(key, {
       ...{ name: String(id).slice(0, at), version: String(id).slice(at + 1) },
-      ...{ integrity: String(integrity), needs },
+      ...{ integrity: String(integrity), needs, direct: named.includes(key) },
       folder: partsOf(key)
         .map((name) => `node_modules/${name}`)
         .join("/"),
