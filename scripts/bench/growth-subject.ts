@@ -4,7 +4,7 @@
 
 import { canonicalOf } from "../../src/model/canonical.ts";
 import { silentLog } from "../../src/log.ts";
-import { cliActor } from "../../src/engine/tokens.ts";
+import { cliActor } from "../../src/model/actor.ts";
 import { open } from "../../src/open.ts";
 import { realSystem } from "../../src/system.ts";
 import { testConfig } from "../../test/support/store.ts";

@@ -176,14 +176,18 @@ export interface Stopped {
 
 /**
  * Ends a running server: politely, then, after its drain time, by force. Null when it would not
- * end.
+ * end. `ask` is what is done instead of a signal; false where the server cannot be told at all.
  */
-export async function endServer(data_dir: string, { pid }: PidRecord): Promise<Stopped | null> {
+export async function endServer(
+  data_dir: string,
+  { pid }: PidRecord,
+  ask?: () => Promise<boolean>,
+): Promise<Stopped | null> {
   const left = async () => (await readPidFile(data_dir))?.pid !== pid || !isServer(pid);
   // Both, because a server frees its lock before it removes its record.
   const ended = async () => !isLocked(data_dir) && (await left());
-  sendSignal(pid, "SIGTERM");
-  const inTime = await becomesTrue(ended, limits.drain_ms + limits.stop_grace_ms);
+  const isTold = ask === undefined ? sendSignal(pid, "SIGTERM") : await ask();
+  const inTime = isTold && (await becomesTrue(ended, limits.drain_ms + limits.stop_grace_ms));
   // Asked again before force: by now another command may hold the lock, and a stranger the number.
   const hangs = !inTime && isLocked(data_dir) && isServer(pid);
   if (hangs) {
@@ -194,13 +198,14 @@ export async function endServer(data_dir: string, { pid }: PidRecord): Promise<S
   return hangs && isServer(pid) ? null : { killed: hangs };
 }
 
-function sendSignal(pid: number, signal: "SIGTERM" | "SIGKILL"): void {
+function sendSignal(pid: number, signal: "SIGTERM" | "SIGKILL"): true {
   try {
     process.kill(pid, signal);
+    return true;
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? cause.code : null;
     // It ended by itself in this moment, which is what was wanted.
-    if (code === "ESRCH") return;
+    if (code === "ESRCH") return true;
     throw permissionDenied(`may not stop process ${pid}; it belongs to another user`, { pid });
   }
 }

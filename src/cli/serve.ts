@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { statusOf } from "../api/errors.ts";
-import { createLog, type Log } from "../log.ts";
+import { createLog, type Log, type LogFields } from "../log.ts";
 import {
   grpcEndpointOf,
   httpEndpointOf,
@@ -52,7 +52,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     warnAtStart(configuration, log);
     let running: Running;
     try {
-      running = await begin(options, log);
+      running = await begin(options, { log, stop: signals.ask });
     } catch (error) {
       if (detached) log.error("cannot start", { reason: reasonOf(error) });
       throw error;
@@ -82,7 +82,10 @@ interface Running {
 export const isNew = ({ data_dir }: Config): boolean => !existsSync(join(data_dir, "dbx.db"));
 
 /** Out: a server that listens and has said so. */
-async function begin(options: ServeOptions, log: Log): Promise<Running> {
+async function begin(
+  options: ServeOptions,
+  { log, stop }: { readonly log: Log; readonly stop: (by: string) => void },
+): Promise<Running> {
   const { shell, configuration, given } = options;
   const { config, path } = configuration;
   if (isNew(config)) log.info("new database", { data_dir: config.data_dir });
@@ -110,6 +113,7 @@ async function begin(options: ServeOptions, log: Log): Promise<Running> {
     const keys = await ensureKeys(keyPathOf(config), realSystem.random);
     server = await startServer({
       ...{ opened, config, log, system: realSystem, version },
+      stop,
       commands: createCommands(shell.runWords),
       nodes: (reach) => createReplication({ ...reach, keys, random: realSystem.random }),
     });
@@ -136,7 +140,7 @@ async function begin(options: ServeOptions, log: Log): Promise<Running> {
   return { server, opened, data_dir: config.data_dir };
 }
 
-/** Serves until a signal comes or the disk fails. Out: the exit code. */
+/** Serves until a signal or a request ends it, or the disk fails. Out: the exit code. */
 async function runToEnd(
   running: Running,
   { log, signals }: { log: Log; signals: Signals },
@@ -195,8 +199,10 @@ async function shutDown(
 }
 
 interface Signals {
-  /** Resolves at the next SIGTERM or SIGINT that nobody has waited for yet. */
+  /** Resolves at the next SIGTERM, SIGINT or request that nobody has waited for yet. */
   readonly next: (phrase: string, log: Log) => Promise<"signal">;
+  /** The same as a signal, by somebody who has none. */
+  readonly ask: (by: string) => void;
   /** Calls at each SIGHUP from now on, and at once where one has come before. */
   readonly onHangup: (ask: () => void) => void;
   readonly close: () => void;
@@ -205,13 +211,14 @@ interface Signals {
 /** Signals are taken from the first moment, so that one that comes during the start is not lost. */
 function watchSignals(): Signals {
   const names = ["SIGTERM", "SIGINT"] as const;
-  const arrived: string[] = [];
-  let wake: ((name: string) => void) | null = null;
-  const listener = (name: string) => {
-    if (wake === null) arrived.push(name);
-    else wake(name);
+  const arrived: LogFields[] = [];
+  let wake: ((fields: LogFields) => void) | null = null;
+  const arrive = (fields: LogFields) => {
+    if (wake === null) arrived.push(fields);
+    else wake(fields);
     wake = null;
   };
+  const listener = (signal: string) => arrive({ signal });
   for (const name of names) process.on(name, listener);
   let hungUp = false;
   let hangup = () => {
@@ -221,10 +228,11 @@ function watchSignals(): Signals {
   process.on("SIGHUP", onHangup);
   return {
     next: async (phrase, log) => {
-      const name = arrived.shift() ?? (await new Promise<string>((done) => (wake = done)));
-      log.info(phrase, { signal: name });
+      const fields = arrived.shift() ?? (await new Promise<LogFields>((done) => (wake = done)));
+      log.info(phrase, fields);
       return "signal";
     },
+    ask: (by) => arrive({ asked_by: by }),
     onHangup(ask) {
       hangup = ask;
       if (hungUp) ask();

@@ -1,5 +1,5 @@
 // How this machine's command line gets a token from a running server: it proves that it can read
-// the machine's secret, and checks that the server can, too (api/machine.ts).
+// the machine's secret, and checks that the server can, too (api/machine.ts). And how it ends one.
 
 import { decode } from "../api/decode.ts";
 import { fromWire } from "../api/errors.ts";
@@ -11,7 +11,8 @@ import {
   sessionPath,
   type SessionRequest,
 } from "../api/machine.ts";
-import { DbxError, unauthenticated } from "../model/error.ts";
+import { stopPath } from "../api/stop.ts";
+import { DbxError, unauthenticated, unavailable } from "../model/error.ts";
 import { send, type Answer } from "./http.ts";
 
 /**
@@ -47,6 +48,24 @@ export async function buySession(options: {
   if (session === null) return null;
   const expected = serverProof(machineKey, { nonce, token: session.token });
   return sameProof(session.proof, expected) ? session.token : null;
+}
+
+/**
+ * Asks a server to end; it has begun when this returns. Throws what it refuses with, and
+ * `unavailable` where it does not answer.
+ */
+export async function askToStop(options: {
+  host: string;
+  port: number;
+  token: string;
+  idle_ms_max: number;
+}): Promise<void> {
+  const answer = await send({ ...options, method: "POST", path: stopPath, body: "{}" });
+  if (answer.status === 202) return;
+  throw (
+    fromWire(parsed(answer.text)) ??
+    unavailable(`the server answered with status ${answer.status}, but not as dbx does`)
+  );
 }
 
 async function answerTo(

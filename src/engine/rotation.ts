@@ -2,10 +2,10 @@
 // would leave behind a configuration whose key opens nothing any more.
 
 import type { Dbx } from "../api/dbx.ts";
+import { cliGroup } from "../model/actor.ts";
 import { failedPrecondition, permissionDenied } from "../model/error.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Telling } from "./told-settings.ts";
-import { cliGroup } from "./tokens.ts";
 
 export interface RotationDeps {
   readonly storage: Storage;

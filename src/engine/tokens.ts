@@ -7,7 +7,8 @@ import type { Input } from "../api/operations.ts";
 import type { IssuedToken, Token } from "../api/operations/tokens.ts";
 import type { Log } from "../log.ts";
 import {
-  grants,
+  cliActor,
+  cliGroup,
   grantsOf,
   masterKeyGroup,
   peerGroup,
@@ -318,18 +319,6 @@ export async function openTokens(options: {
     },
   };
 }
-
-/** What the command line's events are issued by: no token may look like it. */
-export const cliGroup = "cli";
-
-/** This machine's command line: it can read the data directory, so it may do everything. */
-export const cliActor = (user: string): Actor => ({
-  group: cliGroup,
-  user: `cli:${user}`,
-  grants,
-  scope: null,
-  token_id: null,
-});
 
 function refuseReserved(group: string): void {
   if (group === cliGroup) {

@@ -47,6 +47,18 @@ export interface Actor extends Issuer {
   readonly token_id: TokenId | null;
 }
 
+/** What this machine's command line acts as: no token may look like it. */
+export const cliGroup = "cli";
+
+/** This machine's command line: it can read the data directory, so it may do everything. */
+export const cliActor = (user: string): Actor => ({
+  group: cliGroup,
+  user: `cli:${user}`,
+  grants,
+  scope: null,
+  token_id: null,
+});
+
 /** What the administration's master key acts as: no token may look like it. */
 export const masterKeyGroup = "master-key";
 

@@ -30,6 +30,7 @@ import { createRates, unlimited } from "./rate.ts";
 import type { RestOptions } from "./rest.ts";
 import { createSessions } from "./session.ts";
 import { openSocket, type ControlSocket } from "./socket.ts";
+import { stopMounts } from "./stop.ts";
 import { streamMounts } from "./stream.ts";
 import type { SurfaceOptions } from "./surface.ts";
 import { openCertificates, pairPathsOf, type Certificates } from "./tls.ts";
@@ -58,6 +59,8 @@ export interface StartOptions {
   readonly commands: ((reach: CommandReach) => RunCommand) | null;
   /** Makes what takes other nodes on the control socket; none may come where it is missing. */
   readonly nodes?: (reach: NodeReach) => NodeListener;
+  /** Begins the end of the server; its machine's command line may ask for it where it is given. */
+  readonly stop?: (by: string) => void;
   readonly log: Log;
   readonly system: Pick<System, "now" | "random">;
   readonly version: string;
@@ -97,7 +100,7 @@ const loopback = "127.0.0.1";
  * cannot.
  */
 export async function startServer(options: StartOptions): Promise<Server> {
-  const { opened, config, log, version } = options;
+  const { config, log, version } = options;
   const stopping = new AbortController();
   const counts: Count[] = [];
   const certificates = certificatesOf(options);
@@ -128,7 +131,7 @@ export async function startServer(options: StartOptions): Promise<Server> {
   let control: HttpListener | null = null;
   let socket: ControlSocket | null;
   try {
-    control = listenControl(shared, opened);
+    control = listenControl(shared, options);
     socket = listenForCommands(shared, options);
   } catch (thrown) {
     certificates?.close();
@@ -265,13 +268,13 @@ function listenForCommands(
   return openSocket(config, { run, authenticate, rates, failed, log, nodes });
 }
 
-function listenControl(shared: SurfaceOptions, opened: Served): HttpListener {
-  const { machineKey, openSession } = opened;
+function listenControl(shared: SurfaceOptions, { opened, stop }: StartOptions): HttpListener {
+  const { authenticate, machineKey, openSession } = opened;
   const http: RestOptions = {
     ...shared,
     rates: unlimited,
     surfaces: ["rest", "admin"],
-    mounts: [],
+    mounts: stop === undefined ? [] : stopMounts({ authenticate, stop }),
     cors: null,
     adminKey: null,
     openSession: machineKey === null ? null : createSessions({ openSession, machineKey }),

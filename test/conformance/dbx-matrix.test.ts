@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { call } from "../../src/api/call.ts";
 import { operations, type OperationName } from "../../src/api/operations.ts";
 import { routes } from "../../src/api/routes.ts";
+import { stopPath } from "../../src/api/stop.ts";
 import type { Input } from "../../src/api/operations.ts";
 import { DbxError } from "../../src/model/error.ts";
 import { foreignEvent } from "../support/foreign.ts";
@@ -51,7 +52,7 @@ let made = 0;
 const fresh = (): string => `n${++made}`;
 
 interface Row {
-  readonly asks: OperationName | "followLog";
+  readonly asks: OperationName | "followLog" | "stopServer";
   readonly about: string;
   readonly input: () => object;
   /** One cell for each of `holders`, in their order. */
@@ -161,6 +162,9 @@ const table: readonly Row[] = [
   row("rotateKey", "", "U U U U P P P P P P", () => ({
     data_encryption_key: Buffer.alloc(32, 1).toString("base64"),
   })),
+  // Only the port for this machine's command line knows it; a token is never that command line.
+  row("stopServer", "on the public port", "U U U U N N N N N N", () => ({})),
+  row("stopServer", "on its own port", "U U U U P P P P P U", () => ({})),
   row("listAudit", "", "U U U U P P P P + +", () => ({})),
   row("issueToken", "", "U U U U P P P P + +", () => ({ group: "x", user: "y" })),
   row("listTokens", "", "U U U U P P P P + +", () => ({})),
@@ -171,7 +175,7 @@ const table: readonly Row[] = [
 ];
 
 test("every operation has a row, and every row a cell for each kind of token", () => {
-  const wanted = new Set<string>([...Object.keys(operations), "followLog"]);
+  const wanted = new Set<string>([...[...Object.keys(operations), "followLog", "stopServer"]]);
   expect(new Set<string>(table.map(({ asks }) => asks))).toEqual(wanted);
   for (const { cells } of table) {
     expect(cells.split(" ").map((cell) => codes[cell] !== undefined)).toEqual(
@@ -191,11 +195,14 @@ const codeOf = async (work: Promise<unknown>): Promise<string> => {
 
 /** Over HTTP, as the route table has it. */
 async function overHttp(
-  { port }: World,
-  { asks, input }: { asks: OperationName; input: object },
+  { port: publicPort, control_port }: World,
+  { asks, about, input }: { asks: string; about: string; input: object },
   credentials: Readonly<Record<string, string>>,
 ): Promise<string> {
-  const route = routes.find(({ operation }) => operation === asks);
+  const port = about === "on its own port" ? control_port : publicPort;
+  const stopping = { method: "POST", path: stopPath };
+  const route =
+    asks === "stopServer" ? stopping : routes.find(({ operation }) => operation === asks);
   if (route === undefined) throw new Error(`${asks} has a route`);
   const rest: Record<string, unknown> = { ...input };
   const path = route.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
@@ -284,16 +291,17 @@ describe.each([engineSurface, restSurface, graphqlSurface, grpcSurface])("$name:
   });
 
   const outcome = async (each: Row, holder: Holder): Promise<string> => {
-    const { asks } = each;
+    const { asks, about } = each;
     const token = tokens[holder];
     if (asks === "followLog" || (isShared(asks) && surface !== restSurface)) {
       return throughCaller(world.as(token), each);
     }
     if (surface === restSurface) {
       const credentials = credentialsOf(holder, token);
-      return overHttp(world, { asks, input: each.input() }, credentials);
+      return overHttp(world, { asks, about, input: each.input() }, credentials);
     }
     const { store } = world;
+    if (asks === "stopServer") throw new Error("only HTTP has it");
     return codeOf(
       (async () => {
         const actor = store.authenticate(token ?? "");
@@ -306,7 +314,7 @@ describe.each([engineSurface, restSurface, graphqlSurface, grpcSurface])("$name:
       surface === restSurface ||
       asks === "followLog" ||
       isShared(asks) ||
-      (surface === engineSurface && operations[asks].grant !== null),
+      (surface === engineSurface && asks !== "stopServer" && operations[asks].grant !== null),
   );
   test.each(rows.map((each) => [each.asks, each.about, each] as const))(
     "%s %s",

@@ -1,7 +1,7 @@
 // A real store in a directory of the test's own, with the engine in process.
 
 import { silentLog } from "../../src/log.ts";
-import { cliActor } from "../../src/engine/tokens.ts";
+import { cliActor } from "../../src/model/actor.ts";
 import type { Config } from "../../src/model/config.ts";
 import { open, type Opened, type OpenOptions } from "../../src/open.ts";
 import { realSystem, type System } from "../../src/system.ts";

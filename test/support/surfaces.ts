@@ -74,6 +74,8 @@ export interface World extends Connected, AsyncDisposable {
   readonly surface: Surface;
   readonly store: TestStore;
   readonly port: number;
+  /** For this machine's command line. */
+  readonly control_port: number;
   readonly token: string;
   /** Holds a token of group `admin`. */
   readonly admin: Caller;
@@ -99,13 +101,22 @@ export async function openWorld(
     system: realSystem,
     version: "test",
     commands: null,
+    // Whoever may end it, in the matrix: it goes on.
+    stop: () => {},
   });
   const { token } = await store.dbx.issueToken(root, { group: "admin", user: "jane" });
   const connected = surface.connect({ store, port: server.port });
   return {
     ...connected,
     surface,
-    ...{ store, port: server.port, token, lines, admin: connected.as(token) },
+    ...{
+      store,
+      port: server.port,
+      control_port: server.control_port,
+      token,
+      lines,
+      admin: connected.as(token),
+    },
     directory: dir.path,
     async [Symbol.asyncDispose]() {
       await connected.close();

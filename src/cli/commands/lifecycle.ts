@@ -13,7 +13,6 @@ import { command } from "../command.ts";
 import { loadConfiguration, locateServer } from "../configuration.ts";
 import {
   becomesTrue,
-  endServer,
   findServer,
   findServerAlone,
   isInUse,
@@ -21,6 +20,7 @@ import {
   type PidRecord,
 } from "../daemon.ts";
 import type { Shell } from "../shell.ts";
+import { endBy, wayToStop } from "../stopping.ts";
 import { connect, requireMachineKey } from "../target.ts";
 import { asking } from "./key-flags.ts";
 
@@ -39,7 +39,7 @@ export const stop = command({
   run: async (_flags, shell) => {
     const { config, warnings } = await locateServer(shell);
     for (const warning of warnings) shell.output.words(`warning: ${warning}`);
-    const result = await stopServer(config.data_dir);
+    const result = await stopServer(config.data_dir, shell);
     if (shell.output.json) return shell.output.jsonValue(result);
     return shell.output.data(stopWords(result));
   },
@@ -53,15 +53,16 @@ interface StopResult {
   readonly uptime: string | null;
 }
 
-async function stopServer(data_dir: string): Promise<StopResult> {
+async function stopServer(data_dir: string, { user }: Shell): Promise<StopResult> {
   const found = await findServerAlone(data_dir);
   const none = { stopped: false, pid: null, killed: false, stale: false, uptime: null };
   if (found.state === "none") return none;
   if (found.state === "stale") {
     return { ...none, stale: removePidFile(data_dir, found.pid) };
   }
-  const { pid, started_at } = found.record;
-  const ended = await endServer(data_dir, found.record);
+  const { record } = found;
+  const { pid, started_at } = record;
+  const ended = await endBy(wayToStop(process.platform), { data_dir, record, user });
   if (ended === null) {
     throw unavailable(`failed to stop dbx (pid ${pid}); the process is still running`, { pid });
   }
@@ -252,7 +253,7 @@ export const destroy = command({
       output.words("Destroy command cancelled.");
       return 2;
     }
-    const stopped = await stopServer(data_dir);
+    const stopped = await stopServer(data_dir, shell);
     if (stopped.stopped) output.words(stopWords(stopped));
     if (isInUse(data_dir)) {
       throw unavailable("another dbx command uses the data directory; try again when it is done");

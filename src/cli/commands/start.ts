@@ -27,7 +27,6 @@ import { command } from "../command.ts";
 import { loadConfiguration, type Configuration, type Given } from "../configuration.ts";
 import {
   becomesTrue,
-  endServer,
   findServer,
   findServerAlone,
   readPidFile,
@@ -40,6 +39,7 @@ import { plainAddresses, plainRisk } from "../plain.ts";
 import { portRemedy } from "../port-words.ts";
 import { isNew, serve } from "../serve.ts";
 import type { Shell } from "../shell.ts";
+import { endBy, wayToStop } from "../stopping.ts";
 import { connect } from "../target.ts";
 import { removeFormer } from "../upgrade/place.ts";
 
@@ -124,7 +124,8 @@ export const restart = command({
       }
       requireSoundPair(next.config, realSystem.now());
       await requireSoundSchemas(found.record, { shell, configuration });
-      if ((await endServer(config.data_dir, found.record)) === null) {
+      const server = { data_dir: config.data_dir, record: found.record, user: shell.user };
+      if ((await endBy(wayToStop(process.platform), server)) === null) {
         throw unavailable(`process ${pid} does not end`, { pid });
       }
       shell.output.words(`dbx stopped (pid ${pid})`);
