@@ -5,7 +5,7 @@
 import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { thisPlatform, tripleOf } from "../../src/cli/upgrade/platform.ts";
+import { hostTarget } from "../../scripts/runtimes.ts";
 import { mainFormat } from "../../src/storage/sqlite/migrations.ts";
 import { tarOf } from "../plugins/archives.ts";
 import { compiledDbx, compiledEnvironment } from "./compiled.ts";
@@ -13,7 +13,10 @@ import type { Ran } from "./cli.ts";
 import { withChecksums, type Assets } from "./releases.ts";
 import { tempDir, type TempDir } from "./temp.ts";
 
-export const triple = tripleOf(thisPlatform(process.execPath));
+const host = hostTarget();
+if (host === undefined) throw new Error("dbx is released for no machine like this one");
+export const target = host;
+export const { triple } = target;
 export const asset = `eventdbx-${triple}.tar.gz`;
 
 /** Of the databases that the present sources make. */

@@ -8,55 +8,25 @@ import { join } from "node:path";
 import { unpackProgram } from "../../src/cli/upgrade/archive.ts";
 import { digestIn, expectedDigest, parseManifest } from "../../src/cli/upgrade/checksums.ts";
 import { keeperOf } from "../../src/cli/upgrade/keeper.ts";
-import {
-  chooseArchive,
-  installerFor,
-  thisPlatform,
-  tripleOf,
-} from "../../src/cli/upgrade/platform.ts";
+import { chooseArchive, installerFor, requireTarget } from "../../src/cli/upgrade/platform.ts";
 import { tarGzOf, tarOf, zipOf, type Entry } from "../plugins/archives.ts";
+import { assetOf, targets } from "../../scripts/targets.ts";
 import { tempDir } from "../support/temp.ts";
 
-describe("a machine", () => {
-  test.each([
-    ["linux", "x64", "glibc", "x86_64-unknown-linux-gnu"],
-    ["linux", "arm64", "glibc", "aarch64-unknown-linux-gnu"],
-    ["linux", "x64", "musl", "x86_64-unknown-linux-musl"],
-    ["linux", "arm64", "musl", "aarch64-unknown-linux-musl"],
-    ["darwin", "arm64", "glibc", "aarch64-apple-darwin"],
-    ["darwin", "x64", "glibc", "x86_64-apple-darwin"],
-    ["win32", "x64", "glibc", "x86_64-pc-windows-msvc"],
-    ["win32", "arm64", "glibc", "aarch64-pc-windows-msvc"],
-  ] as const)("%s/%s with %s has releases for %s", (platform, arch, libc, triple) => {
-    expect(tripleOf({ platform, arch, libc })).toBe(triple);
-  });
+const releasedNames = targets.flatMap((target) =>
+  target.archives.map((kind) => `${assetOf(target)}.${kind}`),
+);
 
-  test("that nobody builds for is told so", () => {
-    for (const [platform, arch] of [
-      ["freebsd", "x64"],
-      ["linux", "riscv64"],
-    ] as const) {
-      expect(() => tripleOf({ platform, arch, libc: "glibc" })).toThrow(
-        `upgrades are not supported on this platform (${platform}/${arch})`,
-      );
-    }
-  });
+test("a build that does not know what it is for is told so", () => {
+  expect(requireTarget("x86_64-unknown-linux-musl")).toBe("x86_64-unknown-linux-musl");
+  expect(() => requireTarget("")).toThrow("upgrades are not supported on this platform (");
+});
 
-  test.skipIf(process.platform !== "linux")(
-    "has the C library that the executable asks for [needs Linux]",
-    () => {
-      using dir = tempDir();
-      const path = join(dir.path, "dbx");
-      const head = Buffer.alloc(8_192);
-      head.write("\u007fELF");
-      head.write("/lib/ld-musl-x86_64.so.1\0", 600);
-      writeFileSync(path, head);
-      expect(thisPlatform(path).libc).toBe("musl");
-      head.fill(0).write("/lib64/ld-linux-x86-64.so.2\0", 600);
-      writeFileSync(path, head);
-      expect(thisPlatform(path).libc).toBe("glibc");
-    },
-  );
+test("every platform that is released for finds its archive", () => {
+  for (const { triple } of targets) {
+    const { name } = chooseArchive(releasedNames, { tag: "v2.1.0", triple });
+    expect(name).toStartWith(`eventdbx-${triple}.`);
+  }
 });
 
 describe("of a release's files", () => {

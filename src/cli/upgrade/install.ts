@@ -4,6 +4,7 @@
 import { join } from "node:path";
 import { failedPrecondition, notFound } from "../../model/error.ts";
 import type { System } from "../../system.ts";
+import { target } from "../../version.ts";
 import type { Shell } from "../shell.ts";
 import { unpackProgram } from "./archive.ts";
 import {
@@ -21,7 +22,7 @@ import {
   type Site,
   type Stage,
 } from "./place.ts";
-import { chooseArchive, programName, thisPlatform, tripleOf, type Choice } from "./platform.ts";
+import { chooseArchive, programName, requireTarget, type Choice } from "./platform.ts";
 import type { Release } from "./releases.ts";
 import type { Progress, Source } from "./source.ts";
 
@@ -47,7 +48,7 @@ export async function installRelease(options: InstallOptions): Promise<Installed
   const { source, release, site, now } = options;
   const tag = release.tag_name;
   const urls = urlsOf(release);
-  const triple = tripleOf(thisPlatform(site.path));
+  const triple = requireTarget(target);
   const choice = chooseArchive([...urls.keys()], { tag, triple });
   const url = urls.get(choice.name);
   if (url === undefined) throw notFound(`${choice.name} is not among the files of ${tag}`, { tag });

@@ -2,7 +2,7 @@
 // system, and by one rename. The former one stays until the new one has answered from there.
 
 import { link, copyFile, mkdtemp, readdir, rename, rm, stat, chown } from "node:fs/promises";
-import { realpathSync, statSync } from "node:fs";
+import { existsSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { DbxError, failedPrecondition, permissionDenied } from "../../model/error.ts";
 import { limits } from "../../model/limits.ts";
@@ -120,8 +120,7 @@ const formerName = (path: string): string => `${path}.old`;
 async function freeFormer(path: string): Promise<string> {
   await removeFormer(path);
   const usual = formerName(path);
-  const isTaken = await Bun.file(usual).exists();
-  return isTaken ? `${usual}-${process.pid}` : usual;
+  return existsSync(usual) ? `${usual}-${process.pid}` : usual;
 }
 
 /** What was renamed away, as far as nothing runs from it any more. Never throws. */

@@ -1,44 +1,12 @@
-// Which of a release's files is for this machine. What a build needs of the system is in its own
-// file: an executable for musl names musl's loader in its first bytes.
+// Which of a release's files is for this machine: a build knows what it was made for, the C library
+// included.
 
-import { openSync, readSync, closeSync } from "node:fs";
 import { failedPrecondition, notFound } from "../../model/error.ts";
 
-export interface Platform {
-  readonly platform: string;
-  readonly arch: string;
-  readonly libc: "glibc" | "musl";
-}
-
-/** Where loaders are named: the system reads no further to find them. */
-const head_bytes = 4_096;
-
-/** In: the running executable. */
-export function thisPlatform(executable: string): Platform {
+/** In: what this dbx was built for; empty where nobody knows. Throws then. */
+export function requireTarget(target: string): string {
+  if (target !== "") return target;
   const { platform, arch } = process;
-  const libc = platform === "linux" && startOf(executable).includes("/ld-musl-") ? "musl" : "glibc";
-  return { platform, arch, libc };
-}
-
-function startOf(path: string): string {
-  const file = openSync(path, "r");
-  try {
-    const bytes = Buffer.alloc(head_bytes);
-    return bytes.toString("latin1", 0, readSync(file, bytes, 0, head_bytes, 0));
-  } finally {
-    closeSync(file);
-  }
-}
-
-/** The name that releases have for it. Throws where there are none for such a machine. */
-export function tripleOf({ platform, arch, libc }: Platform): string {
-  const processor = { x64: "x86_64", arm64: "aarch64" }[arch];
-  const system = {
-    linux: libc === "musl" ? "unknown-linux-musl" : "unknown-linux-gnu",
-    darwin: "apple-darwin",
-    win32: "pc-windows-msvc",
-  }[platform];
-  if (processor !== undefined && system !== undefined) return `${processor}-${system}`;
   throw failedPrecondition(
     `upgrades are not supported on this platform (${platform}/${arch}); build dbx from its source`,
     { platform, arch },
