@@ -20,8 +20,8 @@ export function stampInstaller(text: string, { tag, checksums }: Stamp): string 
     return `${sum} *${name}`;
   });
   if (lines.length === 0) throw new Error("a release without files");
-  const withTag = replaceOnce(text, /^(\$?release_?tag ?= ?)''$/im, tag);
-  return replaceOnce(withTag, /^(\$?release_?checksums ?= ?)''$/im, `\n${lines.join("\n")}\n`);
+  const withTag = replaceOnce(text, /^( *\$?release_?tag ?= ?)''$/im, tag);
+  return replaceOnce(withTag, /^( *\$?release_?checksums ?= ?)''$/im, `\n${lines.join("\n")}\n`);
 }
 
 /** Text between single quotes, which both shells take as it is, over several lines as well. */

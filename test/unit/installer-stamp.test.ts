@@ -9,7 +9,7 @@ import { root } from "../../scripts/root.ts";
 const sum = "0123456789abcdef".repeat(4);
 const stamp = { tag: "v2.0.0-rc.1", checksums: { "a.tar.gz": sum, "b-1.zip": sum } };
 
-describe.each(["sh"])("eventdbx-installer.%s", (ending) => {
+describe.each(["sh", "ps1"])("eventdbx-installer.%s", (ending) => {
   const text = readFileSync(join(root, `scripts/eventdbx-installer.${ending}`), "utf8");
 
   test("has a place for the tag and one for the checksums", () => {
