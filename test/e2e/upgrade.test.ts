@@ -81,6 +81,26 @@ describe("an upgrade", () => {
     });
   });
 
+  test("from files elsewhere shows nobody there the token", async () => {
+    await using other = await startReleases({ releases });
+    const to = `${other.download}/v${next}/${asset}`;
+    await using place = await placed({ faults: { [asset]: { kind: "redirect", to } } });
+    const tokens = { GITHUB_TOKEN: "secret-token" };
+    expect(await place.run("upgrade", tokens)).toMatchObject({ code: 0, stderr: "" });
+    expect(await place.said()).toBe(`dbx ${next}`);
+    expect(place.server.requests[0]?.headers.authorization).toBe("Bearer secret-token");
+    expect(other.requests.map(({ headers }) => headers.authorization)).toEqual([undefined]);
+  });
+
+  test("goes through a proxy where the environment names one", async () => {
+    await using place = await placed();
+    const proxied = { DBX_RELEASES_URL: "http://dbx.invalid/releases" };
+    const proxy = { HTTP_PROXY: place.server.origin, http_proxy: place.server.origin };
+    const { stdout } = await place.run("upgrade list -n 1", { ...proxied, ...proxy });
+    expect(stdout).toStartWith(`v${next}  `);
+    expect(place.server.asked).toEqual(["http://dbx.invalid/releases?per_page=1&page=1"]);
+  });
+
   test("of a link changes the file behind it", async () => {
     await using place = await placed();
     const { dbx, env } = place;
@@ -137,6 +157,7 @@ describe("nothing changes where", () => {
       "no file for this platform",
     ],
     ["the rate limit is used up", { latest: limited }, 7, "until 2027-01-15T08:00:00Z"],
+    ["the rate limit of its files is used up", { [asset]: limited }, 7, "until 2027-01-15T08"],
     ["nobody answers", { latest: { kind: "silent" } }, 7, "nothing arrived for 1 s"],
     ["there is no release", { latest: { kind: "missing" } }, 3, "no releases found for EventDBX"],
   ])("%s", async (_, faults, code, words) => {
@@ -231,6 +252,15 @@ describe("with a database that is here", () => {
     expect(await place.said()).toBe(`dbx ${code === 0 ? next : version}`);
   });
 
+  test("a newer release need not say what it opens, because it opens all before it", async () => {
+    const { "dist-manifest.json": _, ...silent } = releaseOf({
+      ...{ version: next, program: scriptSaying(next) },
+    });
+    await using place = await placed({ releases: { [`v${next}`]: silent } });
+    expect((await place.run(appending)).code).toBe(0);
+    expect(await place.run("upgrade")).toMatchObject({ code: 0, stderr: "" });
+  });
+
   test("a release of EventDBX 1 is refused, and without one it is not", async () => {
     const tag = "v1.15.3";
     const { "dist-manifest.json": _, ...old } = releaseOf({
@@ -242,7 +272,7 @@ describe("with a database that is here", () => {
     const data_dir = join(place.dbx.home, ".eventdbx");
     expect((await place.run(appending)).code).toBe(0);
     const refused = await place.run(`upgrade ${tag}`);
-    expect(refused.stderr).toContain(`open none of dbx 2; ${data_dir} is one`);
+    expect(refused.stderr).toContain(`open none of dbx 2; ${data_dir} is one, in format`);
     expect(refused.code).toBe(4);
     const elsewhere = { EVENTDBX_DATA_DIR: join(place.dbx.home, "empty") };
     expect((await place.run(`upgrade ${tag}`, elsewhere)).code).toBe(0);
@@ -265,6 +295,10 @@ describe("without changing anything", () => {
     const none = await place.run("upgrade v8.0.0 --print-only");
     expect(none.stderr).toContain("release 'v8.0.0' was not found on GitHub");
     expect(none.stderr).toContain("hint:  dbx upgrade list");
+    place.server.faults.set("eventdbx-installer.sh", { kind: "unlisted" });
+    expect((await place.run("upgrade --print-only")).stderr).toContain(
+      `release v${next} has no eventdbx-installer.sh`,
+    );
     expect(await place.said()).toBe(`dbx ${version}`);
   });
 

@@ -213,7 +213,7 @@ async function replace(
   const program = await installRelease({
     ...{ source, release, version, site, env, signal, progress },
     now: realSystem.now,
-    requireFit: (manifest) => requireReadable(data_dir, { tag, manifest }),
+    requireFit: (manifest) => requireReadable(data_dir, { tag, version, from: current, manifest }),
   }).finally(end);
   return { ...value, ...program, data_dir };
 }

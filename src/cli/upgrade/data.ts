@@ -4,17 +4,27 @@
 import { failedPrecondition } from "../../model/error.ts";
 import { formatOnDisk } from "../../storage/sqlite/format.ts";
 import type { Manifest } from "./checksums.ts";
+import { isOlder } from "./tag.ts";
 
+/** In: the version that is to be, and the one that is. */
 export function requireReadable(
   data_dir: string,
-  { tag, manifest }: { readonly tag: string; readonly manifest: Manifest | null },
+  to: {
+    readonly tag: string;
+    readonly version: string;
+    readonly from: string;
+    readonly manifest: Manifest | null;
+  },
 ): void {
+  const { tag, version, from, manifest } = to;
   const format = formatOnDisk(data_dir);
   if (format === null) return;
   if (manifest === null) {
+    // Every later version opens the directories of all before it.
+    if (!isOlder(version, from)) return;
     throw failedPrecondition(
-      `${tag} does not say which data directories it opens, as releases before 2.0 do not, and they ` +
-        `open none of dbx 2; ${data_dir} is one, in format ${format}`,
+      `${tag} does not say which data directories it opens, and releases before 2.0 open none of ` +
+        `dbx 2; ${data_dir} is one, in format ${format}`,
       { tag, data_dir, format },
     );
   }

@@ -51,21 +51,21 @@ export function createSource({ env, silence_ms, signal }: SourceOptions): Source
       const url = allowed(`${base.href}${path}`, place);
       return asked(place, { url, accept: acceptJson }, async (response, seen) => {
         if (response.status === 404) return null;
-        requireSuccess(response, place);
+        requireSuccess(response, { place, subject: "" });
         return textOf(response, { seen, bytes_max: limits.upgrade_answer_bytes_max });
       });
     },
     readFile: (address) => {
       const url = allowed(address, place);
       return asked(place, { url, accept: "*/*" }, async (response, seen) => {
-        requireSuccess(response, place);
+        requireSuccess(response, { place, subject: `${url.href}: ` });
         return textOf(response, { seen, bytes_max: limits.upgrade_checksums_bytes_max });
       });
     },
     download: (address, options) => {
       const url = allowed(address, place);
       return asked(place, { url, accept: "application/octet-stream" }, (response, seen) => {
-        requireSuccess(response, place);
+        requireSuccess(response, { place, subject: `${url.href}: ` });
         return keep(response, { ...options, seen });
       });
     },
@@ -186,7 +186,11 @@ async function follow(
   }
 }
 
-function requireSuccess(response: Response, { token }: Place): void {
+/** `subject` stands before what is said of the place itself, for those who do not name it. */
+function requireSuccess(
+  response: Response,
+  { place: { token }, subject }: { readonly place: Place; readonly subject: string },
+): void {
   const { status, url } = response;
   if (response.ok) return;
   const until = limitedUntil(response);
@@ -194,10 +198,13 @@ function requireSuccess(response: Response, { token }: Place): void {
     const ways =
       token === null ? "wait, or set EVENTDBX_GITHUB_TOKEN to a token of yours" : "wait until then";
     const end = until === "" ? "" : ` until ${until}`;
-    throw overloaded(`its rate limit is used up${end}; ${ways}`, { status, url, until });
+    throw overloaded(`${subject}its rate limit is used up${end}; ${ways}`, { status, url, until });
   }
   if (status === 401 && token !== null) {
-    throw unauthenticated(`it does not take the token of ${token.variable} (401)`, { status, url });
+    throw unauthenticated(`${subject}it does not take the token of ${token.variable} (401)`, {
+      status,
+      url,
+    });
   }
   throw unavailable(`${url} answers with status ${status}`, { status, url });
 }

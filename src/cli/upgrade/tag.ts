@@ -29,4 +29,5 @@ export function versionOf(tag: string): string {
   return version;
 }
 
-const isOlder = (version: string, than: string): boolean => Bun.semver.order(version, than) < 0;
+export const isOlder = (version: string, than: string): boolean =>
+  Bun.semver.order(version, than) < 0;
