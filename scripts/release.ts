@@ -9,11 +9,20 @@ import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { mainFormat } from "../src/storage/sqlite/migrations.ts";
 import { buildTarget, executableIn, sha256 } from "./build.ts";
+import { stampInstaller } from "./installer-stamp.ts";
 import { gzipOf, tarOf, xzOf, zipOf, type Packed, type PackOptions } from "./pack.ts";
 import { releaseState, type ReleaseState } from "./release-state.ts";
 import { root } from "./root.ts";
 import { sbomOf } from "./sbom.ts";
-import { assetOf, documents, pages, targetOf, targets, type Target } from "./targets.ts";
+import {
+  assetOf,
+  documents,
+  installers,
+  pages,
+  targetOf,
+  targets,
+  type Target,
+} from "./targets.ts";
 
 export interface ReleaseOptions {
   readonly state: ReleaseState;
@@ -52,6 +61,7 @@ export async function makeRelease(options: ReleaseOptions): Promise<string[]> {
       assets.push({ name, target: null });
     };
     put("source.tar.gz", await sourceOf(options));
+    for (const name of installers) put(name, installerOf(folder, { name, state, assets }));
     const sbom = sbomOf({ root, ...state });
     put("eventdbx.cdx.json", `${JSON.stringify(sbom, null, 2)}\n`);
     writeChecksums(folder, assets);
@@ -111,6 +121,20 @@ const packers: Readonly<Record<Target["archives"][number], Packer>> = {
   "tar.gz": async (files, options) => gzipOf(tarOf(files, options), options.level),
   zip: zipOf,
 };
+
+/** With the digests of the archives inside, so that whoever trusts it trusts nothing else. */
+function installerOf(
+  folder: string,
+  { name, state, assets }: { name: string; state: ReleaseState; assets: readonly Asset[] },
+): string {
+  const archives = assets.filter(({ target }) => target !== null);
+  const checksums = Object.fromEntries(
+    archives.map((asset) => [asset.name, sha256(join(folder, asset.name))]),
+  );
+  return stampInstaller(readFileSync(join(root, "scripts", name), "utf8"), {
+    ...{ tag: state.tag, checksums },
+  });
+}
 
 /** What git has of the commit, so nothing that lies about. */
 async function sourceOf({ state, level }: ReleaseOptions): Promise<Uint8Array> {

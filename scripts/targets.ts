@@ -81,3 +81,6 @@ export const pages: readonly { readonly name: string; readonly words: readonly s
 
 /** And what is taken from the checkout as it is. */
 export const documents = ["LICENSE", "README.md"] as const;
+
+/** Under scripts/; each release writes its tag and checksums into them. */
+export const installers = ["eventdbx-installer.sh", "eventdbx-installer.ps1"] as const;

@@ -9,7 +9,7 @@ import { gzipOf, tarOf, xzOf, zipOf, type Packed } from "../../scripts/pack.ts";
 import { git, releaseState, type ReleaseState } from "../../scripts/release-state.ts";
 import { makeRelease } from "../../scripts/release.ts";
 import { root } from "../../scripts/root.ts";
-import { assetOf, documents, pages, targetOf } from "../../scripts/targets.ts";
+import { assetOf, documents, installers, pages, targetOf } from "../../scripts/targets.ts";
 import { digestIn, expectedDigest, parseManifest } from "../../src/cli/upgrade/checksums.ts";
 import { mainFormat } from "../../src/storage/sqlite/migrations.ts";
 import { run } from "../support/checkout.ts";
@@ -100,7 +100,7 @@ describe.skipIf(lacking)(
     );
 
     test("are named as they are asked for, with a checksum each", async () => {
-      const assets = [...archives, "source.tar.gz", "eventdbx.cdx.json"];
+      const assets = [...archives, "source.tar.gz", ...installers, "eventdbx.cdx.json"];
       for (const name of assets) {
         const line = readFileSync(at(`${name}.sha256`), "utf8");
         expect(line).toMatch(new RegExp(`^[0-9a-f]{64} \\*${RegExp.escape(name)}\n$`));
@@ -145,6 +145,18 @@ describe.skipIf(lacking)(
       }
       const zip = readFileSync(at(`${assetOf(targetOf("windows-x64"))}.zip`), "latin1");
       for (const name of ["dbx.exe", ...documents]) expect(zip).toContain(name);
+    });
+
+    test("have installers that know the tag and what each archive must be", () => {
+      const manifest = parseManifest(readFileSync(at("dist-manifest.json"), "utf8"));
+      for (const name of installers) {
+        const text = readFileSync(at(name), "utf8");
+        expect(text).toContain(state.tag);
+        for (const asset of archives) {
+          const digest = expectedDigest(asset, { files: [], manifest, tag: state.tag });
+          expect(text).toContain(`${digest} *${asset}`);
+        }
+      }
     });
 
     test("have the source of the commit, and nothing that lies about", async () => {
