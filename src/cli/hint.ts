@@ -77,5 +77,5 @@ function hintOf(
 const actAsMachine = "EVENTDBX_TOKEN is set; unset it to act as this machine";
 
 /** A word as a POSIX shell reads it back. */
-const shellWord = (word: string): string =>
+export const shellWord = (word: string): string =>
   /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

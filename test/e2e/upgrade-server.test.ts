@@ -17,12 +17,24 @@ import {
 const next = "9.9.9";
 /** A release that nobody starts as a server: two lines that say this. */
 const script = "9.9.8";
+/** One that answers, and starts no server. */
+const lame = "9.9.7";
+const lameProgram = `#!/bin/sh
+[ "$1" = --version ] && echo "dbx ${lame}" && exit
+echo "error: the port is taken" >&2
+exit 7
+`;
 let server: Releases;
 let env: Record<string, string>;
 beforeAll(async () => {
   const release = releaseOf({ version: next, program: await compiledProgram(next) });
   const small = releaseOf({ version: script, program: scriptSaying(script) });
-  server = await startReleases({ releases: { [`v${next}`]: release, [`v${script}`]: small } });
+  server = await startReleases({
+    releases: {
+      ...{ [`v${next}`]: release, [`v${script}`]: small },
+      [`v${lame}`]: releaseOf({ version: lame, program: lameProgram }),
+    },
+  });
   env = { DBX_RELEASES_URL: server.url, EVENTDBX_PORT: "0", EVENTDBX_BIND_ADDR: "127.0.0.1" };
 });
 afterAll(() => server[Symbol.asyncDispose]());
@@ -110,6 +122,17 @@ describe("a server in the background", () => {
     if (restarts) expect(await statusOf(dbx)).toMatchObject({ version: next, position: 1 });
     if (restarts) expect(screen).toMatch(/\d of [\d,]+ KiB/);
   });
+});
+
+test("a restart that fails is told with its reason, and what is installed stays", async () => {
+  using dbx = await serving();
+  const { pid } = readPid(dbx.home);
+  const ran = await dbx.run(["upgrade", lame, "--yes"], { env });
+  expect(ran.stderr).toContain(`dbx ${lame} is installed, but the server was not restarted`);
+  expect(ran.stderr).toContain("error: the port is taken");
+  expect(ran.code).toBe(7);
+  expect((await dbx.run(["--version"])).stdout).toBe(`dbx ${lame}\n`);
+  expect(readPid(dbx.home).pid).toBe(pid);
 });
 
 test("a server in the foreground is left to whoever started it, even with --restart", async () => {

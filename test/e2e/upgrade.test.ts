@@ -101,6 +101,14 @@ describe("an upgrade", () => {
     expect(place.server.asked).toEqual(["http://dbx.invalid/releases?per_page=1&page=1"]);
   });
 
+  test("that another one does at the same time is done by both", async () => {
+    await using place = await placed();
+    const both = await Promise.all([place.run("upgrade"), place.run("upgrade")]);
+    expect(both.map(({ code }) => code)).toEqual([0, 0]);
+    expect(await place.said()).toBe(`dbx ${next}`);
+    expect(readdirSync(place.dbx.bin)).toEqual(["dbx"]);
+  });
+
   test("of a link changes the file behind it", async () => {
     await using place = await placed();
     const { dbx, env } = place;
@@ -181,6 +189,19 @@ describe("nothing changes where", () => {
     expect(code).toBe(4);
     expect(await place.said()).toBe(`dbx ${version}`);
     expect(readdirSync(place.dbx.bin)).toEqual(["dbx"]);
+  });
+
+  test("the disk takes no more", async () => {
+    const large = `${scriptSaying(next)}#${"x".repeat(2_000_000)}\n`;
+    const one = { [`v${next}`]: releaseOf({ version: next, program: large }) };
+    await using place = await placed({ releases: one });
+    const { dbx, env } = place;
+    const command = ["sh", "-c", 'ulimit -f 1000; exec "$@"', "sh", dbx.path];
+    const { code, stderr } = await dbx.run(["upgrade"], { env, command });
+    expect(stderr).toContain(`cannot write in ${dbx.bin}: EFBIG`);
+    expect(code).toBe(7);
+    expect(await place.said()).toBe(`dbx ${version}`);
+    expect(readdirSync(dbx.bin)).toEqual(["dbx"]);
   });
 
   test("the version is below the floor, or none", async () => {

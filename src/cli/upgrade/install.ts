@@ -2,7 +2,7 @@
 // try. Until the last step nothing is touched outside of a folder of our own.
 
 import { join } from "node:path";
-import { failedPrecondition, notFound } from "../../model/error.ts";
+import { failedPrecondition, notFound, unavailable } from "../../model/error.ts";
 import type { System } from "../../system.ts";
 import { target } from "../../version.ts";
 import type { Shell } from "../shell.ts";
@@ -61,9 +61,26 @@ export async function installRelease(options: InstallOptions): Promise<Installed
   }
   const expected = expectedDigest(choice.name, { files, manifest, tag });
   await using stage = await openStage(site, now());
-  await fetchAndReplace(options, { stage, choice, url, expected });
+  try {
+    await fetchAndReplace(options, { stage, choice, url, expected });
+  } catch (cause) {
+    throw isOfSystem(cause) ? unwritable(site, cause) : cause;
+  }
   return { asset: choice.name, sha256: expected };
 }
+
+/** A full disk, say. */
+const isOfSystem = (cause: unknown): cause is Error =>
+  cause instanceof Error && "syscall" in cause && "code" in cause;
+
+const unwritable = ({ directory, path }: Site, cause: Error) =>
+  unavailable(
+    `cannot write in ${directory}: ${cause.message}; ${path} is as it was`,
+    {
+      directory,
+    },
+    { cause },
+  );
 
 const urlsOf = ({ assets = [] }: Release): ReadonlyMap<string, string> =>
   new Map(assets.map(({ name, browser_download_url }) => [name, browser_download_url]));

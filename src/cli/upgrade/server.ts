@@ -3,6 +3,7 @@
 
 import { unavailable } from "../../model/error.ts";
 import { findServer, isDetached } from "../daemon.ts";
+import { shellWord } from "../hint.ts";
 import type { Shell } from "../shell.ts";
 
 export interface Restart {
@@ -31,7 +32,7 @@ export async function offerRestart(options: {
     return { pid, restarted: false };
   }
   const config = shell.configGiven ? [`--config=${shell.configPath}`] : [];
-  const line = [program, "restart", ...config].join(" ");
+  const line = [program, "restart", ...config].map(shellWord).join(" ");
   if (!(await isWanted(options, pid))) {
     output.words(`${goesOn} until: ${line}`);
     return { pid, restarted: false };
