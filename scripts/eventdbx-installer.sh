@@ -37,7 +37,7 @@ Environment, where no flag is given:
 END
 }
 
-project=thachp/eventdbx
+project=https://github.com/thachp/eventdbx
 # Behind every line that is added to a file of a shell: what --uninstall looks for.
 mark='# added by the dbx installer'
 # Of a download: a server that sends nothing for so long has stopped.
@@ -85,7 +85,6 @@ read_environment() {
   keep_path=${EVENTDBX_NO_MODIFY_PATH:-${INSTALLER_NO_MODIFY_PATH:-0}}
   folder=${EVENTDBX_DOWNLOAD_URL:-${INSTALLER_DOWNLOAD_URL:-}}
   api=${DBX_RELEASES_URL:-}
-  github=${EVENTDBX_INSTALLER_GITHUB_BASE_URL:-https://github.com}
   token=${EVENTDBX_GITHUB_TOKEN:-}
   wanted=
   to=
@@ -178,10 +177,14 @@ libc() {
     printf gnu
     return
   fi
-  # musl has no such name; its ldd tells itself, and its loader lies in one place.
+  # musl has no such name, and its ldd tells itself.
   case $(ldd --version 2>&1 || :) in *musl*) printf musl && return ;; esac
-  for loader in /lib/ld-musl-*.so.1; do
-    if [ -e "$loader" ]; then printf musl && return; fi
+  # Without either program: whose loader is here. That of musl may be a guest beside glibc's.
+  for each in /lib64/ld-linux-*.so.* /lib/ld-linux-*.so.*; do
+    if [ -e "$each" ]; then printf gnu && return; fi
+  done
+  for each in /lib/ld-musl-*.so.1; do
+    if [ -e "$each" ]; then printf musl && return; fi
   done
   printf gnu
 }
@@ -291,11 +294,11 @@ fetch_by_curl() {
   if [ "$shown" = --silent ]; then run curl "$@" 2>"$stage/words"; else run curl "$@"; fi
 }
 
-# The one of GNU, or that of busybox, which knows less.
+# The one of GNU, or that of busybox, which knows less; some of them crash where they are given -T.
 fetch_by_wget() {
-  set -- -S -T "$silence_seconds" -O "$2" "$1"
+  set -- -S -O "$2" "$1"
   if wget --version 2>/dev/null | grep -q GNU; then
-    set -- --no-verbose --tries=1 "$@"
+    set -- --no-verbose --tries=1 --timeout="$silence_seconds" "$@"
     if [ -n "$secret" ]; then set -- --config="$stage/secret" --max-redirect=0 "$@"; fi
   elif [ -n "$secret" ]; then
     warn "this wget would show EVENTDBX_GITHUB_TOKEN to others on this machine; asking without it"
@@ -331,9 +334,9 @@ find_release() {
   elif [ -n "$api" ]; then
     ask_api
   elif [ -n "$tag" ]; then
-    folder=$github/$project/releases/download/$tag
+    folder=$project/releases/download/$tag
   else
-    folder=$github/$project/releases/latest/download
+    folder=$project/releases/latest/download
   fi
 }
 
@@ -410,7 +413,7 @@ get_archive() {
     [ "$status" = 404 ] || fail "$url: $(trouble)" "nothing was installed; run this again"
   done
   [ -n "$archive" ] || fail "the release ${tag:-that is the latest} has no file for $triple" \
-    "see what there is: $github/$project/releases"
+    "see what there is: $project/releases"
   find_sum
   [ -n "$expected" ] || fail "there is no checksum for $name, so it is not installed"
   actual=$(sha256_of "$archive")

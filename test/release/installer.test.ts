@@ -2,15 +2,18 @@
 // it does not. What is installed is a stand-in, but for the first tests, where it is dbx itself.
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "../support/checkout.ts";
 import { compiledDbx } from "../support/compiled.ts";
 import {
   archiveName,
   install,
+  installerCommand,
   installerText,
   packed,
+  pathWith,
   releaseOf,
   standIn,
 } from "../support/installer.ts";
@@ -50,6 +53,14 @@ afterEach(() => {
 });
 
 const installed = () => join(home, ".local/bin/dbx");
+/** Empty where the process is gone by now. */
+const argumentsOf = (pid: string): string => {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return "";
+  }
+};
 const versionAt = async (path: string) =>
   (await run([path, "--version"], { cwd: home, env: { HOME: home } })).stdout.trim();
 /** Everything below a folder, directories with their names alone. */
@@ -82,6 +93,33 @@ describe("an empty home", () => {
     expect(code).toBe(0);
     expect(await versionAt(installed())).toBe("dbx 2.1.0");
   });
+
+  test("gets it once from two that run at a time", async () => {
+    const ran = await Promise.all([install({ home, releases }), install({ home, releases })]);
+    expect(ran.map(({ code }) => code)).toEqual([0, 0]);
+    expect(await versionAt(installed())).toBe("dbx 2.1.0");
+    expect(filesIn(join(home, ".local/bin"))).toEqual(["dbx"]);
+  });
+
+  test.skipIf(Bun.which("busybox") === null)(
+    "gets it where busybox is all there is, as in a small container [needs busybox]",
+    async () => {
+      const path = join(dir.path, "applets");
+      mkdirSync(path);
+      const made = await run(["busybox", "--install", "-s", path], { cwd: home });
+      // A folder without the archive that is asked for first.
+      const folder = { DBX_RELEASES_URL: "", EVENTDBX_DOWNLOAD_URL: `${releases.download}/v2.1.0` };
+      const options = { home, releases, env: { PATH: path, ...folder }, shell: [join(path, "sh")] };
+      const installing = await install({ ...options, args: ["-v"] });
+      const removing = await install({ ...options, args: ["--uninstall"] });
+
+      expect(made.code).toBe(0);
+      expect(installing.stderr).toContain("loading with wget, checking with sha256sum");
+      expect(installing.stderr).toContain(`dbx 2.1.0 is installed: ${installed()}`);
+      expect([installing.code, removing.code]).toEqual([0, 0]);
+      expect(filesIn(join(home, ".local/bin"))).toEqual([]);
+    },
+  );
 
   test("has a server that stays up while its file is replaced, and is not pulled out of", async () => {
     mkdirSync(join(home, ".local/bin"), { recursive: true });
@@ -160,9 +198,17 @@ describe("which release", () => {
     },
   );
 
-  test("a token goes to the API alone, and no process shows it", async () => {
-    const env = { EVENTDBX_GITHUB_TOKEN: "secret-of-the-api" };
-    const { code, stderr } = await install({ home, releases, env, args: ["-v"] });
+  const loaders = ["curl", "wget"].filter((loader) => Bun.which(loader) !== null);
+  test.each(loaders)("a token goes to the API alone, by %s", async (loader) => {
+    const path = pathWith(dir.path, [loader, "gzip", "sha256sum"]);
+    const env = { PATH: path, EVENTDBX_GITHUB_TOKEN: "secret-of-the-api" };
+    const { code, stderr } = await install({
+      home,
+      releases,
+      env,
+      args: ["-v"],
+      shell: ["/bin/sh"],
+    });
 
     expect(code).toBe(0);
     expect(stderr).not.toContain("secret-of-the-api");
@@ -172,5 +218,27 @@ describe("which release", () => {
       [`/download/v2.1.0/${archive}`, undefined],
       [`/download/v2.1.0/${archive}.sha256`, undefined],
     ]);
+  });
+
+  test.each(loaders)("a token is in the arguments of no process, by %s", async (loader) => {
+    await using place = await startReleases({
+      ...{ releases: { "v2.0.0": {} }, faults: { latest: { kind: "silent" } } },
+    });
+    const path = pathWith(dir.path, [loader, "gzip", "sha256sum"]);
+    const env = { PATH: path, EVENTDBX_GITHUB_TOKEN: "secret-of-the-api" };
+    const { command, options } = installerCommand({ home, releases: place, env });
+    const child = Bun.spawn(["/bin/sh", ...command.slice(1)], options);
+    await place.until("latest");
+
+    const processes = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+    const lines = processes
+      .map((pid) => argumentsOf(pid))
+      .filter((line) => line.includes(place.url));
+    child.kill();
+
+    expect(lines.length).toBeGreaterThan(0);
+    expect(lines.filter((line) => line.includes("secret-of-the-api"))).toEqual([]);
+    expect(place.requests[0]?.headers["authorization"]).toBe("Bearer secret-of-the-api");
+    expect(await child.exited).toBe(143);
   });
 });
