@@ -10,6 +10,7 @@ import type { CanonicalRow } from "./canonical.ts";
 import { benchEncryption } from "./encryption.ts";
 import { benchEngine } from "./engine.ts";
 import { benchExport } from "./export.ts";
+import { benchFiles } from "./files.ts";
 import { benchGraphql } from "./graphql.ts";
 import { benchGrpc } from "./grpc.ts";
 import { benchGrowth, benchVerify, buildLongLog } from "./growth.ts";
@@ -39,6 +40,7 @@ const topics = [
   "archive",
   "export",
   "replication",
+  "files",
   "canonical",
 ] as const;
 type Topic = (typeof topics)[number];
@@ -144,6 +146,7 @@ async function measure(plan: Plan): Promise<Figure[]> {
     const few = Math.min(rounds, 3);
     await take("replication", () => benchReplication({ directory, rounds: few, quick }));
   }
+  if (only.includes("files")) await take("files", () => benchFiles({ directory, quick }));
   if (only.includes("canonical")) await take("canonical JSON", () => canonicalFigures(directory));
   return figures;
 }
