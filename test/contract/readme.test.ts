@@ -147,6 +147,10 @@ test("the page has blocks to run, and says of each that is not run why", () => {
       "it is the first configuration of another database; test/e2e/key-file.test.ts does this",
     ],
     ["curl", "it takes a release from the network; test/release/installer-path.test.ts does this"],
+    ["sha256sum", "it needs the files of a release"],
+    ["docker", "it needs Docker, and the files of a release"],
+    ["sudo", "it makes a user and a service of this machine"],
+    ["cp", "it is for macOS"],
     ["dbx", "it would replace the reader's dbx; test/e2e/upgrade.test.ts does this"],
     ["scripts/test", "it runs every test, this one included"],
   ]);
