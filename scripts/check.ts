@@ -2,10 +2,12 @@
  * What `scripts/test` runs: the static checks, then the suite, then one line that counts both.
  * A step that crashes, hangs or runs nothing counts as failed; nothing here can end in silence.
  */
-import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { leaksIn } from "./leaks.ts";
 import { countTests, lastLine, type Counts } from "./report.ts";
 import { root } from "./root.ts";
+import { runtimeOf } from "./runtimes.ts";
+import { targets } from "./targets.ts";
 
 const bun = process.execPath;
 /** Longer than the whole suite may take; a hanging step must end the run, not the patience. */
@@ -32,6 +34,7 @@ const checks: readonly Check[] = [
 async function main(args: readonly string[]): Promise<number> {
   const started = performance.now();
   const verdicts = args.length > 0 ? [] : await runChecks();
+  await getRuntimes(args);
   const counts = await runTests(args);
   const skipped = verdicts.filter((verdict) => typeof verdict === "object").length;
   const total = {
@@ -123,6 +126,22 @@ async function checkShellScripts(): Promise<Verdict> {
     verdict = "failed";
   }
   return verdict;
+}
+
+/**
+ * Tests talk to this machine alone, so what those of the build need from npm is got before them.
+ * Without it they skip.
+ */
+async function getRuntimes(args: readonly string[]): Promise<void> {
+  const builds = "test/release/targets.test.ts";
+  const wanted = args.length === 0 || args.some((arg) => builds.includes(arg));
+  if (!wanted || !existsSync(`${root}/${builds}`)) return;
+  const started = performance.now();
+  const found = await Promise.allSettled(targets.map(runtimeOf));
+  const missing = targets.filter((_, index) => found[index]?.status === "rejected");
+  const words =
+    missing.length === 0 ? "here" : `missing: ${missing.map(({ bun }) => bun).join(" ")}`;
+  print(`runtimes of other platforms ${words} (${seconds(performance.now() - started)})`);
 }
 
 async function runTests(args: readonly string[]): Promise<Counts> {

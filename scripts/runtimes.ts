@@ -7,15 +7,23 @@ import { join } from "node:path";
 import { root } from "./root.ts";
 import { targets, type Target } from "./targets.ts";
 
-/** The runtime in Bun's cache; for this machine the one that runs. Throws where it is not there and cannot be had. */
+/** For this machine the one that runs this. Throws where it cannot be had. */
 export async function runtimeOf({ bun }: Pick<Target, "bun">): Promise<string> {
+  const known = await cachedRuntime({ bun });
+  if (known !== null) return known;
+  await fetchRuntime(bun);
+  const path = await cachedRuntime({ bun });
+  if (path === null) throw new Error(`Bun did not keep its runtime for ${bun}`);
+  return path;
+}
+
+/** Null where it would have to be fetched. */
+export async function cachedRuntime({ bun }: Pick<Target, "bun">): Promise<string | null> {
   if (bun === hostTarget()?.bun) return process.execPath;
   // Bun's own word for the processor differs from the one it takes.
   const name = `${bun.replace("-arm64", "-aarch64")}-v${Bun.version}`;
   const path = join(await cacheFolder(), name);
-  if (!existsSync(path)) await fetchRuntime(bun);
-  if (!existsSync(path)) throw new Error(`Bun did not keep its runtime ${name} in ${path}`);
-  return path;
+  return existsSync(path) ? path : null;
 }
 
 /** The platform of this machine; undefined where dbx is released for none like it. */
@@ -46,9 +54,13 @@ async function fetchRuntime(bun: string): Promise<void> {
   }
 }
 
+/** A slow line gets a runtime of some 40 MB in this time; one that is dead must not hold a test run. */
+const fetch_ms_max = 5 * 60_000;
+
 async function bunCommand(args: readonly string[]): Promise<{ stdout: string }> {
   const child = Bun.spawn([process.execPath, "--no-env-file", ...args], {
     ...{ cwd: root, stdin: "ignore", stdout: "pipe", stderr: "pipe" },
+    timeout: fetch_ms_max,
   });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   if ((await child.exited) !== 0) throw new Error(`bun ${args[0]} failed:\n${stdout}${stderr}`);

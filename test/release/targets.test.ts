@@ -2,22 +2,23 @@
 // another C library can run is run.
 
 import { describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { NtExecutable, NtExecutableResource, Resource } from "resedit";
 import { compile, executableIn, sha256 } from "../../scripts/build.ts";
 import { drawIcon } from "../../scripts/icon.ts";
 import { root } from "../../scripts/root.ts";
-import { hostTarget, runtimeOf } from "../../scripts/runtimes.ts";
+import { cachedRuntime, hostTarget } from "../../scripts/runtimes.ts";
 import { assetOf, targetOf, targets, type Target } from "../../scripts/targets.ts";
 import { version } from "../../src/version.ts";
+import { run } from "../support/checkout.ts";
 import { dbx } from "../support/cli.ts";
 import { compiledDbx, compiledEnvironment } from "../support/compiled.ts";
 import { tempDir } from "../support/temp.ts";
 
-/** Bun gets them from npm's registry; without a network only those that were there before. */
-const runtimes = await Promise.allSettled(targets.map(runtimeOf));
-const withoutRuntimes = runtimes.some(({ status }) => status === "rejected");
+/** scripts/test gets them before the tests, which go nowhere. */
+const runtimes = await Promise.all(targets.map(cachedRuntime));
+const withoutRuntimes = runtimes.includes(null);
 const withoutFile = Bun.which("file") === null;
 
 /** `DBX_MUSL_LIBRARIES` may name a folder with musl's libstdc++ and libgcc_s. */
@@ -30,10 +31,10 @@ const withoutMusl = withoutRuntimes || !printsVersion([], "bun-linux-x64-musl");
 function printsVersion(prefix: string[], bun: string): boolean {
   const runtime = runtimes[targets.findIndex((target) => target.bun === bun)];
   const [first = ""] = prefix;
-  if (runtime?.status !== "fulfilled" || (first !== "" && Bun.which(first) === null)) return false;
+  if (typeof runtime !== "string" || (first !== "" && Bun.which(first) === null)) return false;
   const env = { ...process.env, LD_LIBRARY_PATH: muslLibraries };
   try {
-    const ran = Bun.spawnSync([...prefix, runtime.value, "--version"], { env, timeout: 20_000 });
+    const ran = Bun.spawnSync([...prefix, runtime, "--version"], { env, timeout: 20_000 });
     return ran.stdout.toString().trim() === Bun.version;
   } catch {
     // Its loader is not here.
@@ -84,11 +85,29 @@ describe("the table of platforms", () => {
   });
 });
 
+describe("a smoke test", () => {
+  test("passes with a dbx that works, and fails with what is none, or stops half-way", async () => {
+    using home = tempDir();
+    const smoke = join(root, "scripts/smoke");
+    const env = { PATH: process.env["PATH"], TMPDIR: home.path };
+    const works = await run([smoke, await compiledDbx()], { cwd: home.path, env });
+    expect(works).toMatchObject({ code: 0, stdout: "" });
+    expect(works.stderr).toContain(`dbx ${version} works: started, appended, read, verified`);
+    const liar = join(home.path, "liar");
+    // Knows its version, and cannot start.
+    const words = `case $1 in --version) echo dbx ${version} ;; licenses) echo elysia ;; *) exit 9 ;; esac`;
+    writeFileSync(liar, `#!/bin/sh\n${words}\n`, { mode: 0o755 });
+    expect(await run([smoke, liar], { cwd: home.path, env })).toMatchObject({ code: 1 });
+    expect(await run([smoke, "false"], { cwd: home.path, env })).toMatchObject({ code: 1 });
+    expect(readdirSync(home.path)).toEqual(["liar"]);
+  });
+});
+
 describe("a file for another platform", () => {
   test
     .skipIf(withoutRuntimes || withoutFile)
     .each(targets.map((target) => [target.triple, target]))(
-    "%s is what it should be [needs file, and Bun's runtimes from npm]",
+    "%s is what it should be [needs file, and Bun's runtimes, from npm]",
     async (_triple, target) => {
       const file = await built(target);
       const { stdout } = Bun.spawnSync(["file", "--brief", file]);
@@ -97,7 +116,7 @@ describe("a file for another platform", () => {
     },
   );
 
-  test.skipIf(withoutRuntimes)("is the same twice [needs Bun's runtimes from npm]", async () => {
+  test.skipIf(withoutRuntimes)("is the same twice [needs Bun's runtimes, from npm]", async () => {
     const target = targetOf("linux-arm64");
     const first = sha256(await built(target));
     const outfile = join(place.path, "again", target.executable);
@@ -106,7 +125,7 @@ describe("a file for another platform", () => {
   });
 
   test.skipIf(withoutRuntimes)(
-    "has its properties and its icon on Windows [needs Bun's runtimes from npm]",
+    "has its properties and its icon on Windows [needs Bun's runtimes, from npm]",
     async () => {
       for (const name of ["windows-x64", "windows-arm64"]) {
         const bytes = readFileSync(await built(targetOf(name)));
