@@ -93,7 +93,9 @@ describe("the script for PowerShell", () => {
     expect(code).not.toMatch(/scriptblock|\.Invoke|::Create|DownloadString|\bexit\b/i);
     expect(text).toContain("[Net.SecurityProtocolType]::Tls12");
   });
-  test("has lines of at most 100 columns, and says what it is first", () => {
+  test("has lines of at most 100 columns, no sign beyond ASCII, and says what it is first", () => {
+    // PowerShell 5 reads a file without a mark as text of the machine's code page.
+    expect(text).toMatch(/^[\n\u0020-\u007e]+$/);
     expect(text.split("\n").filter((line) => line.length > 100)).toEqual([]);
     expect(text).toStartWith("# Installs dbx on Windows");
   });

@@ -14,6 +14,7 @@ Register-ArgumentCompleter -Native -CommandName 'dbx' -ScriptBlock {
     }
 
     function New-Result($text, $kind, $tip) {
+        if ([string]::IsNullOrEmpty($tip)) { $tip = $text }
         [System.Management.Automation.CompletionResult]::new($text, $text, $kind, $tip)
     }
 

@@ -25,7 +25,14 @@ function flagOf({ flag, summary, value, repeats }: FlagRow): string {
   return `@(${[...words, ...(repeats ? ["$true"] : [])].join(", ")})`;
 }
 
-const literal = (text: string): string => `'${text.replaceAll(/['‘’]/g, "$&$&")}'`;
+/**
+ * PowerShell of Windows takes what a program prints for text of the console's own code page, in
+ * which bytes of UTF-8 may be quotes: so there are none but those of ASCII.
+ */
+const literal = (text: string): string => {
+  const plain = text.replaceAll("…", "...").replaceAll(/[^\u0020-\u007e]/gu, "?");
+  return `'${plain.replaceAll("'", "''")}'`;
+};
 const list = (words: readonly string[]): string => `@(${words.map(literal).join(", ")})`;
 
 /** The comma in front keeps PowerShell from making one list of a list with one list in it. */
