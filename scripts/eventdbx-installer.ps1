@@ -32,7 +32,8 @@ param(
     $SilenceSeconds = 30
     # What functions learn, for those that come later.
     $State = @{
-        Folder = ''; Assets = $null; Stage = ''; Tag = $ReleaseTag; Sums = $ReleaseChecksums
+        Folder = ''; IsPlain = $false; Assets = $null; Stage = ''
+        Tag = $ReleaseTag; Sums = $ReleaseChecksums
     }
 
     function Show-Help {
@@ -144,6 +145,8 @@ Environment, where no parameter is given:
             Stop-Installing "$($State.Tag) is no name of a release" ''
         }
         $folder = Get-Setting 'DOWNLOAD_URL'
+        # Without TLS only where the place itself was named so, and not where it leads to.
+        $State.IsPlain = "$folder$env:DBX_RELEASES_URL".StartsWith('http://')
         if ($folder -ne '') { $State.Folder = $folder.TrimEnd('/') }
         elseif ($env:DBX_RELEASES_URL) { Read-Release $env:DBX_RELEASES_URL.TrimEnd('/') }
         elseif ($State.Tag -ne '') {
@@ -158,7 +161,11 @@ Environment, where no parameter is given:
         $place = "$Api/latest"
         if ($State.Tag -ne '') { $place = "$Api/tags/$($State.Tag)" }
         $options = Get-WebOption $place
-        if ($env:EVENTDBX_GITHUB_TOKEN) {
+        $isSafe = -not $State.IsPlain -or ([uri]$Api).IsLoopback
+        if ($env:EVENTDBX_GITHUB_TOKEN -and -not $isSafe) {
+            Write-Warning 'EVENTDBX_GITHUB_TOKEN is not sent over http:// to another machine'
+        }
+        elseif ($env:EVENTDBX_GITHUB_TOKEN) {
             $options['Headers'] = @{ Authorization = "Bearer $env:EVENTDBX_GITHUB_TOKEN" }
             # To nobody whom the API names.
             $options['MaximumRedirection'] = 0
@@ -193,6 +200,10 @@ Environment, where no parameter is given:
     function Save-File([string]$Url, [string]$Path) {
         if ($Url -eq '') { return $false }
         Write-Detail "asking for $Url"
+        $isPlain = $State.IsPlain -and $Url.StartsWith('http://')
+        if (-not ($Url.StartsWith('https://') -or $isPlain)) {
+            Stop-Installing "$Url is not encrypted, and nobody said that it may be so" ''
+        }
         $options = Get-WebOption $Url
         $options['OutFile'] = $Path
         try { Invoke-WebRequest @options | Out-Null }

@@ -267,6 +267,11 @@ fetch() {
   detail "asking for $1"
   : >"$stage/headers"
   : >"$stage/words"
+  case $1 in
+  https://*) ;;
+  http://*) [ "$plain" = 1 ] || fail "$1 is not encrypted, and nobody said that it may be so" ;;
+  *) fail "$1 is no URL of a server" ;;
+  esac
   case $loader in
   curl) fetch_by_curl "$@" ;;
   wget) fetch_by_wget "$@" ;;
@@ -311,9 +316,13 @@ fetch_by_wget() {
 
 # Why the last download failed, in one line.
 trouble() {
+  # curl goes on about what can be done.
+  said=$(grep '^curl: ' "$stage/words" | head -n 1)
+  said=${said:-$(tail -n 1 "$stage/words")}
   case $status in
   200) printf 'the connection ended before all of it was here' ;;
-  000) printf 'no answer: %s' "$(tail -n 1 "$stage/words")" ;;
+  000) printf 'no answer: %s' "$said" ;;
+  3??) printf 'the server answered %s, and that is not followed: %s' "$status" "$said" ;;
   *) printf 'the server answered %s' "$status" ;;
   esac
 }
@@ -329,6 +338,7 @@ find_release() {
   esac
   case $tag in *[!A-Za-z0-9.+_-]*) fail "$tag is no name of a release" ;; esac
   if [ "$tag" != "$release_tag" ]; then release_checksums=; fi
+  take_plain "${folder:-$api}"
   if [ -n "$folder" ]; then
     folder=${folder%/}
   elif [ -n "$api" ]; then
@@ -338,6 +348,29 @@ find_release() {
   else
     folder=$project/releases/latest/download
   fi
+}
+
+# Without TLS only where the place itself was named so; what it leads to may not decide that.
+take_plain() {
+  plain=0
+  case $1 in http://*) plain=1 ;; *) return 0 ;; esac
+  if [ -z "$release_checksums" ] && ! is_here "$1"; then
+    warn "over http:// whoever is on the way can exchange a file together with its checksum"
+  fi
+}
+
+# Whether the server of a URL is this machine.
+is_here() {
+  host=${1#*://}
+  host=${host%%/*}
+  host=${host##*@}
+  case $host in '[::1]' | '[::1]:'*) return 0 ;; esac
+  case ${host%:*} in
+  localhost) return 0 ;;
+  *[!0-9.]*) return 1 ;;
+  127.*) return 0 ;;
+  *) return 1 ;;
+  esac
 }
 
 ask_api() {
@@ -365,6 +398,10 @@ ask_api() {
 use_token() {
   secret=
   [ -n "$token" ] || return 0
+  if [ "$plain" = 1 ] && ! is_here "$api"; then
+    warn "EVENTDBX_GITHUB_TOKEN is not sent over http:// to another machine"
+    return
+  fi
   case $token in *[!A-Za-z0-9._~+/=-]*) fail "EVENTDBX_GITHUB_TOKEN is no token" ;; esac
   (umask 077 && printf 'header = "Authorization: Bearer %s"\n' "$token" >"$stage/secret")
   if [ "$loader" = wget ]; then

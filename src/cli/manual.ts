@@ -102,4 +102,10 @@ const variables: readonly (readonly [string, string])[] = [
   ["EVENTDBX_URL", "The server that commands ask, instead of this machine's."],
   ["EVENTDBX_CA_FILE", "Certificates (PEM) to trust there, too."],
   ["EVENTDBX_MASTER_KEY", "The first master key, for dbx config."],
+  ["EVENTDBX_API", "The surfaces to serve: rest, graphql, grpc or all."],
+  ["EVENTDBX_BACKUP_PASSPHRASE", "The passphrase of dbx backup and dbx restore."],
+  ["DBX_RELEASES_URL", "Where dbx upgrade looks for releases, in place of GitHub."],
+  ["EVENTDBX_GITHUB_TOKEN, GITHUB_TOKEN", "What dbx upgrade acts by there, against a rate limit."],
+  ["DBX_INSTALLED_BY", "Who keeps this dbx up to date, so that dbx upgrade does not."],
+  ["NO_COLOR", "Anything in it: no colours."],
 ];

@@ -112,7 +112,7 @@ function valueOf(schema: TSchema): ValueRow {
 }
 
 /** Hints of values that name something in the caller's file system. */
-const fileHints: readonly string[] = ["path", "path|-", "path|url", "file", "directory"];
+const fileHints: readonly string[] = ["path", "path|-", "path|url", "file", "directory", "backup"];
 
 /** Those that the schema allows, or that it says are worth offering. */
 function choicesOf(schema: TSchema): readonly string[] {
