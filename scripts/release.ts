@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { mainFormat } from "../src/storage/sqlite/migrations.ts";
 import { buildTarget, executableIn, sha256 } from "./build.ts";
 import { stampInstaller } from "./installer-stamp.ts";
+import { msiOf } from "./msi.ts";
 import { gzipOf, tarOf, xzOf, zipOf, type Packed, type PackOptions } from "./pack.ts";
 import { releaseState, type ReleaseState } from "./release-state.ts";
 import { root } from "./root.ts";
@@ -104,7 +105,11 @@ async function pack(folder: string, options: PackedTarget): Promise<string[]> {
   const { seconds } = state;
   const asset = assetOf(target);
   for (const archive of target.archives) {
-    const bytes = await packers[archive](files, { folder: asset, seconds, level });
+    const { version } = state;
+    const bytes =
+      archive === "msi"
+        ? await msiOf({ program: file, version, seconds })
+        : await packers[archive](files, { folder: asset, seconds, level });
     writeFileSync(join(folder, `${asset}.${archive}`), bytes);
     console.error(`${asset}.${archive}  ${(bytes.length / 1e6).toFixed(1)} MB`);
   }
@@ -116,7 +121,7 @@ type Packer = (
   options: PackOptions & { readonly folder: string },
 ) => Promise<Uint8Array>;
 
-const packers: Readonly<Record<Target["archives"][number], Packer>> = {
+const packers: Readonly<Record<Exclude<Target["archives"][number], "msi">, Packer>> = {
   "tar.xz": (files, options) => xzOf(tarOf(files, options), options.level),
   "tar.gz": async (files, options) => gzipOf(tarOf(files, options), options.level),
   zip: zipOf,

@@ -10,7 +10,7 @@ export interface Target {
   readonly triple: string;
   readonly executable: "dbx" | "dbx.exe";
   /** The first one is what people are pointed to. */
-  readonly archives: readonly ("tar.xz" | "tar.gz" | "zip")[];
+  readonly archives: readonly ("tar.xz" | "tar.gz" | "zip" | "msi")[];
   /** What file(1) says of the executable. */
   readonly file: RegExp;
   /**
@@ -50,6 +50,7 @@ export const targets: readonly Target[] = [
   },
   {
     ...{ bun: "bun-windows-x64", triple: "x86_64-pc-windows-msvc", ...windows },
+    archives: ["zip", "msi"],
     ...{ file: /PE32\+ executable \(console\) x86-64/, baseline: "bun-windows-x64-baseline" },
   },
   {

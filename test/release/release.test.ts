@@ -18,7 +18,7 @@ import { tempDir, type TempDir } from "../support/temp.ts";
 const lacking =
   ["git", "tar", "xz", "sha256sum"].some((tool) => Bun.which(tool) === null) ||
   !Bun.spawnSync(["git", "rev-parse", "HEAD"], { cwd: root, stderr: "ignore" }).success;
-const chosen = [targetOf("linux-x64"), targetOf("windows-x64")];
+const chosen = [targetOf("linux-x64"), targetOf("windows-arm64")];
 
 describe("an archive", () => {
   const files: Packed[] = [
@@ -143,7 +143,7 @@ describe.skipIf(lacking)(
         expect((await read("man/dbx.1")).stdout).toContain(".TH");
         expect((await read("completions/dbx.bash")).stdout).toContain("complete");
       }
-      const zip = readFileSync(at(`${assetOf(targetOf("windows-x64"))}.zip`), "latin1");
+      const zip = readFileSync(at(`${assetOf(targetOf("windows-arm64"))}.zip`), "latin1");
       for (const name of ["dbx.exe", ...documents]) expect(zip).toContain(name);
     });
 

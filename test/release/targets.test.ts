@@ -60,7 +60,9 @@ describe("the table of platforms", () => {
     for (const { triple, executable, archives } of targets) {
       const windows = triple.includes("windows");
       expect(executable).toBe(windows ? "dbx.exe" : "dbx");
-      expect(archives).toEqual(windows ? ["zip"] : ["tar.xz", "tar.gz"]);
+      // msitools make installers for x64 alone.
+      const installer = triple === "x86_64-pc-windows-msvc" ? (["msi"] as const) : [];
+      expect(archives).toEqual(windows ? ["zip", ...installer] : ["tar.xz", "tar.gz"]);
     }
   });
 
