@@ -28,7 +28,7 @@ import {
 export interface ReleaseOptions {
   readonly state: ReleaseState;
   readonly targets: readonly Target[];
-  /** Of compression: the best takes minutes for each file. */
+  /** Of compression: 9 takes three times as long as 6 and saves 3 % with xz, nothing with gzip. */
   readonly level: number;
   /** A folder for each triple; files that are missing there are built. */
   readonly executables: string;
@@ -180,7 +180,7 @@ async function main(): Promise<number> {
     options: {
       draft: { type: "boolean", default: false },
       target: { type: "string", multiple: true, default: [] },
-      level: { type: "string", default: "9" },
+      level: { type: "string", default: "6" },
       executables: { type: "string", default: join(root, "dist", "targets") },
       out: { type: "string", default: join(root, "dist", "release") },
     },

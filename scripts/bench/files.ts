@@ -12,7 +12,7 @@ import type { Figure } from "./report.ts";
 
 export interface FilesOptions {
   readonly directory: string;
-  /** The best compression takes minutes for each file. */
+  /** The level of releases takes a minute or more for each file. */
   readonly quick: boolean;
 }
 
@@ -23,7 +23,7 @@ export async function benchFiles({ directory, quick }: FilesOptions): Promise<Fi
   await makeRelease({
     state: await releaseState(root),
     targets: quick ? targets.slice(0, 1) : targets,
-    level: quick ? 1 : 9,
+    level: quick ? 1 : 6,
     ...{ executables, out },
   });
   const megabytes = (path: string) => statSync(path).size / 1e6;
