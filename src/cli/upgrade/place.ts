@@ -1,7 +1,18 @@
 // Where the executable is, and how another one takes its place: staged beside it on the same file
 // system, and by one rename. The former one stays until the new one has answered from there.
 
-import { link, copyFile, mkdtemp, readdir, rename, rm, stat, chown } from "node:fs/promises";
+import {
+  chown,
+  copyFile,
+  link,
+  mkdtemp,
+  readdir,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  unlink,
+} from "node:fs/promises";
 import { existsSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { DbxError, failedPrecondition, permissionDenied } from "../../model/error.ts";
@@ -46,7 +57,7 @@ export async function openStage({ path, directory }: Site, now: string): Promise
   }
   return {
     path: stage,
-    [Symbol.asyncDispose]: () => rm(stage, { recursive: true, force: true }),
+    [Symbol.asyncDispose]: () => removeStage(stage),
   };
 }
 
@@ -58,7 +69,20 @@ async function removeLeftovers(directory: string, now: string): Promise<void> {
     const pid = Number(/^\d+/.exec(name.slice(stagePrefix.length))?.[0] ?? 0);
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Infinity }));
     const isOld = mtimeMs < Date.parse(now) - limits.upgrade_stage_ms_max;
-    if (isOld || !isAlive(pid)) await rm(path, { recursive: true, force: true });
+    if (isOld || !isAlive(pid)) await removeStage(path);
+  }
+}
+
+/**
+ * File by file: there are no folders in it, and not every Windows removes whole trees. Never
+ * throws, because the work is done by then, and the next upgrade tries again.
+ */
+async function removeStage(path: string): Promise<void> {
+  try {
+    for (const name of await readdir(path)) await unlink(join(path, name));
+    await rmdir(path);
+  } catch (cause) {
+    if (!(cause instanceof Error && "syscall" in cause)) throw cause;
   }
 }
 
