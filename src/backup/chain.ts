@@ -43,29 +43,40 @@ async function findBase(
   const folder = dirname(path);
   // Its own name first; renamed, it is found by its id.
   const beside = (await readdir(folder)).sort().map((name) => join(folder, name));
-  const candidates = [...options.bases, join(folder, file), ...beside];
-  for (const candidate of new Set(candidates)) {
+  const expected = [...options.bases, join(folder, file)];
+  let useless: { readonly candidate: string; readonly fault: DbxError } | null = null;
+  for (const candidate of new Set([...expected, ...beside])) {
     const manifest = await manifestOf(candidate, options.read);
-    if (manifest?.id === id) return { path: candidate, manifest };
+    if (manifest instanceof DbxError) {
+      // Of a stranger's files beside it nobody expects anything.
+      if (expected.includes(candidate)) useless ??= { candidate, fault: manifest };
+    } else if (manifest?.id === id) return { path: candidate, manifest };
   }
-  throw failedPrecondition(
-    `${path} is incremental and needs the backup ${file} (id ${id}), which is not beside it; ` +
-      "name it with --base",
-    { path, base: { id, file } },
-  );
+  const needs = `${path} is incremental and needs the backup ${file} (id ${id})`;
+  if (useless === null) {
+    throw failedPrecondition(`${needs}, which is not beside it; name it with --base`, {
+      ...{ path, base: { id, file } },
+    });
+  }
+  const { candidate, fault } = useless;
+  const { code, message, details } = fault;
+  const told = { ...details, input: path, base: { id, file } };
+  throw new DbxError(code, `${needs}, and ${candidate} is of no use: ${message}`, told, {
+    cause: fault,
+  });
 }
 
-/** Null for what is no backup, or one that the passphrase does not open: it is none of this chain. */
+/** Null for what is no file; why not, where there is no manifest to be had of one. */
 async function manifestOf(
   path: string,
   read: (path: string) => Promise<Manifest>,
-): Promise<Manifest | null> {
+): Promise<Manifest | DbxError | null> {
   if ((await stat(path).catch(() => null))?.isFile() !== true) return null;
   try {
     await kindOf(path);
     return await read(path);
   } catch (error) {
-    if (error instanceof DbxError) return null;
+    if (error instanceof DbxError) return error;
     throw error;
   }
 }

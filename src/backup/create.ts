@@ -15,7 +15,12 @@ import { alreadyExists, assert, dataCorrupted, unavailable } from "../model/erro
 import { limits } from "../model/limits.ts";
 import { syncDirectory } from "../storage/documents.ts";
 import { readFacts } from "../storage/sqlite/judge.ts";
-import { databaseNames, openSnapshot, type Snapshot } from "../storage/sqlite/snapshot.ts";
+import {
+  databaseNames,
+  openSnapshot,
+  requireDatabase,
+  type Snapshot,
+} from "../storage/sqlite/snapshot.ts";
 import type { System } from "../system.ts";
 import { version } from "../version.ts";
 import { sha256Of, writeArchive, type ArchiveFile } from "./archive.ts";
@@ -66,6 +71,7 @@ export interface Made {
 
 export async function createBackup(options: BackupOptions): Promise<Made> {
   const { output, passphrase, data_dir, since, system } = options;
+  requireDatabase(data_dir);
   const parent = dirname(output);
   using beside = await openWorkplace(parent, { kind: "backup", keep: () => false });
   // What is in clear must not touch a disk that the owner trusts less than his own.

@@ -9,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
@@ -107,9 +108,11 @@ describe("a backup", () => {
   }, 60_000);
 
   test("is refused inside the data directory, over a file, and where there is nothing", async () => {
-    expect(await home.refused("backup", "--output", at("one.dbx"))).toBe(
-      `3 nothing to back up: no dbx.db in ${data} (not_found)`,
-    );
+    const none = `3 nothing to back up: no dbx.db in ${data} (not_found)`;
+    expect(await home.refused("backup", "--output", at("one.dbx"))).toBe(none);
+    rmSync(data, { recursive: true });
+    expect(await home.refused("backup", "--output", at("one.dbx"))).toBe(none);
+    expect(existsSync(data)).toBe(false);
     await home.fill("person", 1);
     const inside = join(data, "x/one.dbx");
     expect(await home.refused("backup", "--output", inside)).toBe(
@@ -225,6 +228,14 @@ describe("increments", () => {
       env: { EVENTDBX_DATA_DIR: at("r") },
     });
     expect(pet.stdout).toContain("Rex");
+
+    // Found where it should be, and of no use: that is another problem than not being there.
+    const whole = readFileSync(at("elsewhere/whole.dbx"));
+    writeFileSync(at("one.dbx"), whole.subarray(0, 40));
+    expect(await home.refused(...restore.slice(0, 3), "--data-dir", at("r2"))).toMatch(
+      /^8 .* needs the backup one\.dbx \(id .*\), and .*\/one\.dbx is of no use: the backup is damaged: it ends too early \(data_corrupted\)$/,
+    );
+    expect(existsSync(at("r2"))).toBe(false);
   }, 90_000);
 });
 

@@ -50,11 +50,10 @@ export interface Snapshot extends Facts, Disposable {
  * log of each database grows as long as it is pinned.
  */
 export function openSnapshot(directory: string): Snapshot {
+  requireDatabase(directory);
   const path = join(directory, databaseName);
-  const watcher = existsSync(path) ? connectReader(path, mainFormat)?.database : undefined;
-  if (watcher === undefined) {
-    throw notFound(`nothing to back up: no ${databaseName} in ${directory}`, { directory });
-  }
+  const watcher = connectReader(path, mainFormat)?.database;
+  if (watcher === undefined) throw nothingThere(directory);
   const pins = new Map<string, Pin>();
   const releaseAll = (): void => {
     for (const pin of pins.values()) pin.close();
@@ -81,6 +80,14 @@ export function openSnapshot(directory: string): Snapshot {
     watcher.close();
   }
 }
+
+/** Throws `not_found` where nobody has made one yet. */
+export function requireDatabase(directory: string): void {
+  if (!existsSync(join(directory, databaseName))) throw nothingThere(directory);
+}
+
+const nothingThere = (directory: string) =>
+  notFound(`nothing to back up: no ${databaseName} in ${directory}`, { directory });
 
 /**
  * Bodies and blocks move between dbx.db and archive.db, each being whole in one of them at any
