@@ -6,6 +6,7 @@ import { Database } from "bun:sqlite";
 import { dataCorrupted, failedPrecondition, unavailable } from "../../model/error.ts";
 import {
   begin,
+  busyTimeout,
   commit,
   countTables,
   readApplicationId,
@@ -92,6 +93,9 @@ export function connectWriter(path: string, options: WriterOptions): Connection 
   const database = new Database(path, { readwrite: true, create: false });
   try {
     requireVersion(libraryVersion());
+    // Before the first look: after a crash somebody else (a backup, a command that reads) may be
+    // recovering the log at this moment.
+    database.run(busyTimeout(busyMs));
     // Takes effect only while the file is empty.
     database.run(`PRAGMA page_size = ${format.page_bytes}`);
     requireOurs(database, path, format);

@@ -29,16 +29,22 @@ export async function takeLock({
   const path = join(directory, lockName);
   let database = new Database(path);
   let file = fileOf(path);
+  /** Another directory has been put here (`dbx restore`) while this one's lock was waited for. */
+  const reopen = (): void => {
+    database.close();
+    database = new Database(path);
+    file = fileOf(path);
+  };
   for (;;) {
     try {
       database.run(lockBegin);
       if (fileOf(path) === file) return () => database.close();
-      // Another directory has been put here (`dbx restore`) while this one's lock was waited for.
-      database.close();
-      database = new Database(path);
-      file = fileOf(path);
-      continue;
+      reopen();
     } catch (cause) {
+      if (fileOf(path) !== file) {
+        reopen();
+        continue;
+      }
       if (isBusy(cause) && performance.now() < deadline) {
         await Bun.sleep(lockPollMs);
         continue;
