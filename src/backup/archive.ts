@@ -16,8 +16,8 @@ import {
 import { isSealedBackup, sealSegments, unsealSegments, type Sealing } from "./segments.ts";
 import { readTar, tarEnd, tarHeader, tarPadding, type TarEntry, type TarFile } from "./tar.ts";
 
-/** zstd's own default: levels above take twice the time for a twentieth of the bytes. */
-const compression_level = 3;
+/** 231 MB/s at a ratio of 3.23; zstd's own default, 3, has 104 MB/s at 3.25 (measured on a log). */
+const compression_level = 1;
 const piece_bytes = 262_144;
 
 export interface ArchiveFile extends TarFile {

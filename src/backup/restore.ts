@@ -7,7 +7,7 @@ import { basename, dirname, join } from "node:path";
 import type { Manifest } from "../model/backup.ts";
 import { alreadyExists, dataCorrupted, failedPrecondition, unavailable } from "../model/error.ts";
 import { syncDirectory } from "../storage/documents.ts";
-import { judgeDirectory } from "../storage/sqlite/judge.ts";
+import { judgeDirectory, readFacts } from "../storage/sqlite/judge.ts";
 import { takeLock } from "../storage/sqlite/lock.ts";
 import { databaseNames } from "../storage/sqlite/snapshot.ts";
 import type { Link } from "./chain.ts";
@@ -24,10 +24,10 @@ export interface RestoreOptions {
   /** For the name of what is put aside. */
   readonly now: () => string;
   /**
-   * Judges what only the key can tell, in a directory like a data directory. Throws
-   * `data_corrupted`. `config`: the file of the backup, or null.
+   * Verifies everything, in a directory like a data directory. Throws `data_corrupted`. Out: false
+   * where the key for it is not at hand. `config`: the file of the backup, or null.
    */
-  readonly verify: (unpacked: Unpacked) => Promise<void>;
+  readonly verify: (unpacked: Unpacked) => Promise<boolean>;
   /** Last changes to what is restored, before it gets its name: the configuration. */
   readonly prepare: (unpacked: Unpacked) => Promise<void>;
   readonly progress: { readonly read: (bytes: number) => void; readonly judging: () => void };
@@ -57,9 +57,10 @@ export async function restoreBackup(options: RestoreOptions): Promise<Restored> 
   });
   progress.judging();
   const [data, config] = [join(work, "data"), join(work, "config.toml")];
-  judge(data, manifest);
+  requireFacts(data, manifest);
   const unpacked = { data, config: existsSync(config) ? config : null, manifest };
-  await options.verify(unpacked);
+  // Whoever verifies looks at all that can be judged without a key, too.
+  if (!(await options.verify(unpacked))) judge(data);
   await removeLogs(data);
   await options.prepare(unpacked);
   await syncDirectory(data);
@@ -97,21 +98,25 @@ async function namesIn(data_dir: string): Promise<readonly string[]> {
   }
 }
 
-function judge(data: string, { position, log_root, databases }: Manifest): void {
+function requireFacts(data: string, { position, log_root, databases }: Manifest): void {
   if (databases.every(({ path }) => path !== "data/dbx.db")) {
     throw failedPrecondition("backup archive is missing the data directory");
   }
-  const judged = judgeDirectory(data, () => undefined);
-  if (judged.faults.length > 0) {
-    const [first] = judged.faults;
-    throw dataCorrupted(`what the backup holds is damaged: ${first}`, { faults: judged.faults });
-  }
-  if (judged.position === position && judged.log_root === log_root) return;
+  const facts = readFacts(data);
+  if (facts.position === position && facts.log_root === log_root) return;
   throw dataCorrupted(
     `the backup's manifest says position ${position} and root ${log_root}, its log ` +
-      `${judged.position} and ${judged.log_root}`,
+      `${facts.position} and ${facts.log_root}`,
     { position, log_root },
   );
+}
+
+function judge(data: string): void {
+  const { faults } = judgeDirectory(data);
+  const [first] = faults;
+  if (first !== undefined) {
+    throw dataCorrupted(`what the backup holds is damaged: ${first}`, { faults });
+  }
 }
 
 /** Reading has made them; there is nothing in them. */

@@ -85,6 +85,7 @@ export const restore = command({
       ...{ links, passphrase, data_dir, replace: flags.force === true, now: realSystem.now },
       verify: async (unpacked) => {
         verified = await verifyWithKeys(unpacked, shell);
+        return verified.verified;
       },
       prepare: async (unpacked) => {
         await refuseRunning(data_dir);

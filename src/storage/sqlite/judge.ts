@@ -49,16 +49,16 @@ export interface Judged extends Facts {
 
 /**
  * What needs no key: facts as they are written, the tree over all leaves compared with them, pages,
- * indexes, orphans, the trail, marks and blocks of the archive. `seen` is told events.
+ * indexes, orphans, the trail, marks and blocks of the archive.
  */
-export function judgeDirectory(directory: string, seen: (events: number) => void): Judged {
+export function judgeDirectory(directory: string): Judged {
   const path = join(directory, databaseName);
   const database = existsSync(path) ? connectReader(path, mainFormat)?.database : undefined;
   if (database === undefined) throw dataCorrupted(`there is no database in ${path}`, { path });
   try {
     return translated("check the database", () => {
       const facts = factsOf((sql) => readOne<Record<string, unknown>>(database, sql));
-      const counted = treeOf(database, seen);
+      const counted = treeOf(database);
       const faults = checkDatabase(database, { path, limit: limits.verify_faults_max });
       const isTree = counted.size === facts.position && counted.log_root === facts.log_root;
       const wrong = `the log says ${facts.position} events with root ${facts.log_root}, and its leaves give ${counted.size} with ${counted.log_root}`;
@@ -69,7 +69,7 @@ export function judgeDirectory(directory: string, seen: (events: number) => void
   }
 }
 
-function treeOf(database: Database, seen: (events: number) => void) {
+function treeOf(database: Database) {
   using page = database.prepare<{ position: number; hash: Uint8Array }, [number, number]>(
     readLeaves,
   );
@@ -85,7 +85,6 @@ function treeOf(database: Database, seen: (events: number) => void) {
       frontier,
       leaves.map(({ hash }) => hash),
     );
-    seen(leaves.length);
   }
 }
 
