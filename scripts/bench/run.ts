@@ -6,6 +6,7 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { benchArchive } from "./archive.ts";
+import { benchBackup } from "./backup.ts";
 import type { CanonicalRow } from "./canonical.ts";
 import { benchEncryption } from "./encryption.ts";
 import { benchEngine } from "./engine.ts";
@@ -40,6 +41,7 @@ const topics = [
   "archive",
   "export",
   "replication",
+  "backup",
   "files",
   "canonical",
 ] as const;
@@ -145,6 +147,9 @@ async function measure(plan: Plan): Promise<Figure[]> {
   if (only.includes("replication")) {
     const few = Math.min(rounds, 3);
     await take("replication", () => benchReplication({ directory, rounds: few, quick }));
+  }
+  if (only.includes("backup")) {
+    await take("backup", () => benchBackup({ directory, rounds: Math.min(rounds, 3), quick }));
   }
   if (only.includes("files")) await take("files", () => benchFiles({ directory, quick }));
   if (only.includes("canonical")) await take("canonical JSON", () => canonicalFigures(directory));
