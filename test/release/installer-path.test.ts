@@ -12,6 +12,7 @@ import {
   releaseOf,
   standIn,
   type Installing,
+  lacking,
 } from "../support/installer.ts";
 import { startReleases, type Releases } from "../support/releases.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
@@ -44,7 +45,7 @@ const found = async (argv: readonly string[]) => {
   return (await run([...argv, "command -v dbx"], { cwd: home, env })).stdout.trim();
 };
 
-describe("PATH", () => {
+describe.skipIf(lacking)("PATH [needs curl]", () => {
   test("gets the directory in the files that bash reads, said first, and once", async () => {
     put(".bashrc", "alias ll='ls -l'");
     chmodSync(join(home, ".bashrc"), 0o600);
@@ -152,7 +153,7 @@ describe("PATH", () => {
   );
 });
 
-describe("where dbx goes", () => {
+describe.skipIf(lacking)("where dbx goes [needs curl]", () => {
   const places: readonly (readonly [Partial<Installing>, string])[] = [
     [{ args: ["--to", "here"] }, "here/dbx"],
     [{ args: ["--to=here/"] }, "here/dbx"],
@@ -190,7 +191,7 @@ describe("where dbx goes", () => {
   });
 });
 
-describe("what it says", () => {
+describe.skipIf(lacking)("what it says [needs curl]", () => {
   test("is nothing with -q, but what goes into files of shells", async () => {
     for (const options of [{ args: ["-q"] }, { env: { EVENTDBX_PRINT_QUIET: "1" } }]) {
       const { code, stderr } = await go(options);

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { assetOf, targets } from "../../scripts/targets.ts";
-import { install, pathWith } from "../support/installer.ts";
+import { install, pathWith, lacking } from "../support/installer.ts";
 import { startReleases, type Releases } from "../support/releases.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
 
@@ -63,7 +63,7 @@ const machines: readonly (readonly [string, Machine])[] = [
   ["aarch64-apple-darwin", { system: "Darwin", processor: "x86_64", says: { sysctl: "echo 1" } }],
 ];
 
-describe("a machine is told apart", () => {
+describe.skipIf(lacking)("a machine is told apart [needs curl]", () => {
   test.each(machines)("%s by %j", async (triple, machine) => {
     const { stderr, asked } = await on(machine);
     expect(asked).toEqual([`eventdbx-${triple}.tar.gz`]);

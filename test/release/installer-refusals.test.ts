@@ -17,6 +17,7 @@ import {
   releaseOf,
   standIn,
   triple,
+  lacking,
 } from "../support/installer.ts";
 import { startReleases, withChecksums, type Fault, type Releases } from "../support/releases.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
@@ -53,98 +54,120 @@ const filesIn = (folder: string): string[] =>
   readdirSync(folder, { recursive: true }).map(String).sort();
 const onlyTheOld = [".local", ".local/bin", ".local/bin/dbx"];
 
-describe("a download that is no good leaves the older dbx as it was", () => {
-  const limited = { status: 429, headers: { "retry-after": "77" } };
-  const faults: readonly (readonly [string, string, Fault, string])[] = [
-    ["a byte is another one", archive, { kind: "altered" }, "checksum mismatch: eventdbx-"],
-    ["it is cut", archive, { kind: "cut" }, "the connection ended before all of it was here"],
-    [
-      "it is not there",
-      archive,
-      { kind: "missing" },
-      `the release v2.1.0 has no file for ${triple}`,
-    ],
-    ["the list lacks it", archive, { kind: "unlisted" }, "the release v2.1.0 has no file for"],
-    ["its server fails", archive, { kind: "refused", status: 503 }, "the server answered 503"],
-    ["no checksum", `${archive}.sha256`, { kind: "missing" }, "there is no checksum for eventdbx-"],
-    ["checksum cut", `${archive}.sha256`, { kind: "cut" }, "there is no checksum for eventdbx-"],
-    ["checksum is a page", `${archive}.sha256`, { kind: "nonsense" }, "there is no checksum for"],
-    ["the API is a page", "latest", { kind: "nonsense" }, "does not answer as a releases API does"],
-    [
-      ...(["too many requests", "latest", { kind: "refused", ...limited }] as const),
-      "the releases API refuses to answer (429): too many requests; again in 77 s",
-    ],
-    [
-      ...(["none allowed", "latest", { kind: "refused", status: 403 }] as const),
-      "the releases API refuses to answer (403): too many requests, or none allowed",
-    ],
-  ];
-  const loaders = ["curl", "wget"].filter((loader) => Bun.which(loader) !== null);
-  for (const loader of loaders) {
-    test.each(faults)(`${loader}: %s (%s)`, async (_, place, fault, message) => {
-      releases.faults.set(place, fault);
-      const env = { PATH: pathWith(dir.path, [loader, "sha256sum", "gzip"]) };
+describe.skipIf(lacking)(
+  "a download that is no good leaves the older dbx as it was [needs curl]",
+  () => {
+    const limited = { status: 429, headers: { "retry-after": "77" } };
+    const faults: readonly (readonly [string, string, Fault, string])[] = [
+      ["a byte is another one", archive, { kind: "altered" }, "checksum mismatch: eventdbx-"],
+      ["it is cut", archive, { kind: "cut" }, "the connection ended before all of it was here"],
+      [
+        "it is not there",
+        archive,
+        { kind: "missing" },
+        `the release v2.1.0 has no file for ${triple}`,
+      ],
+      ["the list lacks it", archive, { kind: "unlisted" }, "the release v2.1.0 has no file for"],
+      ["its server fails", archive, { kind: "refused", status: 503 }, "the server answered 503"],
+      [
+        "no checksum",
+        `${archive}.sha256`,
+        { kind: "missing" },
+        "there is no checksum for eventdbx-",
+      ],
+      ["checksum cut", `${archive}.sha256`, { kind: "cut" }, "there is no checksum for eventdbx-"],
+      ["checksum is a page", `${archive}.sha256`, { kind: "nonsense" }, "there is no checksum for"],
+      [
+        "the API is a page",
+        "latest",
+        { kind: "nonsense" },
+        "does not answer as a releases API does",
+      ],
+      [
+        ...(["too many requests", "latest", { kind: "refused", ...limited }] as const),
+        "the releases API refuses to answer (429): too many requests; again in 77 s",
+      ],
+      [
+        ...(["none allowed", "latest", { kind: "refused", status: 403 }] as const),
+        "the releases API refuses to answer (403): too many requests, or none allowed",
+      ],
+    ];
+    const loaders = ["curl", "wget"].filter((loader) => Bun.which(loader) !== null);
+    for (const loader of loaders) {
+      test.each(faults)(`${loader}: %s (%s)`, async (_, place, fault, message) => {
+        releases.faults.set(place, fault);
+        const env = { PATH: pathWith(dir.path, [loader, "sha256sum", "gzip"]) };
 
-      const { code, stderr, stdout } = await install({ home, releases, env, shell: ["/bin/sh"] });
+        const { code, stderr, stdout } = await install({ home, releases, env, shell: ["/bin/sh"] });
 
-      expect(stderr).toContain("error: ");
+        expect(stderr).toContain("error: ");
+        expect(stderr).toContain(message);
+        expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+        expect(filesIn(home)).toEqual(onlyTheOld);
+        expect(await versionAt(installed())).toBe("dbx 2.0.0");
+      });
+    }
+
+    test("when the limit ends is told where only the time of it is known", async () => {
+      const reset = Math.floor(performance.timeOrigin / 1000) + 3600;
+      const headers = { "x-ratelimit-remaining": "0", "x-ratelimit-reset": String(reset) };
+      releases.faults.set("latest", { kind: "refused", status: 403, headers });
+      const { stderr } = await install({ home, releases });
+      expect(stderr).toMatch(/too many requests; again in 3[0-6]\d\d s/);
+      expect(stderr).toContain("EVENTDBX_GITHUB_TOKEN=<token> raises the limit");
+    });
+
+    test("an archive whose checksum was exchanged with it, against a script that knows better", async () => {
+      const good = packed(dir.path, { executable: { text: standIn("2.1.0") }, ending: "tar.gz" });
+      const bad = packed(dir.path, { executable: { text: standIn("6.6.6") }, ending: "tar.gz" });
+      const sum = new Bun.CryptoHasher("sha256").update(good).digest("hex");
+      const script = stampInstaller(installerText, {
+        tag: "v2.1.0",
+        checksums: { [archive]: sum },
+      });
+      const exchanged = { "v2.1.0": withChecksums({ [archive]: bad }) };
+      await using evil = await startReleases({ releases: exchanged });
+      await using honest = await startReleases({ releases: { "v2.1.0": { [archive]: good } } });
+
+      const refused = await install({ home, releases: evil, script });
+      const kept = await versionAt(installed());
+      const taken = await install({ home, releases: honest, script });
+
+      expect(refused.stderr).toContain("checksum mismatch");
+      expect([refused.code, kept]).toEqual([1, "dbx 2.0.0"]);
+      expect(taken).toMatchObject({ code: 0 });
+      expect(await versionAt(installed())).toBe("dbx 2.1.0");
+      expect([...evil.asked, ...honest.asked].filter((path) => path.endsWith(".sha256"))).toEqual(
+        [],
+      );
+    });
+
+    const broken: readonly (readonly [string, string, string])[] = [
+      ["ends at once", "#!/bin/sh\nexit 1\n", "the downloaded dbx does not run on this machine"],
+      [
+        "is another program",
+        "#!/bin/sh\necho tool 1.0\n",
+        "the downloaded dbx does not run on this",
+      ],
+      [
+        "is of another machine",
+        "\u007fELF nothing",
+        "the downloaded dbx does not run on this machine",
+      ],
+    ];
+    test.each(broken)("a right checksum of a dbx that %s", async (_, text, message) => {
+      const bytes = packed(dir.path, { executable: { text }, ending: "tar.gz" });
+      await using place = await startReleases({
+        releases: { "v2.1.0": withChecksums({ [archive]: bytes }) },
+      });
+      const { code, stderr } = await install({ home, releases: place });
       expect(stderr).toContain(message);
-      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-      expect(filesIn(home)).toEqual(onlyTheOld);
-      expect(await versionAt(installed())).toBe("dbx 2.0.0");
+      expect({ code, left: filesIn(home) }).toEqual({ code: 1, left: onlyTheOld });
     });
-  }
+  },
+);
 
-  test("when the limit ends is told where only the time of it is known", async () => {
-    const reset = Math.floor(performance.timeOrigin / 1000) + 3600;
-    const headers = { "x-ratelimit-remaining": "0", "x-ratelimit-reset": String(reset) };
-    releases.faults.set("latest", { kind: "refused", status: 403, headers });
-    const { stderr } = await install({ home, releases });
-    expect(stderr).toMatch(/too many requests; again in 3[0-6]\d\d s/);
-    expect(stderr).toContain("EVENTDBX_GITHUB_TOKEN=<token> raises the limit");
-  });
-
-  test("an archive whose checksum was exchanged with it, against a script that knows better", async () => {
-    const good = packed(dir.path, { executable: { text: standIn("2.1.0") }, ending: "tar.gz" });
-    const bad = packed(dir.path, { executable: { text: standIn("6.6.6") }, ending: "tar.gz" });
-    const sum = new Bun.CryptoHasher("sha256").update(good).digest("hex");
-    const script = stampInstaller(installerText, { tag: "v2.1.0", checksums: { [archive]: sum } });
-    const exchanged = { "v2.1.0": withChecksums({ [archive]: bad }) };
-    await using evil = await startReleases({ releases: exchanged });
-    await using honest = await startReleases({ releases: { "v2.1.0": { [archive]: good } } });
-
-    const refused = await install({ home, releases: evil, script });
-    const kept = await versionAt(installed());
-    const taken = await install({ home, releases: honest, script });
-
-    expect(refused.stderr).toContain("checksum mismatch");
-    expect([refused.code, kept]).toEqual([1, "dbx 2.0.0"]);
-    expect(taken).toMatchObject({ code: 0 });
-    expect(await versionAt(installed())).toBe("dbx 2.1.0");
-    expect([...evil.asked, ...honest.asked].filter((path) => path.endsWith(".sha256"))).toEqual([]);
-  });
-
-  const broken: readonly (readonly [string, string, string])[] = [
-    ["ends at once", "#!/bin/sh\nexit 1\n", "the downloaded dbx does not run on this machine"],
-    ["is another program", "#!/bin/sh\necho tool 1.0\n", "the downloaded dbx does not run on this"],
-    [
-      "is of another machine",
-      "\u007fELF nothing",
-      "the downloaded dbx does not run on this machine",
-    ],
-  ];
-  test.each(broken)("a right checksum of a dbx that %s", async (_, text, message) => {
-    const bytes = packed(dir.path, { executable: { text }, ending: "tar.gz" });
-    await using place = await startReleases({
-      releases: { "v2.1.0": withChecksums({ [archive]: bytes }) },
-    });
-    const { code, stderr } = await install({ home, releases: place });
-    expect(stderr).toContain(message);
-    expect({ code, left: filesIn(home) }).toEqual({ code: 1, left: onlyTheOld });
-  });
-});
-
-describe("tools", () => {
+describe.skipIf(lacking)("tools [needs curl]", () => {
   const hashers = ["sha256sum", "shasum", "openssl", "busybox"];
   for (const hasher of hashers) {
     test.skipIf(Bun.which(hasher) === null)(
@@ -181,7 +204,7 @@ describe("tools", () => {
   );
 });
 
-describe("killed while it downloads", () => {
+describe.skipIf(lacking)("killed while it downloads [needs curl]", () => {
   async function stalled(signal: NodeJS.Signals) {
     const faults = { [archive]: { kind: "stalled" } } as const;
     const tree = { "v2.1.0": releaseOf(dir.path, "2.1.0") };
@@ -212,7 +235,7 @@ describe("killed while it downloads", () => {
   });
 });
 
-describe("a script that was cut on its way does nothing", () => {
+describe.skipIf(lacking)("a script that was cut on its way does nothing [needs curl]", () => {
   const end = installerText.length;
   const last = installerText.lastIndexOf("{ main");
   const cuts = [
@@ -230,7 +253,7 @@ describe("a script that was cut on its way does nothing", () => {
   });
 });
 
-describe("the place", () => {
+describe.skipIf(lacking)("the place [needs curl]", () => {
   test("a program of that name that is none of ours is kept, unless --force says otherwise", async () => {
     writeFileSync(installed(), "#!/bin/sh\necho 'other dbx, version 1'\n");
     const refused = await install({ home, releases });

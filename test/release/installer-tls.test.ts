@@ -4,15 +4,15 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { archiveName, install, pathWith, releaseOf } from "../support/installer.ts";
+import { archiveName, install, lacking, pathWith, releaseOf } from "../support/installer.ts";
 import { startReleases, type Releases } from "../support/releases.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
 import { makePair, type MadePair } from "../support/tls.ts";
 
-const lacking = ["curl", "openssl"].some((tool) => Bun.which(tool) === null);
+const untold = lacking || Bun.which("openssl") === null;
 const archive = archiveName("tar.gz");
 
-describe.skipIf(lacking)("over TLS [needs curl and openssl]", () => {
+describe.skipIf(untold)("over TLS [needs curl and openssl]", () => {
   let dir: TempDir;
   let releases: Releases;
   let pair: MadePair;
@@ -88,7 +88,7 @@ describe.skipIf(lacking)("over TLS [needs curl and openssl]", () => {
   });
 });
 
-describe("without TLS", () => {
+describe.skipIf(lacking)("without TLS [needs curl]", () => {
   test("a token goes to no other machine, and an unstamped script says what that is worth", async () => {
     using dir = tempDir();
     const home = join(dir.path, "home");

@@ -16,6 +16,7 @@ import {
   pathWith,
   releaseOf,
   standIn,
+  lacking,
 } from "../support/installer.ts";
 import { startReleases, withChecksums, type Releases } from "../support/releases.ts";
 import { tempDir, type TempDir } from "../support/temp.ts";
@@ -67,7 +68,7 @@ const versionAt = async (path: string) =>
 const filesIn = (folder: string): string[] =>
   existsSync(folder) ? readdirSync(folder, { recursive: true }).map(String).sort() : [];
 
-describe("an empty home", () => {
+describe.skipIf(lacking)("an empty home [needs curl]", () => {
   test.each(shells)("gets dbx by %s, and what it needs to be found", async (shell) => {
     const { code, stdout, stderr } = await install({ home, releases: real, shell: [shell] });
 
@@ -144,7 +145,7 @@ describe("an empty home", () => {
   });
 });
 
-describe("which release", () => {
+describe.skipIf(lacking)("which release [needs curl]", () => {
   const wanted: readonly (readonly [readonly string[], string])[] = [
     [[], "dbx 2.1.0"],
     [["--version", "latest"], "dbx 2.1.0"],

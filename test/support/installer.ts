@@ -21,6 +21,9 @@ const machine = process.arch === "arm64" ? "aarch64" : "x86_64";
 export const triple = `${machine}-unknown-linux-gnu`;
 export const archiveName = (ending: "tar.gz" | "tar.xz"): string => `eventdbx-${triple}.${ending}`;
 
+/** Without it most of the tests have nothing to load with. */
+export const lacking: boolean = Bun.which("curl") === null;
+
 /** Stands for dbx where what it does is of no matter: it says its version. */
 export const standIn = (version: string): string => `#!/bin/sh
 case \${1:-} in --version) echo 'dbx ${version}' ;; *) exit 3 ;; esac
