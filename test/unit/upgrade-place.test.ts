@@ -100,6 +100,12 @@ test("a stage of a process that is gone, or is very old, is removed; others stay
   expect(readdirSync(dir.path)).toEqual(["dbx"]);
 });
 
+test("a file that somebody else has replaced meanwhile is not replaced again", () => {
+  expect(() => siteOf(`${path} (deleted)`)).toThrow(
+    `another executable has taken the place of this one at ${path} meanwhile; see dbx --version`,
+  );
+});
+
 test("the mode of the former one is kept, and that somebody may run it", () => {
   chmodSync(path, 0o750);
   expect(siteOf(path)).toMatchObject({ mode: 0o750, directory: dir.path });

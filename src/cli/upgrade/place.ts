@@ -28,13 +28,24 @@ export interface Site {
   readonly owner: { readonly uid: number; readonly gid: number };
 }
 
+/** Throws where the file that runs is there no more. */
 export function siteOf(executable: string): Site {
+  // What Linux calls a file that something else has taken the place of.
+  if (!existsSync(executable)) {
+    const path = executable.replace(/ \(deleted\)$/, "");
+    throw failedPrecondition(
+      `another executable has taken the place of this one at ${path} meanwhile; see dbx --version`,
+      { path },
+    );
+  }
   const path = realpathSync(executable);
   const { mode, uid, gid } = statSync(path);
   return { path, directory: dirname(path), mode: mode & 0o777, owner: { uid, gid } };
 }
 
 const stagePrefix = ".dbx-upgrade-";
+/** Whose it is, and what `mkdtemp` puts behind. */
+const stageName = /^\.dbx-upgrade-(\d{1,10})-[0-9A-Za-z]{6}$/;
 
 export interface Stage extends AsyncDisposable {
   readonly path: string;
@@ -64,9 +75,9 @@ export async function openStage({ path, directory }: Site, now: string): Promise
 /** Those whose process is gone, and those that are older than any upgrade takes. */
 async function removeLeftovers(directory: string, now: string): Promise<void> {
   for (const name of await readdir(directory)) {
-    if (!name.startsWith(stagePrefix)) continue;
+    const pid = Number(stageName.exec(name)?.[1] ?? Number.NaN);
+    if (Number.isNaN(pid)) continue;
     const path = join(directory, name);
-    const pid = Number(/^\d+/.exec(name.slice(stagePrefix.length))?.[0] ?? 0);
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Infinity }));
     const isOld = mtimeMs < Date.parse(now) - limits.upgrade_stage_ms_max;
     if (isOld || !isAlive(pid)) await removeStage(path);
