@@ -140,7 +140,7 @@ describe("the container", () => {
     ]);
     expect(of("USER")).toEqual(["65532:65532"]);
     expect(of("VOLUME")).toEqual(["/data"]);
-    expect(of("ENV")).toEqual(["HOME=/data"]);
+    expect(of("ENV")).toEqual(["HOME=/data DBX_INSTALLED_BY=docker"]);
     const last = lines.slice(lines.findIndex((line) => line.includes("distroless")));
     // Without a shell there is nothing to run at the build, and words must come as lists.
     expect(last.filter((line) => line.startsWith("RUN "))).toEqual([]);
