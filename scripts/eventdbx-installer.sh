@@ -320,7 +320,7 @@ trouble() {
   said=$(grep '^curl: ' "$stage/words" | head -n 1)
   said=${said:-$(tail -n 1 "$stage/words")}
   case $status in
-  200) printf 'the connection ended before all of it was here' ;;
+  200) printf 'not all of it came, or had room: %s' "${said:-it was ended}" ;;
   000) printf 'no answer: %s' "$said" ;;
   3??) printf 'the server answered %s, and that is not followed: %s' "$status" "$said" ;;
   *) printf 'the server answered %s' "$status" ;;
@@ -484,26 +484,32 @@ unpack_dbx() {
     fail "$name has no dbx inside, or the disk is full"
   rm -f "$stage/archive.tar"
   chmod 755 "$stage/dbx"
-  if ! installed=$(version_of "$stage/dbx"); then
-    fail "the downloaded dbx does not run on this machine: $(head -n 1 "$stage/words")" "$(why_not)"
-  fi
+  installed=$(version_of "$stage/dbx") || {
+    ended=$?
+    said=$(head -n 1 "$stage/words")
+    said=${said:-exit $ended}
+    fail "the downloaded dbx does not run on this machine: $said" "$(why_not "$ended")"
+  }
 }
 
-# Prints the version of what the path names; fails where that is no EventDBX.
+# Prints the version of what the path names; fails where that is no EventDBX, as it did.
 version_of() {
   words=/dev/null
   if [ -n "$stage" ]; then words=$stage/words; fi
-  answer=$("$1" --version </dev/null 2>"$words") || return 1
+  answer=$("$1" --version </dev/null 2>"$words") || return
   case $answer in
   'dbx '[0-9]* | 'eventdbx '[0-9]*) printf '%s' "${answer#* }" ;;
   *) return 1 ;;
   esac
 }
 
+# In: how it ended. Prints what may be the reason.
 why_not() {
-  case $triple in
+  case $1-$triple in
+  # By SIGILL.
+  132-*) printf 'its processor is older than those it is made for: x64 needs SSE 4.2' ;;
   *musl) printf 'it needs the C++ library: apk add libstdc++ libgcc' ;;
-  *linux-gnu) printf 'it needs a glibc of this decade, and a directory that may hold programs' ;;
+  *linux-gnu) printf 'it needs glibc, and a directory from which programs may run (no noexec)' ;;
   *) printf 'see what it says: README.md, Contributing, tells how to run it from its source' ;;
   esac
 }

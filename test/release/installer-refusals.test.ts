@@ -60,7 +60,7 @@ describe.skipIf(lacking)(
     const limited = { status: 429, headers: { "retry-after": "77" } };
     const faults: readonly (readonly [string, string, Fault, string])[] = [
       ["a byte is another one", archive, { kind: "altered" }, "checksum mismatch: eventdbx-"],
-      ["it is cut", archive, { kind: "cut" }, "the connection ended before all of it was here"],
+      ["it is cut", archive, { kind: "cut" }, "not all of it came, or had room: "],
       [
         "it is not there",
         archive,
@@ -143,11 +143,17 @@ describe.skipIf(lacking)(
     });
 
     const broken: readonly (readonly [string, string, string])[] = [
-      ["ends at once", "#!/bin/sh\nexit 1\n", "the downloaded dbx does not run on this machine"],
+      ["ends at once", "#!/bin/sh\nexit 9\n", "does not run on this machine: exit 9"],
+      ["needs a newer processor", "#!/bin/sh\nkill -ILL $$\n", "its processor is older than those"],
+      [
+        "needs a library",
+        "#!/bin/sh\necho libstdc++.so.6: not found >&2\nexit 127\n",
+        "does not run on this machine: libstdc++.so.6: not found",
+      ],
       [
         "is another program",
         "#!/bin/sh\necho tool 1.0\n",
-        "the downloaded dbx does not run on this",
+        "the downloaded dbx does not run on this machine: ",
       ],
       [
         "is of another machine",
