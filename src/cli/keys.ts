@@ -49,6 +49,9 @@ export const variablesOf = (key: ConfigKey): string[] =>
 export const otherVariables: readonly string[] = [
   ...["EVENTDBX_TOKEN", "EVENTDBX_URL", "EVENTDBX_CA_FILE", "EVENTDBX_MASTER_KEY"],
   ...["EVENTDBX_GITHUB_TOKEN", "EVENTDBX_BACKUP_PASSPHRASE"],
+  // Of the installers: whoever keeps them in the environment has not mistyped a key.
+  ...["EVENTDBX_DOWNLOAD_URL", "EVENTDBX_INSTALL_DIR", "EVENTDBX_UNMANAGED_INSTALL"],
+  ...["EVENTDBX_NO_MODIFY_PATH", "EVENTDBX_PRINT_QUIET", "EVENTDBX_PRINT_VERBOSE"],
 ];
 
 /** `api = "all"` or the name of one surface. Undefined for a word nobody defined. */

@@ -4,6 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { keepInFile, loadConfiguration, type Given } from "../../src/cli/configuration.ts";
+import { root } from "../../scripts/root.ts";
 import { configKeys, variablesOf } from "../../src/cli/keys.ts";
 import { newConfigText } from "../../src/cli/template.ts";
 import { readToml } from "../../src/cli/toml.ts";
@@ -198,6 +199,16 @@ describe("complaints name the place", () => {
   ];
   test.each(rows)("%j", async (sources, wanted) => {
     expect(await complaint(sources)).toStartWith(wanted);
+  });
+
+  test("what the installers take from the environment is known", async () => {
+    const installers = ["sh", "ps1"].map((kind) =>
+      readFileSync(join(root, `scripts/eventdbx-installer.${kind}`), "utf8"),
+    );
+    const names = new Set(installers.join("").match(/\bEVENTDBX_[A-Z_]+\b/g));
+    expect(names.size).toBeGreaterThan(4);
+    const env = Object.fromEntries([...names].map((name) => [name, " "]));
+    expect((await load({ env })).warnings).toEqual([]);
   });
 
   test("what nobody knows is a warning with the nearest name", async () => {
