@@ -96,6 +96,29 @@ describe("the bash script", () => {
     return offered;
   };
 
+  test("offers at every place what the tree has there, and nothing else", async () => {
+    const places = rows.map(({ path }) => ["dbx", ...path].join(" "));
+    const script = scriptOf("bash");
+    const flags = await bash.offers(
+      script,
+      places.map((place) => `${place} --`),
+      dir.path,
+    );
+    const words = await bash.offers(
+      script,
+      places.map((place) => `${place} `),
+      dir.path,
+    );
+
+    expect(rows.length).toBeGreaterThan(70);
+    for (const [index, row] of rows.entries()) {
+      const known = row.flags.map(({ flag }) => flag).sort();
+      expect([places[index], flags[index]]).toEqual([places[index], known]);
+      if (row.commands.length === 0) continue;
+      const below = row.commands.map(({ name }) => name).sort();
+      expect([places[index], words[index]]).toEqual([places[index], below]);
+    }
+  });
   test("completes behind an equals sign, where bash cuts the line", async () => {
     expect(await offer("dbx start --restrict=")).toEqual(named("default off strict"));
     expect(await offer("dbx start --restrict=st")).toEqual(["strict"]);

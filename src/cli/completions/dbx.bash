@@ -73,7 +73,7 @@ _dbx_flags() {
 
 # The flag for which the next word stands, left in slot; none where all have their value.
 _dbx_slot() {
-  local each left=$words
+  local each='' left=$words
   slot=''
   for each in $slots; do
     if [[ $seen == *" $each "* ]]; then continue; fi
