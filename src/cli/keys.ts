@@ -45,13 +45,17 @@ export const ignoredKeys: readonly string[] = ["plugins"];
 export const variablesOf = (key: ConfigKey): string[] =>
   [key.name, ...key.aliases].map((name) => `EVENTDBX_${name.replaceAll(".", "_").toUpperCase()}`);
 
+/** Of the installers: whoever keeps them in the environment has not mistyped a key. */
+export const installerVariables: readonly string[] = [
+  ...["EVENTDBX_DOWNLOAD_URL", "EVENTDBX_INSTALL_DIR", "EVENTDBX_UNMANAGED_INSTALL"],
+  ...["EVENTDBX_NO_MODIFY_PATH", "EVENTDBX_PRINT_QUIET", "EVENTDBX_PRINT_VERBOSE"],
+];
+
 /** Variables that are no configuration keys. */
 export const otherVariables: readonly string[] = [
   ...["EVENTDBX_TOKEN", "EVENTDBX_URL", "EVENTDBX_CA_FILE", "EVENTDBX_MASTER_KEY"],
   ...["EVENTDBX_GITHUB_TOKEN", "EVENTDBX_BACKUP_PASSPHRASE"],
-  // Of the installers: whoever keeps them in the environment has not mistyped a key.
-  ...["EVENTDBX_DOWNLOAD_URL", "EVENTDBX_INSTALL_DIR", "EVENTDBX_UNMANAGED_INSTALL"],
-  ...["EVENTDBX_NO_MODIFY_PATH", "EVENTDBX_PRINT_QUIET", "EVENTDBX_PRINT_VERBOSE"],
+  ...installerVariables,
 ];
 
 /** `api = "all"` or the name of one surface. Undefined for a word nobody defined. */

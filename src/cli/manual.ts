@@ -4,7 +4,7 @@
 import { statusOf } from "../api/errors.ts";
 import type { Group } from "./command.ts";
 import { usualExits } from "./help.ts";
-import { configKeys, variablesOf } from "./keys.ts";
+import { configKeys, installerVariables, variablesOf } from "./keys.ts";
 import { entry, literal, paragraphs, roff, section, subsection } from "./roff.ts";
 import { flagsOf, treeRows, type FlagRow, type TreeRow } from "./tree.ts";
 
@@ -108,4 +108,5 @@ const variables: readonly (readonly [string, string])[] = [
   ["EVENTDBX_GITHUB_TOKEN, GITHUB_TOKEN", "What dbx upgrade acts by there, against a rate limit."],
   ["DBX_INSTALLED_BY", "Who keeps this dbx up to date, so that dbx upgrade does not."],
   ["NO_COLOR", "Anything in it: no colours."],
+  [installerVariables.join(", "), "What the installers take; dbx does not read them."],
 ];
