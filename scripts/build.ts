@@ -22,6 +22,10 @@ const flags = [
   // Bytecode alone means CommonJS, in which a top-level await does not build.
   "--format=esm",
   "--splitting",
+  // Else the folder of this checkout is in the file, from grpc-js, which looks there for what dbx
+  // never asks it for: the bytes would depend on where they were made.
+  "--define",
+  '__dirname="/"',
   "--no-compile-autoload-dotenv",
   "--no-compile-autoload-bunfig",
   "--no-compile-autoload-tsconfig",
