@@ -1,7 +1,7 @@
 // Brings a backup back: unpacked and judged beside the data directory, which is not touched before
 // everything has been found whole. What was there stays, under another name.
 
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Manifest } from "../model/backup.ts";
@@ -11,9 +11,9 @@ import { judgeDirectory, readFacts } from "../storage/sqlite/judge.ts";
 import { takeLock } from "../storage/sqlite/lock.ts";
 import { databaseNames } from "../storage/sqlite/snapshot.ts";
 import type { Link } from "./chain.ts";
-import { putInPlace } from "./swap.ts";
+import { moveInto, putInPlace } from "./swap.ts";
 import { unpackChain } from "./unpack.ts";
-import { openWorkplace, requireRoom } from "./workplace.ts";
+import { openWorkplace, requireRoom, workplacePattern } from "./workplace.ts";
 
 export interface RestoreOptions {
   readonly links: readonly Link[];
@@ -45,10 +45,14 @@ export interface Restored {
   readonly replaced: string | null;
 }
 
-export async function restoreBackup(options: RestoreOptions): Promise<Restored> {
-  const { data_dir, links, progress } = options;
+export async function restoreBackup(asked: RestoreOptions): Promise<Restored> {
+  // A link stays a link; what it leads to is exchanged.
+  const isThere = existsSync(asked.data_dir);
+  const data_dir = isThere ? realpathSync(asked.data_dir) : asked.data_dir;
+  const options = { ...asked, data_dir };
+  const { links, progress } = options;
   await requireTarget(options);
-  const parent = dirname(data_dir);
+  const parent = isMountPoint(data_dir) ? data_dir : dirname(data_dir);
   using workplace = await openWorkplace(parent, { kind: "restore", keep: isNeeded });
   const { path: work } = workplace;
   await requireRoom(work, { bytes: sizeOf(links), spare: 0 });
@@ -81,16 +85,30 @@ function sizeOf(links: readonly Link[]): number {
 
 async function requireTarget({ data_dir, replace }: RestoreOptions): Promise<void> {
   const names = await namesIn(data_dir);
-  if (names.length === 0 || replace) return;
+  if (names.length === 0) return;
+  if (isMountPoint(data_dir)) {
+    throw failedPrecondition(
+      `${data_dir} is a mount point, which cannot be exchanged, and not empty; empty it, or restore ` +
+        "into a directory within it",
+      { data_dir },
+    );
+  }
+  if (replace) return;
   throw alreadyExists(`data directory ${data_dir} is not empty (use --force to overwrite)`, {
     data_dir,
   });
 }
 
+/** As volumes of containers are: it can neither be renamed nor exchanged. */
+function isMountPoint(data_dir: string): boolean {
+  if (!existsSync(data_dir)) return false;
+  return statSync(data_dir).dev !== statSync(dirname(data_dir)).dev;
+}
+
 /** None where there is no such directory. */
 async function namesIn(data_dir: string): Promise<readonly string[]> {
   try {
-    return await readdir(data_dir);
+    return (await readdir(data_dir)).filter((name) => !workplacePattern.test(name));
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? cause.code : "unknown";
     if (code === "ENOENT") return [];
@@ -142,6 +160,10 @@ async function swap(
   const names = await namesIn(data_dir);
   if (names.length > 0 && !replace) {
     throw alreadyExists(`${data_dir} is not empty any more; nothing was changed`, { data_dir });
+  }
+  if (isMountPoint(data_dir)) {
+    await moveInto({ fresh: data, target: data_dir });
+    return null;
   }
   // Whoever waits for it meanwhile finds that another directory is here, and takes its lock.
   const release =

@@ -2,9 +2,9 @@
 // is Linux and macOS, either the old one or the new one has the name at every moment.
 
 import { dlopen } from "bun:ffi";
-import { renameSync } from "node:fs";
-import { dirname } from "node:path";
-import { unavailable } from "../model/error.ts";
+import { readdirSync, renameSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { unavailable, type DbxError } from "../model/error.ts";
 import { syncDirectory } from "../storage/documents.ts";
 
 /**
@@ -32,13 +32,39 @@ export async function putInPlace(paths: {
     }
     await syncDirectory(dirname(target));
   } catch (cause) {
-    const reason = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
-    throw unavailable(
-      `cannot put ${target} in its place (${reason})`,
-      { target, reason },
-      { cause },
-    );
+    throw refused(target, cause);
   }
+}
+
+/**
+ * Everything in `fresh` goes into the empty `target`, the database last: a directory that a crash
+ * has left without it is refused by every dbx.
+ */
+export async function moveInto(paths: {
+  readonly fresh: string;
+  readonly target: string;
+}): Promise<void> {
+  const { fresh, target } = paths;
+  const last = "dbx.db";
+  try {
+    for (const name of readdirSync(fresh).filter((each) => each !== last)) {
+      renameSync(join(fresh, name), join(target, name));
+    }
+    await syncDirectory(target);
+    renameSync(join(fresh, last), join(target, last));
+    await syncDirectory(target);
+  } catch (cause) {
+    throw refused(target, cause);
+  }
+}
+
+function refused(target: string, cause: unknown): DbxError {
+  const reason = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
+  return unavailable(
+    `cannot put ${target} in its place (${reason})`,
+    { target, reason },
+    { cause },
+  );
 }
 
 /** Both names at once. False where this system or this file system has no such call. */
