@@ -78,7 +78,7 @@ for (const mode of ["in the clear", "encrypted"]) {
     const dek = Buffer.alloc(32, 5).toString("base64");
     const isSealed = mode === "encrypted";
     using home = await openHome(isSealed ? { dek } : {});
-    await home.fill("old", 3_000, { text: planted.repeat(20) });
+    await home.fill("old", 2_000, { text: planted.repeat(20) });
     const at = (name: string) => join(home.path, name);
     const out = at("b");
     let server: RunningServer = await home.start();
@@ -123,7 +123,8 @@ for (const mode of ["in the clear", "encrypted"]) {
           code: 0,
         });
         if (isSealed) expectNothingOf(name, env);
-        last = await restoreAndCompare(home, { name, env, kind, before, last });
+        const found: Judged = { name, env, kind, before, last };
+        last = await load.pause(() => restoreAndCompare(home, found));
       }
     } finally {
       await load.stop();
@@ -146,16 +147,19 @@ function expectNothingOf(name: string, env: Record<string, string>): void {
   expect(Buffer.from(plain).includes(planted)).toBe(false);
 }
 
+interface Judged {
+  readonly name: string;
+  readonly env: Record<string, string>;
+  readonly kind: Round;
+  /** What had been answered when the backup began. */
+  readonly before: Load["acknowledged"];
+  readonly last: { readonly name: string; readonly position: number } | null;
+}
+
 /** Into the directory of the round before where the restore is killed: that one, or the new one. */
 async function restoreAndCompare(
   home: Home,
-  round: {
-    name: string;
-    env: Record<string, string>;
-    kind: Round;
-    before: Load["acknowledged"];
-    last: { name: string; position: number } | null;
-  },
+  round: Judged,
 ): Promise<{ name: string; position: number }> {
   const { name, env, kind, before, last } = round;
   const parent = join(home.path, "r");

@@ -12,6 +12,8 @@ export interface Load {
   readonly at: (port: number) => void;
   /** Resolves once so many more appends have been answered. */
   readonly more: (appends: number) => Promise<void>;
+  /** Nothing is asked while this runs, so that what is judged meanwhile has the machine. */
+  readonly pause: <Result>(work: () => Promise<Result>) => Promise<Result>;
   readonly stop: () => Promise<void>;
 }
 
@@ -24,6 +26,7 @@ export function startLoad(options: {
   const { token, payload, erases } = options;
   let { port } = options;
   let going = true;
+  let paused: Promise<void> | null = null;
   const acknowledged = new Map<number, string>();
   const counts = { moved: 0, erased: 0 };
   const post = async (path: string, body: object) => {
@@ -32,6 +35,7 @@ export function startLoad(options: {
   };
   const again = async (work: () => Promise<void>): Promise<void> => {
     while (going) {
+      await paused;
       try {
         await work();
       } catch {
@@ -71,6 +75,16 @@ export function startLoad(options: {
     more: async (appends) => {
       const wanted = acknowledged.size + appends;
       while (acknowledged.size < wanted) await new Promise((done) => setImmediate(done));
+    },
+    pause: async (work) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      paused = promise;
+      try {
+        return await work();
+      } finally {
+        paused = null;
+        resolve();
+      }
     },
     stop: async () => {
       going = false;
