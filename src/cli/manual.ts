@@ -107,11 +107,6 @@ const variables: readonly (readonly [string, string])[] = [
   ["DBX_RELEASES_URL", "Where dbx upgrade looks for releases, in place of GitHub."],
   ["EVENTDBX_GITHUB_TOKEN, GITHUB_TOKEN", "What dbx upgrade acts by there, against a rate limit."],
   ["DBX_INSTALLED_BY", "Who keeps this dbx up to date, so that dbx upgrade does not."],
-  [
-    "EVENTDBX_INSTALL_DIR, EVENTDBX_UNMANAGED_INSTALL, EVENTDBX_DOWNLOAD_URL, " +
-      "EVENTDBX_NO_MODIFY_PATH, EVENTDBX_PRINT_QUIET, EVENTDBX_PRINT_VERBOSE",
-    "For the installers; dbx itself does not look at them.",
-  ],
   ["NO_COLOR", "Anything in it: no colours."],
   [installerVariables.join(", "), "What the installers take; dbx does not read them."],
 ];
