@@ -43,6 +43,7 @@ function printsVersion(prefix: string[], bun: string): boolean {
 }
 
 /** Built once for all tests of this file, where they need it. */
+mkdirSync(join(root, "dist"), { recursive: true });
 const place = tempDir(join(root, "dist"));
 process.once("exit", () => place[Symbol.dispose]());
 const made = new Map<string, Promise<string>>();
