@@ -241,6 +241,32 @@ describe.skipIf(lacking)("killed while it downloads [needs curl]", () => {
   });
 });
 
+describe.skipIf(lacking)("killed at a step [needs curl]", () => {
+  const steps = ["curl", "sha256sum", "gzip", "tar", "chmod", "sync", "mv"];
+  const moments = steps.flatMap((step) => [[step, "before"] as const, [step, "after"] as const]);
+
+  test.each(moments)(
+    "%s, %s it is done: a whole dbx is there, and the next run clears up",
+    async (step, moment) => {
+      const path = pathWith(dir.path, ["curl", "gzip", "sha256sum"]);
+      const real = Bun.which(step);
+      const end = `kill -9 $(cat '${home}'/.local/bin/.dbx-install.*/owner)`;
+      rmSync(join(path, step));
+      const words = moment === "before" ? [end] : [`${real} "$@"`, end];
+      writeFileSync(join(path, step), ["#!/bin/sh", ...words, ""].join("\n"), { mode: 0o755 });
+
+      const ran = await install({ home, releases, env: { PATH: path }, shell: ["/bin/sh"] });
+      const version = await versionAt(installed());
+      const again = await install({ home, releases });
+
+      expect([ran.code, again.code]).toEqual([137, 0]);
+      expect(version).toBe(step === "mv" && moment === "after" ? "dbx 2.1.0" : "dbx 2.0.0");
+      expect(await versionAt(installed())).toBe("dbx 2.1.0");
+      expect(filesIn(join(home, ".local/bin"))).toEqual(["dbx"]);
+    },
+  );
+});
+
 describe.skipIf(lacking)("a script that was cut on its way does nothing [needs curl]", () => {
   const end = installerText.length;
   const last = installerText.lastIndexOf("{ main");
