@@ -5,6 +5,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { lstat, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { backupPathPattern } from "../model/backup.ts";
 import { tooLarge, unavailable } from "../model/error.ts";
 import { limits } from "../model/limits.ts";
 import { databaseNames } from "../storage/sqlite/snapshot.ts";
@@ -24,7 +25,7 @@ export interface FoundFile {
 
 export interface Found {
   readonly files: readonly FoundFile[];
-  /** Links to directories, sockets and the like. */
+  /** Links to directories, sockets and the like; names that another system would not take. */
   readonly skipped: readonly string[];
 }
 
@@ -54,7 +55,7 @@ export async function findFiles(
       const path = folder === "" ? name : `${folder}/${name}`;
       const source = join(data_dir, path);
       if (left.some((pattern) => pattern.test(path)) || without.includes(source)) continue;
-      const kind = await kindOf(source);
+      const kind = backupPathPattern.test(path) ? await kindOf(source) : "other";
       if (kind === "gone") continue;
       if (kind === "directory" && depth < limits.backup_depth_max) await walk(path, depth + 1);
       else if (kind === "file") files.push(await readOne({ path, source }, folder === ""));

@@ -11,11 +11,13 @@ export const chunkBytes = 16_384;
 
 const count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const digest = Type.String({ pattern: "^[0-9a-f]{64}$" });
-/** Forward slashes, and nothing that leads out of where it is unpacked. */
+/** Forward slashes, no control characters, and nothing that leads out of where it is unpacked. */
+export const backupPathPattern =
+  /^(?!\/)(?!.*(?:^|\/)\.{1,2}(?:\/|$))(?!.*\/\/)[^\u0000-\u001f\u007f\\]+(?<!\/)$/;
 const path = Type.String({
   minLength: 1,
   maxLength: 4_096,
-  pattern: "^(?!/)(?!.*(?:^|/)\\.{1,2}(?:/|$))(?!.*//)[^\\u0000\\\\]+(?<!/)$",
+  pattern: backupPathPattern.source,
 });
 
 const StoredFile = Type.Object({
