@@ -147,15 +147,16 @@ async function takeCopies(
  * event that the log has by now is left out of a commit, and one that neither had would be lost.
  */
 async function pinWithFiles(options: BackupOptions) {
-  const read = async () => ({
-    found: await findFiles(options.data_dir, options),
+  const { data_dir, without } = options;
+  const read = async (known: Found | null) => ({
+    found: await findFiles(data_dir, { without, known }),
     config: await options.config(),
   });
-  let before = await read();
+  let before = await read(null);
   for (let round = 1; ; round++) {
-    const pinned = openSnapshot(options.data_dir);
+    const pinned = openSnapshot(data_dir);
     try {
-      const after = await read();
+      const after = await read(before.found);
       const same = isSame(before.found, after.found) && before.config.text === after.config.text;
       if (same || round === limits.backup_tries_max) return { pinned, ...before };
       before = after;
@@ -229,7 +230,7 @@ function configFile(text: string): { stored: StoredFile; source: Source & FoundF
   const path = "config.toml";
   const sha256 = sha256Of(content);
   const stored = { path, bytes: content.length, sha256, executable: false, stored: true };
-  return { stored, source: { ...stored, source: path, content } };
+  return { stored, source: { ...stored, source: path, modified: 0, content } };
 }
 
 /** The manifest first, so that one look tells what a backup is; then what a next one asks for. */

@@ -19,6 +19,8 @@ export interface FoundFile {
   readonly bytes: number;
   readonly sha256: string;
   readonly executable: boolean;
+  /** When it was changed last, in milliseconds since 1970. */
+  readonly modified: number;
   /** Of small files, which must fit the databases; others are read again when they are packed. */
   readonly content: Uint8Array | null;
 }
@@ -43,11 +45,15 @@ const left: readonly RegExp[] = [
   /^plugins\/\.staging$/,
 ];
 
-/** `without`: absolute paths of files that are left out, such as keys. */
+/**
+ * `without`: absolute paths of files that are left out, such as keys. `known`: what was found a moment
+ * ago; large files that seem to be the same are not read again.
+ */
 export async function findFiles(
   data_dir: string,
-  { without }: { readonly without: readonly string[] },
+  { without, known }: { readonly without: readonly string[]; readonly known: Found | null },
 ): Promise<Found> {
+  const before = new Map(known?.files.map((file) => [file.path, file]));
   const files: FoundFile[] = [];
   const skipped: string[] = [];
   const walk = async (folder: string, depth: number): Promise<void> => {
@@ -58,8 +64,9 @@ export async function findFiles(
       const kind = backupPathPattern.test(path) ? await kindOf(source) : "other";
       if (kind === "gone") continue;
       if (kind === "directory" && depth < limits.backup_depth_max) await walk(path, depth + 1);
-      else if (kind === "file") files.push(await readOne({ path, source }, folder === ""));
-      else skipped.push(path);
+      else if (kind === "file") {
+        files.push(await readOne({ path, source, known: before.get(path) }, folder === ""));
+      } else skipped.push(path);
       if (files.length > limits.backup_files_max) {
         throw tooLarge(`${data_dir} has more than ${limits.backup_files_max} files`, { data_dir });
       }
@@ -79,24 +86,29 @@ async function kindOf(source: string): Promise<"file" | "directory" | "gone" | "
 }
 
 async function readOne(
-  { path, source }: { readonly path: string; readonly source: string },
+  {
+    path,
+    source,
+    known,
+  }: { readonly path: string; readonly source: string; readonly known: FoundFile | undefined },
   top: boolean,
 ): Promise<FoundFile> {
   try {
-    const { size, mode } = await stat(source);
+    const { size, mode, mtimeMs: modified } = await stat(source);
     const executable = (mode & 0o100) !== 0;
     if (top && size <= limits.backup_small_bytes_max) {
       const content = await readFile(source);
       const sha256 = sha256Of(content);
-      return { path, source, bytes: content.length, sha256, executable, content };
+      return { path, source, bytes: content.length, sha256, executable, modified, content };
     }
+    if (known?.bytes === size && known.modified === modified) return known;
     const hash = createHash("sha256");
     let bytes = 0;
     for await (const piece of createReadStream(source)) {
       hash.update(piece);
       bytes += piece.length;
     }
-    return { path, source, bytes, sha256: hash.digest("hex"), executable, content: null };
+    return { path, source, bytes, sha256: hash.digest("hex"), executable, modified, content: null };
   } catch (cause) {
     const reason = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
     throw unavailable(`cannot read ${source} (${reason})`, { path: source, reason }, { cause });
