@@ -46,8 +46,8 @@ const left: readonly RegExp[] = [
 ];
 
 /**
- * `without`: absolute paths of files that are left out, such as keys. `known`: what was found a moment
- * ago; large files that seem to be the same are not read again.
+ * `without`: absolute paths of files that are left out, such as keys. `known`: what was found a
+ * moment ago; large files that seem to be the same are not read again.
  */
 export async function findFiles(
   data_dir: string,
