@@ -27,7 +27,7 @@ async function callsOf(home: Home, args: readonly string[]): Promise<string[]> {
     ...{ ...options, stdin: "ignore", stdout: "ignore", stderr: "inherit" },
   });
   expect(await child.exited).toBe(0);
-  const whole = (line: string) => / = 0$/.test(line) && !line.includes("unfinished");
+  const whole = (line: string) => line.endsWith(" = 0") && !line.includes("unfinished");
   const resumed = (line: string) => line.includes("resumed");
   return readFileSync(trace, "utf8")
     .split("\n")
