@@ -28,7 +28,7 @@ export interface RestoreOptions {
    * where the key for it is not at hand. `config`: the file of the backup, or null.
    */
   readonly verify: (unpacked: Unpacked) => Promise<boolean>;
-  /** Last changes to what is restored, before it gets its name: the configuration. */
+  /** Last changes to what is restored, before it gets its name: trail and configuration. */
   readonly prepare: (unpacked: Unpacked) => Promise<void>;
   readonly progress: { readonly read: (bytes: number) => void; readonly judging: () => void };
 }
@@ -65,8 +65,8 @@ export async function restoreBackup(asked: RestoreOptions): Promise<Restored> {
   const unpacked = { data, config: existsSync(config) ? config : null, manifest };
   // Whoever verifies looks at all that can be judged without a key, too.
   if (!(await options.verify(unpacked))) judge(data);
-  await removeLogs(data);
   await options.prepare(unpacked);
+  await removeLogs(data);
   await syncDirectory(data);
   const replaced = await swap({ work, data }, options);
   return { manifest, replaced };

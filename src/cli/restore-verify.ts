@@ -13,25 +13,34 @@ import type { Shell } from "./shell.ts";
 export type Verified =
   { readonly verified: true } | { readonly verified: false; readonly reason: string };
 
+export interface Judged {
+  readonly verified: Verified;
+  /** The key that has opened it; null for none. */
+  readonly dek: Uint8Array | null;
+}
+
 /** Throws `data_corrupted` with what is wrong. */
 export async function verifyWithKeys(
   { data, config, manifest }: Unpacked,
   shell: Shell,
-): Promise<Verified> {
+): Promise<Judged> {
   // The unpacked configuration first: it may hold the key that the backup was made under.
   const paths = [...(config === null ? [] : [config]), shell.configPath];
   for (const configPath of paths) {
     const loaded = await configAt({ ...shell, configPath });
     if (loaded === null) continue;
     if (manifest.sealing !== "none" && loaded.data_encryption_key === undefined) continue;
-    if (await verifies({ ...loaded, data_dir: data }, shell)) return { verified: true };
+    if (!(await verifies({ ...loaded, data_dir: data }, shell))) continue;
+    const dek = manifest.sealing === "none" ? undefined : loaded.data_encryption_key;
+    return {
+      verified: { verified: true },
+      dek: dek === undefined ? null : Uint8Array.fromBase64(dek),
+    };
   }
-  return {
-    verified: false,
-    reason:
-      "payloads are encrypted, and their key is not at hand; hashes, tree, tables and files were. " +
-      "Run dbx aggregate verify --all with the key",
-  };
+  const reason =
+    "payloads are encrypted, and their key is not at hand; hashes, tree, tables and files were. " +
+    "Run dbx aggregate verify --all with the key";
+  return { verified: { verified: false, reason }, dek: null };
 }
 
 /** Null where it cannot be loaded: a key file is not on this machine, say. */

@@ -30,6 +30,7 @@ const otherActions = [
   "queue.retry",
   "queue.drop",
   "key.rotate",
+  "backup.restore",
 ] as const;
 
 export type AggregateAction = (typeof aggregateActions)[number];

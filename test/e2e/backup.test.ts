@@ -251,6 +251,11 @@ describe("a restore", () => {
     const told = JSON.parse(await home.ok(...restore, "--force", "--json"));
     expect(JSON.parse((await verify(data)).stdout)).toMatchObject({ position: 3 });
     expect(JSON.parse((await verify(told.replaced)).stdout)).toMatchObject({ position: 5 });
+    const [noted, ...others] = JSON.parse(await home.ok("audit", "--action", "backup", "--json"));
+    expect(others).toEqual([]);
+    expect(noted).toMatchObject({ action: "backup.restore", subject: told.id });
+    expect(noted.issued_by).toMatchObject({ group: "cli" });
+    expect(noted.details).toMatchObject({ position: 3, log_root: told.log_root });
     expect(told.replaced).toMatch(/\.eventdbx\.replaced-\d{8}T\d{6}Z$/);
     expect(hidden(home.path)).toEqual([]);
     // Written to like any other: the keys and the log go on.

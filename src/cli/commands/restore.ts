@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import { Type } from "@sinclair/typebox";
 import { findChain } from "../../backup/chain.ts";
 import { kindOf } from "../../backup/archive.ts";
+import { noteRestore } from "../../backup/note.ts";
 import { restoreBackup, type Unpacked } from "../../backup/restore.ts";
 import type { Manifest } from "../../model/backup.ts";
 import { failedPrecondition, notFound } from "../../model/error.ts";
@@ -18,7 +19,7 @@ import { afterDoing } from "../output.ts";
 import { askFor, passphraseFlags, readPassphrase } from "../passphrase.ts";
 import { createMeter } from "../progress.ts";
 import { placeFor, type ConfigPlace } from "../restore-config.ts";
-import { verifyWithKeys, type Verified } from "../restore-verify.ts";
+import { verifyWithKeys, type Judged, type Verified } from "../restore-verify.ts";
 import { namedBy, type Shell } from "../shell.ts";
 import { strict } from "./key-flags.ts";
 
@@ -78,17 +79,21 @@ export const restore = command({
     if (manifest === undefined) throw notFound(`backup archive ${input} does not exist`);
     const data_dir = targetOf(flags.data_dir, { shell, manifest });
     await refuseRunning(data_dir);
-    let verified: Verified = { verified: false, reason: "" };
+    let { verified, dek }: Judged = { verified: { verified: false, reason: "" }, dek: null };
     let place: ConfigPlace | null = null;
     using meter = createMeter(output, { total: null, unit: "MiB" });
     const { replaced } = await restoreBackup({
       ...{ links, passphrase, data_dir, replace: flags.force === true, now: realSystem.now },
       verify: async (unpacked) => {
-        verified = await verifyWithKeys(unpacked, shell);
+        ({ verified, dek } = await verifyWithKeys(unpacked, shell));
         return verified.verified;
       },
       prepare: async (unpacked) => {
         await refuseRunning(data_dir);
+        if (verified.verified) {
+          const { data } = unpacked;
+          await noteRestore(data, { manifest, dek, user: shell.user, at: realSystem.now() });
+        }
         place = await prepareConfig(unpacked, { shell, data_dir, force: flags.force === true });
       },
       progress: {
