@@ -1,9 +1,10 @@
-// What happens to a commit when only the care for the write-ahead log after it fails.
+// The care for the write-ahead log after a commit: what happens when it fails, or cannot be done.
 
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { planAppends } from "../../src/model/plan.ts";
 import { archivePathOf, createArchive } from "../../src/storage/sqlite/archive.ts";
+import { nextTryAt } from "../../src/storage/sqlite/checkpoint.ts";
 import { connectReader, connectWriter } from "../../src/storage/sqlite/connect.ts";
 import { createCore } from "../../src/storage/sqlite/core.ts";
 import { mainFormat } from "../../src/storage/sqlite/migrations.ts";
@@ -70,3 +71,12 @@ test("a commit that is durable is answered so, also if its log cannot be looked 
     expect(await recompute(again)).toEqual([]);
     await again.close();
   }));
+
+test("a reader that stays while a terabyte is written costs some waits, and each comes later", () => {
+  const tries = [192 * 2 ** 20];
+  while ((tries.at(-1) ?? 0) < 2 ** 40) tries.push(nextTryAt(tries.at(-1) ?? 0));
+  expect(tries.length).toBeLessThan(25);
+  tries.slice(1).forEach((bytes, index) => {
+    expect(bytes - (tries[index] ?? 0)).toBeGreaterThanOrEqual(16 * 2 ** 20);
+  });
+});

@@ -34,8 +34,14 @@ const restartWaitMs = 50;
  */
 const forcedBytes = limits.wal_bytes_max * 0.75;
 const forcedWaitMs = 500;
-/** How much further the log grows before the next try, where readers did not leave it. */
 const forcedAgainBytes = limits.wal_bytes_max / 16;
+
+/**
+ * In: how long the log is whose readers did not leave it in time. Out: how long it gets before the
+ * next try: half as much again, so that a reader of an hour, a backup say, costs the writer some
+ * waits and not one with every few megabytes.
+ */
+export const nextTryAt = (bytes: number): number => bytes + Math.max(forcedAgainBytes, bytes / 2);
 
 /** How long closing waits for readers, who may be a backup that takes minutes. */
 const truncateWaitMs = 500;
@@ -92,14 +98,14 @@ export function createLogWriter(database: Database, dek: Uint8Array | null): Log
     database.run(busyTimeout(waitMs));
     const row = log.checkpoint(checkpointRestart);
     database.run(busyTimeout(busyMs));
-    return row?.busy === 0;
+    const done = row?.busy === 0;
+    if (done) forcedAt = forcedBytes;
+    return done;
   };
   /** Out: the bytes of the log. */
   const keepSmall = (): number => {
     const { bytes } = log.size();
-    if (bytes > forcedAt) {
-      forcedAt = restart(forcedWaitMs) ? forcedBytes : bytes + forcedAgainBytes;
-    }
+    if (bytes > forcedAt && !restart(forcedWaitMs)) forcedAt = nextTryAt(bytes);
     return bytes;
   };
   const written = (work: () => Error | null): Written => {
