@@ -276,10 +276,12 @@ test("secrets are shown nowhere, and what is encrypted is in no copy", async () 
       ...{ pending: 0, dead: 1, pending_events: [] },
       dead_events: [{ aggregate_type: "patient", aggregate_id: "a", attempts: 1, plugin: name }],
     });
+    // Any three digits may be in an id.
+    const told = JSON.stringify({ ...JSON.parse(queue).dead_events[0], event_id: null });
+    expect(told.includes("422")).toBe(data_encryption_key === undefined);
     if (data_encryption_key === undefined) continue;
     expect(plugins).not.toContain("endpoint");
     expect(Object.keys(rest)).toContain("endpoint");
-    expect(queue).not.toContain("422");
   }
 });
 
