@@ -138,8 +138,8 @@ test("kills of either node lose nothing and double nothing, and neither does a r
   await first.start();
   await chain(first, second);
   for (const node of [second, first, second]) {
-    const appending = Promise.allSettled(people.map((id) => first.append(id, 20)));
     const before = (await first.events()).length;
+    const appending = Promise.allSettled(people.map((id) => first.append(id, 20)));
     await until(async () => (await first.events()).length > before + 5);
     await node.kill();
     await appending;
