@@ -106,6 +106,8 @@ const statusOf = async (node: Node): Promise<Loose> => {
 };
 
 const people = ["p-1", "p-2", "p-3"];
+/** However long the next node takes to come back, nothing is given up meanwhile. */
+const patient = "plugin_max_attempts = 1000000\n";
 
 test("everything arrives as it is, over TLS, and verifies there", async () => {
   const pair = await makePair(dirs.second.path, "second");
@@ -132,7 +134,7 @@ test("everything arrives as it is, over TLS, and verifies there", async () => {
 }, 60_000);
 
 test("kills of either node lose nothing and double nothing, and neither does a replay", async () => {
-  await using first = await makeNode(dirs.first.path);
+  await using first = await makeNode(dirs.first.path, { toml: patient });
   await using second = await makeNode(dirs.second.path);
   await second.start();
   await first.start();
@@ -162,7 +164,7 @@ async function erase(node: Node, id: string): Promise<void> {
 
 describe("an aggregate that is erased", () => {
   test("is erased at the next node, too, which never saw some of it", async () => {
-    await using first = await makeNode(dirs.first.path, { key: keyOf("first") });
+    await using first = await makeNode(dirs.first.path, { key: keyOf("first"), toml: patient });
     await using second = await makeNode(dirs.second.path, { key: keyOf("second") });
     await first.start();
     await second.start();
